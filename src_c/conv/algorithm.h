@@ -1,0 +1,50 @@
+/* What an algorithm is.  One file per algorithm defines one fc_algorithm; list.c lists them. */
+#ifndef FC_CONV_ALGORITHM_H
+#define FC_CONV_ALGORITHM_H
+#include "problem.h"
+#include <stddef.h>
+
+/* Measured constants of a machine, one core, per dtype.  cost() turns work into seconds with them;
+ * nothing in here depends on the number of threads, so neither does a choice. */
+typedef struct fc_machine {
+    double flops;                             /* peak of fused multiply-adds, per second */
+    double l2_bytes, memory_bytes;            /* bandwidth, bytes per second */
+    int64_t l1, l2, l3;                       /* cache bytes */
+    int lanes;
+} fc_machine;
+const fc_machine *fc_machine_for(fc_dtype dtype);
+
+/* Everything of one execution.  Element pointers; x and y point at the first element. */
+typedef struct fc_conv_run {
+    const fc_conv *conv;
+    const fc_table *table;
+    const void *x, *weight, *bias;            /* bias may be NULL; weight may be NULL if prepared is given */
+    const void *prepared;                     /* from prepare(), or NULL */
+    void *y;
+} fc_conv_run;
+
+typedef struct fc_algorithm {
+    const char *name;
+    const char *summary;                      /* one line for explain() */
+    /* NULL where it can compute this problem, else a clause that says why not:
+     * "depthwise needs groups == in_channels". */
+    const char *(*supports)(const fc_conv *conv);
+    /* Predicted seconds on one core, weights not prepared unless `prepared`. */
+    double (*cost)(const fc_conv *conv, const fc_machine *machine, bool prepared);
+    /* Bytes per thread. */
+    size_t (*scratch)(const fc_conv *conv, const fc_table *table);
+    /* Bytes of prepared weights, 0 where raw weights are as good; prepare() fills them (64-byte aligned). */
+    size_t (*prepared_size)(const fc_conv *conv, const fc_table *table);
+    void (*prepare)(const fc_conv *conv, const fc_table *table, const void *weight, void *prepared);
+    /* Checks nothing; fails for lack of memory only, before y is touched. */
+    fc_status (*forward)(const fc_conv_run *run, fc_error *error);
+    /* One clause with the tile and the split for explain(), at most `size` characters. */
+    void (*describe)(const fc_conv *conv, const fc_table *table, char *text, size_t size);
+} fc_algorithm;
+
+/* NULL-terminated; order breaks ties of cost. */
+extern const fc_algorithm *const fc_algorithms[];
+/* By name, or the cheapest for "auto".  FC_BAD_VALUE names the reason where it cannot. */
+fc_status fc_algorithm_choose(const fc_conv *conv, const char *name, bool prepared,
+                              const fc_algorithm **chosen, fc_error *error);
+#endif

@@ -1,0 +1,23 @@
+/* A plan: a checked problem, its algorithm and its prepared weights.  Called by _core. */
+#ifndef FC_CONV_PLAN_H
+#define FC_CONV_PLAN_H
+#include "algorithm.h"
+
+typedef struct fc_plan {
+    fc_conv conv;
+    const fc_algorithm *algorithm;
+    void *prepared;                           /* owned; NULL where raw weights are as good */
+    size_t prepared_bytes;
+} fc_plan;
+
+/* Prepares weights for many runs.  The conv is checked already. */
+fc_status fc_plan_init(fc_plan *plan, const fc_conv *conv, const char *algorithm, const void *weight, fc_error *error);
+/* x and y with their own strides, same shapes.  weight is the one given to init: read only where the
+ * algorithm prepares nothing. */
+fc_status fc_plan_run(const fc_plan *plan, const void *x, const int64_t x_stride[FC_AXES], const void *weight,
+                      const void *bias, void *y, const int64_t y_stride[FC_AXES], fc_error *error);
+void fc_plan_free(fc_plan *plan);
+/* A plan made, run and dropped, preparing only what one run needs. */
+fc_status fc_conv_forward(const fc_conv *conv, const char *algorithm, const void *x, const void *weight,
+                          const void *bias, void *y, fc_error *error);
+#endif

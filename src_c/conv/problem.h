@@ -1,0 +1,42 @@
+/* A convolution to be computed, in numbers: made and checked here once, then read by everyone.
+ * 1-D and 2-D are 3-D with ones in front; NCHW, NHWC and slices differ in strides only. */
+#ifndef FC_CONV_PROBLEM_H
+#define FC_CONV_PROBLEM_H
+#include "../base/dispatch.h"
+#include "../base/status.h"
+#include <stdbool.h>
+#include <stdint.h>
+
+enum { FC_SPATIAL = 3 };                      /* depth, height, width */
+enum { FC_N, FC_C, FC_D, FC_H, FC_W, FC_AXES }; /* axes of a stride array */
+
+typedef struct fc_conv {
+    fc_dtype dtype;
+    int spatial;                              /* 1, 2 or 3: for messages only */
+    int64_t batch, in_channels, out_channels, groups;
+    int64_t in_size[FC_SPATIAL], kernel[FC_SPATIAL], stride[FC_SPATIAL], dilation[FC_SPATIAL];
+    int64_t pad_before[FC_SPATIAL], pad_after[FC_SPATIAL]; /* zeros */
+    int64_t out_size[FC_SPATIAL];             /* filled by fc_conv_check */
+    int64_t x_stride[FC_AXES], y_stride[FC_AXES]; /* elements; any sign */
+    bool has_bias;
+    bool exact;                               /* no algorithm with fewer multiplications */
+    fc_activation activation;
+    /* Filled by fc_conv_check: */
+    int64_t in_per_group, out_per_group, taps, depth; /* taps = product of kernel, depth = taps * in_per_group */
+    int64_t out_pixels;                       /* of one image */
+    double flops;                             /* 2 * multiply-adds, padding counted */
+} fc_conv;
+
+/* Weights are contiguous (out, in / groups, depth, height, width) of the problem's dtype. */
+
+/* Checks every field that the caller sets but the strides, fills the rest.  All size products that
+ * any algorithm forms are shown here not to overflow int64_t. */
+fc_status fc_conv_check(fc_conv *conv, fc_error *error);
+/* Contiguous strides for x and y: channels_last chooses NHWC. */
+void fc_conv_default_strides(fc_conv *conv, bool channels_last);
+/* Channels are adjacent in memory and pixels are not. */
+static inline bool fc_channels_last(const int64_t stride[FC_AXES], int64_t channels)
+{
+    return channels > 1 && stride[FC_C] == 1 && stride[FC_W] != 1;
+}
+#endif

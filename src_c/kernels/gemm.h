@@ -1,0 +1,32 @@
+/* The dense product's arguments.  Part of the kernel table; filled by conv/im2col.c, conv/direct.c. */
+#ifndef FC_KERNELS_GEMM_H
+#define FC_KERNELS_GEMM_H
+#include "epilogue.h"
+#include <stdint.h>
+
+/* C[m][n] (+)= sum over k of A[m][k] * B[k][n], then the epilogue: the one dense product.
+ *
+ * The rows m are broadcast, the lanes n are vectors.  Either side may be the output channels:
+ * pixels as lanes write NCHW, channels as lanes write NHWC.  Every C value is one chain of
+ * fused multiply-adds in the order of k, whatever the tile, so tiling never changes a bit.
+ *   A(i, k) = a[i][k], or a[i][a_offset[k]] where a_offset is given
+ *   B(k, j) = b[(j / panel) * b_panel + k * b_step + j % panel], or
+ *             b[(j / panel) * b_panel + b_offset[k] + j % panel]
+ * The last panel is read up to a whole vector past n, so b must have that much room. */
+typedef struct fc_gemm {
+    int64_t m, n, k;
+    const void *const *a;
+    const int64_t *a_offset;
+    const void *b;
+    int64_t b_panel, b_step;
+    const int64_t *b_offset;
+    int panel_vectors;     /* a panel is that many vectors wide: 2, or fc_table.panel_vectors */
+    int accumulate;        /* start from C instead of from the bias (or zero) */
+    int finish;            /* last part of k: apply the activation */
+    void *c;
+    int64_t c_row;         /* between rows of C; lanes of C are adjacent */
+    const void *bias;      /* NULL for none */
+    int bias_on_lanes;     /* bias[j] for lane j, else bias[i] for row i */
+    fc_activation activation;
+} fc_gemm;
+#endif

@@ -13,7 +13,9 @@ enum { FC_N, FC_C, FC_D, FC_H, FC_W, FC_AXES }; /* axes of a stride array */
 typedef struct fc_conv {
     fc_dtype dtype;
     int spatial;                              /* 1, 2 or 3: for messages only */
+    bool channels_last;                       /* the declared layout: NHWC; set by fc_conv_default_strides */
     int64_t batch, in_channels, out_channels, groups;
+    int64_t in_per_group;                     /* the weight's second axis; checked against the rest */
     int64_t in_size[FC_SPATIAL], kernel[FC_SPATIAL], stride[FC_SPATIAL], dilation[FC_SPATIAL];
     int64_t pad_before[FC_SPATIAL], pad_after[FC_SPATIAL]; /* zeros */
     int64_t out_size[FC_SPATIAL];             /* filled by fc_conv_check */
@@ -22,7 +24,7 @@ typedef struct fc_conv {
     bool exact;                               /* no algorithm with fewer multiplications */
     fc_activation activation;
     /* Filled by fc_conv_check: */
-    int64_t in_per_group, out_per_group, taps, depth; /* taps = product of kernel, depth = taps * in_per_group */
+    int64_t out_per_group, taps, depth;       /* taps = product of kernel, depth = taps * in_per_group */
     int64_t out_pixels;                       /* of one image */
     double flops;                             /* 2 * multiply-adds, padding counted */
 } fc_conv;
@@ -32,11 +34,8 @@ typedef struct fc_conv {
 /* Checks every field that the caller sets but the strides, fills the rest.  All size products that
  * any algorithm forms are shown here not to overflow int64_t. */
 fc_status fc_conv_check(fc_conv *conv, fc_error *error);
-/* Contiguous strides for x and y: channels_last chooses NHWC. */
+/* Contiguous strides for x and y in the layout given, after fc_conv_check; callers then replace the
+ * strides of arrays that are not contiguous.  Algorithms and prepared weights follow the declared
+ * layout, never the strides, so that one plan serves every view. */
 void fc_conv_default_strides(fc_conv *conv, bool channels_last);
-/* Channels are adjacent in memory and pixels are not. */
-static inline bool fc_channels_last(const int64_t stride[FC_AXES], int64_t channels)
-{
-    return channels > 1 && stride[FC_C] == 1 && stride[FC_W] != 1;
-}
 #endif

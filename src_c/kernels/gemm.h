@@ -11,7 +11,7 @@
  * fused multiply-adds in the order of k, whatever the tile, so tiling never changes a bit.
  *   A(i, k) = a[i][k], or a[i][a_offset[k]] where a_offset is given
  *   B(k, j) = b[(j / panel) * b_panel + k * b_step + j % panel], or
- *             b[(j / panel) * b_panel + b_offset[k] + j % panel]
+ *             b[j + b_offset[k]] where b_offset is given (b_panel and b_step are not read)
  * The last panel is read up to a whole vector past n, so b must have that much room. */
 typedef struct fc_gemm {
     int64_t m, n, k;

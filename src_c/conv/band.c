@@ -1,0 +1,84 @@
+/* Bands: see band.h.  Every element of the band is written by a copy, so scratch needs no clearing. */
+#include "band.h"
+#include "geometry.h"
+
+static int64_t seen(const fc_conv *conv, int axis, int64_t outputs)
+{
+    return (outputs - 1) * conv->stride[axis] + (conv->kernel[axis] - 1) * conv->dilation[axis] + 1;
+}
+
+fc_band fc_band_make(const fc_conv *conv, int64_t channels, int64_t out_rows, int64_t out_cols, bool interleaved,
+                     int64_t phases)
+{
+    fc_band band = { .channels = channels, .depth = conv->kernel[FC_DEPTH], .phases = phases };
+    band.rows = seen(conv, FC_HEIGHT, out_rows);
+    band.cols = seen(conv, FC_WIDTH, out_cols);
+    band.phase_step = fc_div_up(band.cols, phases);
+    const int64_t pitch = band.phase_step * phases;
+    band.col_step = interleaved ? channels : 1;
+    band.row_step = pitch * band.col_step;
+    band.depth_step = band.row_step * band.rows;
+    band.size = band.depth_step * band.depth * (interleaved ? 1 : channels);
+    band.channel_step = interleaved ? 1 : band.depth_step * band.depth;
+    return band;
+}
+
+/* One row of the band, all channels: `columns` NULL-safe: inside == 0 writes zeros only. */
+static void copy_row(const fc_conv_run *run, const fc_band *band, const void *src, int64_t column0, int64_t count,
+                     bool inside, void *dst)
+{
+    const fc_conv *conv = run->conv;
+    const size_t size = fc_size_of(conv->dtype);
+    const int64_t width = inside ? conv->in_size[FC_WIDTH] : 0;
+    if (band->channel_step == 1 && band->phases == 1) { /* interleaved: a pixel is a row of channels */
+        const fc_span span = fc_span_of(0, band->cols, 1, column0, width);
+        const int64_t after = band->cols - span.before - span.inside;
+        const fc_move before = { .rows = 1, .dst = dst, .dst_col = 1, .zero_before = span.before * band->col_step };
+        const fc_move pixels = {
+            .rows = span.inside, .cols = count,
+            .src = span.inside ? fc_at(src, span.column * conv->x_stride[FC_W], size) : src,
+            .src_row = conv->x_stride[FC_W], .src_col = conv->x_stride[FC_C],
+            .dst = fc_at_mut(dst, span.before * band->col_step, size), .dst_row = band->col_step, .dst_col = 1,
+        };
+        const fc_move behind = { .rows = 1, .dst = fc_at_mut(dst, (band->cols - after) * band->col_step, size),
+                                 .dst_col = 1, .zero_before = after * band->col_step };
+        run->table->move(&before);
+        run->table->move(&pixels);
+        run->table->move(&behind);
+        return;
+    }
+    for (int64_t phase = 0; phase < band->phases; phase++) {
+        const fc_span span = fc_span_of(0, band->phase_step, band->phases, column0 + phase, width);
+        const fc_move row = {
+            .rows = count, .cols = span.inside,
+            .src = span.inside ? fc_at(src, span.column * conv->x_stride[FC_W], size) : src,
+            .src_row = conv->x_stride[FC_C], .src_col = band->phases * conv->x_stride[FC_W],
+            .dst = fc_at_mut(dst, phase * band->phase_step, size), .dst_row = band->channel_step, .dst_col = 1,
+            .zero_before = span.before, .zero_after = band->phase_step - span.before - span.inside,
+        };
+        run->table->move(&row);
+    }
+}
+
+void fc_band_copy(const fc_conv_run *run, const fc_band *band, const fc_block_origin *at, int64_t first, int64_t count,
+                  void *memory)
+{
+    const fc_conv *conv = run->conv;
+    const size_t size = fc_size_of(conv->dtype);
+    const int64_t z0 = at->depth * conv->stride[FC_DEPTH] - conv->pad_before[FC_DEPTH];
+    const int64_t y0 = at->row * conv->stride[FC_HEIGHT] - conv->pad_before[FC_HEIGHT];
+    const int64_t x0 = at->col * conv->stride[FC_WIDTH] - conv->pad_before[FC_WIDTH];
+    const int64_t base = at->image * conv->x_stride[FC_N] + first * conv->x_stride[FC_C];
+    for (int64_t d = 0; d < band->depth; d++) {
+        const int64_t z = z0 + d * conv->dilation[FC_DEPTH];
+        const bool z_inside = z >= 0 && z < conv->in_size[FC_DEPTH];
+        for (int64_t r = 0; r < band->rows; r++) {
+            const int64_t y = y0 + r;
+            const bool inside = z_inside && y >= 0 && y < conv->in_size[FC_HEIGHT];
+            const void *src = run->x;
+            if (inside)
+                src = fc_at(run->x, base + z * conv->x_stride[FC_D] + y * conv->x_stride[FC_H], size);
+            copy_row(run, band, src, x0, count, inside, fc_at_mut(memory, d * band->depth_step + r * band->row_step, size));
+        }
+    }
+}

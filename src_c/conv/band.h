@@ -1,0 +1,26 @@
+/* A band: the part of one image that a block of output pixels sees, copied to scratch with its
+ * padding as zeros, so that kernels need no edge cases.  Called by direct.c and grouped.c. */
+#ifndef FC_CONV_BAND_H
+#define FC_CONV_BAND_H
+#include "algorithm.h"
+
+typedef struct fc_band {
+    int64_t channels;                 /* most that one copy takes */
+    int64_t depth, rows, cols;        /* kernel depth; input rows and columns under the block */
+    int64_t phases;                   /* column j lies at j % phases * phase_step + j / phases * col_step */
+    int64_t channel_step, depth_step, row_step, col_step, phase_step; /* elements */
+    int64_t size;                     /* elements in all */
+} fc_band;
+
+/* Of a block of out_rows x out_cols output pixels at one output depth.  interleaved: channels are
+ * adjacent (NHWC), else planes are, with columns split into `phases`. */
+fc_band fc_band_make(const fc_conv *conv, int64_t channels, int64_t out_rows, int64_t out_cols, bool interleaved,
+                     int64_t phases);
+/* Where a block of the output begins. */
+typedef struct fc_block_origin {
+    int64_t image, depth, row, col;
+} fc_block_origin;
+/* Copies channels first .. first + count (of the whole image) under the block at `at`. */
+void fc_band_copy(const fc_conv_run *run, const fc_band *band, const fc_block_origin *at, int64_t first, int64_t count,
+                  void *memory);
+#endif

@@ -1,0 +1,402 @@
+/* Direct convolution: y[pixel][oc] = sum over k of image[pixel + offset[k]] * weight[k][oc].
+ *
+ * Lanes are output channels, so one packed weight vector meets the pixels of a tile, each broadcast
+ * from where it lies: from x itself where no padding is seen, else from a zero-bordered band in
+ * scratch.  Native for NHWC, whose output rows are written in place; NCHW leaves through a
+ * transposed tile.  Weights are packed per block, or once in a plan.  Supports every problem.
+ * Listed in list.c. */
+#include "../base/parallel.h"
+#include "algorithm.h"
+#include "band.h"
+#include "geometry.h"
+#include <stdio.h>
+
+enum {
+    K_BLOCK = 320,            /* a panel of weights that deep stays in L1 */
+    CHANNEL_BLOCK = 128,      /* output channels per task: their weights stay in L2 */
+    LEAST_PIXELS = 256,       /* per task: fewer would pack weights for too little work */
+    MOST_PIXELS = 1024,
+    WISHED_TASKS = 8,
+};
+
+typedef struct direct_split {
+    int vectors;                              /* of a panel */
+    int64_t panel, panels;                    /* lanes; per group */
+    int64_t block_panels, channel_blocks;     /* panels per task; per group */
+    int64_t k_block, k_blocks;
+    int64_t images, image_blocks;             /* per task; in all */
+    int64_t rows, row_blocks, cols, col_blocks; /* output pixels of one image per task */
+    int64_t tasks;
+    bool copies;                              /* padding is seen: bands are needed */
+    fc_band band;
+    size_t weights_at, band_at, tile_at, offsets_at, pixels_at, bytes; /* scratch layout, bytes */
+} direct_split;
+
+/* Three vectors where they divide the channels, else two: a lone third would waste registers. */
+static int panel_vectors_of(const fc_conv *conv, const fc_table *table)
+{
+    const int64_t vectors = fc_div_up(conv->out_per_group, table->lanes);
+    return (int)fc_min(table->panel_vectors, vectors % 3 == 0 ? 3 : 2);
+}
+
+static void split_channels(direct_split *s, const fc_conv *conv, const fc_table *table)
+{
+    s->vectors = panel_vectors_of(conv, table);
+    s->panel = (int64_t)s->vectors * table->lanes;
+    s->panels = fc_div_up(conv->out_per_group, s->panel);
+    s->channel_blocks = fc_div_up(s->panels * s->panel, CHANNEL_BLOCK);
+    s->block_panels = fc_div_up(s->panels, s->channel_blocks);
+    s->channel_blocks = fc_div_up(s->panels, s->block_panels);
+    if (conv->taps <= K_BLOCK) {                       /* whole channels per block of k */
+        const int64_t channels = K_BLOCK / conv->taps;
+        s->k_blocks = fc_div_up(conv->in_per_group, channels);
+        s->k_block = fc_div_up(conv->in_per_group, s->k_blocks) * conv->taps;
+    } else {
+        s->k_block = K_BLOCK;
+    }
+    s->k_blocks = fc_div_up(conv->depth, s->k_block);
+}
+
+/* Channels that one block of k touches. */
+static int64_t band_channels(const direct_split *s, const fc_conv *conv)
+{
+    return conv->taps <= K_BLOCK ? s->k_block / conv->taps : fc_min(2, conv->in_per_group);
+}
+
+static void split_pixels(direct_split *s, const fc_conv *conv)
+{
+    const int64_t width = conv->out_size[FC_WIDTH], height = conv->out_size[FC_HEIGHT];
+    const int64_t all = conv->out_pixels * fc_max(conv->batch, 1);
+    const int64_t wished = fc_max(LEAST_PIXELS, fc_min(MOST_PIXELS, all / WISHED_TASKS));
+    s->images = fc_max(1, fc_min(conv->batch, wished / conv->out_pixels));
+    s->cols = fc_min(width, MOST_PIXELS);
+    s->rows = fc_max(1, fc_min(height, wished / s->cols));
+    s->copies = !fc_unpadded(conv);
+    const int64_t most = fc_machine_for(conv->dtype)->l2 / 4 / (int64_t)fc_size_of(conv->dtype);
+    for (;;) {
+        s->band = fc_band_make(conv, band_channels(s, conv), s->rows, s->cols, conv->channels_last, 1);
+        if (!s->copies || s->band.size * s->images <= most || (s->images == 1 && s->rows == 1 && s->cols <= 16))
+            break;
+        if (s->images > 1)
+            s->images = fc_div_up(s->images, 2);
+        else if (s->rows > 1)
+            s->rows = fc_div_up(s->rows, 2);
+        else
+            s->cols = fc_div_up(s->cols, 2);
+    }
+    s->image_blocks = fc_div_up(conv->batch, s->images);
+    s->row_blocks = fc_div_up(height, s->rows);
+    s->rows = fc_div_up(height, s->row_blocks);
+    s->row_blocks = fc_div_up(height, s->rows);
+    s->col_blocks = fc_div_up(width, s->cols);
+}
+
+static direct_split split_of(const fc_conv *conv, const fc_table *table, bool prepared)
+{
+    direct_split s = { 0 };
+    const size_t size = fc_size_of(conv->dtype);
+    split_channels(&s, conv, table);
+    split_pixels(&s, conv);
+    s.tasks = s.image_blocks * conv->out_size[FC_DEPTH] * s.row_blocks * s.col_blocks * conv->groups * s.channel_blocks;
+    const int64_t pixels = s.images * s.rows * s.cols;
+    const int64_t weights = prepared ? 0 : s.k_block * s.block_panels * s.panel;
+    const int64_t band = s.copies ? s.band.size * s.images : 0;
+    const int64_t tile = pixels * s.block_panels * s.panel;
+    s.band_at = (size_t)fc_round_up(weights * (int64_t)size, 64);
+    s.tile_at = s.band_at + (size_t)fc_round_up(band * (int64_t)size, 64);
+    s.offsets_at = s.tile_at + (size_t)fc_round_up(tile * (int64_t)size, 64);
+    s.pixels_at = s.offsets_at + (size_t)s.k_block * sizeof(int64_t);
+    s.bytes = s.pixels_at + (size_t)pixels * sizeof(void *);
+    return s;
+}
+
+static const char *supports(const fc_conv *conv)
+{
+    (void)conv;
+    return NULL;
+}
+
+static size_t scratch(const fc_conv *conv, const fc_table *table) { return split_of(conv, table, false).bytes; }
+
+/* Panels [first, first + count) of a group, rows k0 .. k1 each: [panel][k][lane], last lanes zero. */
+static void pack_weights(const fc_conv *conv, const fc_table *table, const direct_split *s, const void *weight,
+                         int64_t group, int64_t first, int64_t count, int64_t k0, int64_t k1, void *packed)
+{
+    const size_t size = fc_size_of(conv->dtype);
+    for (int64_t p = 0; p < count; p++) {
+        const int64_t channel = (first + p) * s->panel;
+        const int64_t lanes = fc_min(s->panel, conv->out_per_group - channel);
+        const fc_move move = {
+            .rows = k1 - k0, .cols = lanes,
+            .src = fc_at(weight, (group * conv->out_per_group + channel) * conv->depth + k0, size),
+            .src_row = 1, .src_col = conv->depth,
+            .dst = fc_at_mut(packed, p * (k1 - k0) * s->panel, size), .dst_row = s->panel, .dst_col = 1,
+            .zero_after = s->panel - lanes,
+        };
+        table->move(&move);
+    }
+}
+
+/* Prepared: [group][k block][panel][k][lane]. */
+static int64_t prepared_at(const fc_conv *conv, const direct_split *s, int64_t group, int64_t k0, int64_t k1, int64_t panel)
+{
+    return ((group * conv->depth + k0) * s->panels + panel * (k1 - k0)) * s->panel;
+}
+
+static size_t prepared_size(const fc_conv *conv, const fc_table *table)
+{
+    direct_split s = { 0 };
+    split_channels(&s, conv, table);
+    return (size_t)(conv->groups * conv->depth * s.panels * s.panel) * fc_size_of(conv->dtype);
+}
+
+static void prepare(const fc_conv *conv, const fc_table *table, const void *weight, void *prepared)
+{
+    direct_split s = { 0 };
+    split_channels(&s, conv, table);
+    for (int64_t group = 0; group < conv->groups; group++)
+        for (int64_t k0 = 0; k0 < conv->depth; k0 += s.k_block) {
+            const int64_t k1 = fc_min(k0 + s.k_block, conv->depth);
+            pack_weights(conv, table, &s, weight, group, 0, s.panels, k0, k1,
+                         fc_at_mut(prepared, prepared_at(conv, &s, group, k0, k1, 0), fc_size_of(conv->dtype)));
+        }
+}
+
+typedef struct direct_job {
+    const fc_conv_run *run;
+    direct_split split;
+} direct_job;
+
+/* One task's block of the output and its pieces of scratch. */
+typedef struct direct_block {
+    fc_block_origin at;
+    int64_t images, rows, cols, pixels;
+    int64_t group, panel, panels, channel, channels; /* channel counts from the group's first */
+    void *weights, *band, *tile;
+    int64_t *offsets;
+    const void **pixel;
+} direct_block;
+
+static direct_block block_of(const direct_job *job, int64_t task, void *memory)
+{
+    const direct_split *s = &job->split;
+    const fc_conv *conv = job->run->conv;
+    direct_block b = { .weights = memory };
+    const int64_t channel_block = task % s->channel_blocks;
+    task /= s->channel_blocks;
+    b.at.col = task % s->col_blocks * s->cols;
+    task /= s->col_blocks;
+    b.at.row = task % s->row_blocks * s->rows;
+    task /= s->row_blocks;
+    b.at.depth = task % conv->out_size[FC_DEPTH];
+    task /= conv->out_size[FC_DEPTH];
+    b.group = task % conv->groups;
+    b.at.image = task / conv->groups * s->images;
+    b.images = fc_min(s->images, conv->batch - b.at.image);
+    b.rows = fc_min(s->rows, conv->out_size[FC_HEIGHT] - b.at.row);
+    b.cols = fc_min(s->cols, conv->out_size[FC_WIDTH] - b.at.col);
+    b.pixels = b.images * b.rows * b.cols;
+    b.panel = channel_block * s->block_panels;
+    b.panels = fc_min(s->block_panels, s->panels - b.panel);
+    b.channel = b.panel * s->panel;
+    b.channels = fc_min(b.panels * s->panel, conv->out_per_group - b.channel);
+    b.band = (char *)memory + s->band_at;
+    b.tile = (char *)memory + s->tile_at;
+    b.offsets = (int64_t *)(void *)((char *)memory + s->offsets_at);
+    b.pixel = (const void **)(void *)((char *)memory + s->pixels_at);
+    return b;
+}
+
+/* The address of every pixel's first tap, in x or in the band. */
+static void find_pixels(const direct_job *job, const direct_block *b)
+{
+    const direct_split *s = &job->split;
+    const fc_conv *conv = job->run->conv;
+    const size_t size = fc_size_of(conv->dtype);
+    const int64_t row_step = conv->stride[FC_HEIGHT] * (s->copies ? s->band.row_step : conv->x_stride[FC_H]);
+    const int64_t col_step = conv->stride[FC_WIDTH] * (s->copies ? s->band.col_step : conv->x_stride[FC_W]);
+    const void **pixel = b->pixel;
+    for (int64_t n = 0; n < b->images; n++) {
+        const void *image = s->copies
+            ? fc_at(b->band, n * s->band.size, size)
+            : fc_at(job->run->x, (b->at.image + n) * conv->x_stride[FC_N] +
+                                     b->at.depth * conv->stride[FC_DEPTH] * conv->x_stride[FC_D] +
+                                     b->at.row * row_step + b->at.col * col_step, size);
+        for (int64_t r = 0; r < b->rows; r++)
+            for (int64_t c = 0; c < b->cols; c++)
+                *pixel++ = fc_at(image, r * row_step + c * col_step, size);
+    }
+}
+
+/* offset[k - k0] from a pixel's first tap; in a band, channels count from `first`. */
+static void find_offsets(const direct_job *job, const direct_block *b, int64_t k0, int64_t k1, int64_t first)
+{
+    const direct_split *s = &job->split;
+    const fc_conv *conv = job->run->conv;
+    const int64_t *kernel = conv->kernel;
+    const int64_t channel_step = s->copies ? s->band.channel_step : conv->x_stride[FC_C];
+    const int64_t depth_step = s->copies ? s->band.depth_step : conv->x_stride[FC_D] * conv->dilation[FC_DEPTH];
+    const int64_t row_step = (s->copies ? s->band.row_step : conv->x_stride[FC_H]) * conv->dilation[FC_HEIGHT];
+    const int64_t col_step = (s->copies ? s->band.col_step : conv->x_stride[FC_W]) * conv->dilation[FC_WIDTH];
+    const int64_t base = s->copies ? -first : b->group * conv->in_per_group;
+    int64_t tap = k0 % conv->taps, channel = k0 / conv->taps;
+    int64_t kw = tap % kernel[2], kh = tap / kernel[2] % kernel[1], kd = tap / kernel[2] / kernel[1];
+    for (int64_t k = k0; k < k1; k++) {
+        b->offsets[k - k0] = (base + channel) * channel_step + kd * depth_step + kh * row_step + kw * col_step;
+        if (++kw < kernel[2])
+            continue;
+        kw = 0;
+        if (++kh < kernel[1])
+            continue;
+        kh = 0;
+        if (++kd < kernel[0])
+            continue;
+        kd = 0;
+        channel++;
+    }
+}
+
+static void copy_bands(const direct_job *job, const direct_block *b, int64_t first, int64_t count)
+{
+    const fc_conv *conv = job->run->conv;
+    for (int64_t n = 0; n < b->images; n++) {
+        fc_block_origin at = b->at;
+        at.image += n;
+        fc_band_copy(job->run, &job->split.band, &at, b->group * conv->in_per_group + first, count,
+                     fc_at_mut(b->band, n * job->split.band.size, fc_size_of(conv->dtype)));
+    }
+}
+
+/* Element offset in y of pixel 0 of row `row` of image `image` of the block, channel 0 of the block. */
+static int64_t y_offset(const fc_conv *conv, const direct_block *b, int64_t image, int64_t row)
+{
+    return (b->at.image + image) * conv->y_stride[FC_N] +
+           (b->group * conv->out_per_group + b->channel) * conv->y_stride[FC_C] + b->at.depth * conv->y_stride[FC_D] +
+           (b->at.row + row) * conv->y_stride[FC_H] + b->at.col * conv->y_stride[FC_W];
+}
+
+/* Pixels of the block that lie evenly in y from its first on: all, an image's, or a row's. */
+static int64_t even_pixels(const fc_conv *conv, const direct_block *b)
+{
+    const int64_t *y = conv->y_stride;
+    if (b->rows > 1 && y[FC_H] != b->cols * y[FC_W])
+        return b->cols;
+    if (b->images > 1 && y[FC_N] != b->rows * b->cols * y[FC_W])
+        return b->rows * b->cols;
+    return b->pixels;
+}
+
+static void multiply(const direct_job *job, const direct_block *b, const void *weights, int64_t k0, int64_t k1)
+{
+    const fc_conv_run *run = job->run;
+    const fc_conv *conv = run->conv;
+    const direct_split *s = &job->split;
+    const size_t size = fc_size_of(conv->dtype);
+    const bool in_place = conv->y_stride[FC_C] == 1;
+    const int64_t even = in_place ? even_pixels(conv, b) : b->pixels;
+    const int64_t channel = b->group * conv->out_per_group + b->channel;
+    fc_gemm g = {
+        .m = even, .n = b->channels, .k = k1 - k0, .a_offset = b->offsets,
+        .b = weights, .b_panel = (k1 - k0) * s->panel, .b_step = s->panel, .panel_vectors = s->vectors,
+        .accumulate = k0 > 0, .finish = k1 == conv->depth,
+        .bias = run->bias ? fc_at(run->bias, channel, size) : NULL, .bias_on_lanes = 1,
+        .activation = conv->activation,
+    };
+    for (int64_t p = 0; p < b->pixels; p += even) {
+        g.a = b->pixel + p;
+        g.c = in_place ? fc_at_mut(run->y, y_offset(conv, b, p / (b->rows * b->cols), p / b->cols % b->rows), size) : b->tile;
+        g.c_row = in_place ? conv->y_stride[FC_W] : b->channels;
+        run->table->gemm(&g);
+    }
+}
+
+/* The tile [pixel][channel] into y, whose channels are not adjacent. */
+static void scatter(const direct_job *job, const direct_block *b)
+{
+    const fc_conv *conv = job->run->conv;
+    const size_t size = fc_size_of(conv->dtype);
+    const bool even = conv->y_stride[FC_H] == b->cols * conv->y_stride[FC_W];
+    const int64_t rows = even ? 1 : b->rows, cols = even ? b->rows * b->cols : b->cols;
+    for (int64_t n = 0; n < b->images; n++)
+        for (int64_t r = 0; r < rows; r++) {
+            const fc_move move = {
+                .rows = b->channels, .cols = cols,
+                .src = fc_at(b->tile, (n * rows + r) * cols * b->channels, size), .src_row = 1, .src_col = b->channels,
+                .dst = fc_at_mut(job->run->y, y_offset(conv, b, n, r), size),
+                .dst_row = conv->y_stride[FC_C], .dst_col = conv->y_stride[FC_W],
+            };
+            job->run->table->move(&move);
+        }
+}
+
+static void run_task(void *context, int64_t task, void *memory)
+{
+    const direct_job *job = context;
+    const direct_split *s = &job->split;
+    const fc_conv_run *run = job->run;
+    const fc_conv *conv = run->conv;
+    const direct_block b = block_of(job, task, memory);
+    int64_t held = -1;                        /* first channel of the band now in scratch */
+    find_pixels(job, &b);
+    for (int64_t k0 = 0; k0 < conv->depth; k0 += s->k_block) {
+        const int64_t k1 = fc_min(k0 + s->k_block, conv->depth);
+        const int64_t first = k0 / conv->taps, last = (k1 - 1) / conv->taps;
+        if (s->copies && (first != held || last != first))
+            copy_bands(job, &b, first, last + 1 - first);
+        held = first;
+        find_offsets(job, &b, k0, k1, first);
+        const void *weights = b.weights;
+        if (run->prepared)
+            weights = fc_at(run->prepared, prepared_at(conv, s, b.group, k0, k1, b.panel), fc_size_of(conv->dtype));
+        else
+            pack_weights(conv, run->table, s, run->weight, b.group, b.panel, b.panels, k0, k1, b.weights);
+        multiply(job, &b, weights, k0, k1);
+    }
+    if (conv->y_stride[FC_C] != 1)
+        scatter(job, &b);
+}
+
+static double cost(const fc_conv *conv, const fc_machine *machine, bool prepared)
+{
+    const double size = (double)fc_size_of(conv->dtype);
+    const double channels = (double)fc_round_up(conv->out_per_group, machine->lanes) * (double)conv->groups;
+    const double pixels = (double)(conv->batch * conv->out_pixels), depth = (double)conv->depth;
+    const double tasks = fc_max(1, (int64_t)(pixels / MOST_PIXELS));
+    double seconds = 2 * depth * channels * pixels / (0.93 * machine->flops);
+    const double weights = depth * channels;
+    seconds += weights * size / machine->memory_bytes;
+    if (!prepared)
+        seconds += weights * tasks * 16 / machine->flops;
+    if (!fc_unpadded(conv))
+        seconds += (double)conv->in_channels * pixels * (double)(conv->stride[1] * conv->stride[2]) * 16 / machine->flops;
+    if (!conv->channels_last)
+        seconds += pixels * channels * 24 / machine->flops;
+    return seconds;
+}
+
+static fc_status forward(const fc_conv_run *run, fc_error *error)
+{
+    direct_job job = { run, split_of(run->conv, run->table, run->prepared != NULL) };
+    const double seconds = cost(run->conv, fc_machine_for(run->conv->dtype), run->prepared != NULL);
+    return fc_parallel(job.split.tasks, seconds, job.split.bytes, run_task, &job, error);
+}
+
+static void describe(const fc_conv *conv, const fc_table *table, char *text, size_t size)
+{
+    const direct_split s = split_of(conv, table, false);
+    snprintf(text, size, "panels of %lld channels, %lld deep; blocks of %lld images x %lld rows x %lld columns%s; %lld tasks",
+             (long long)s.panel, (long long)s.k_block, (long long)s.images, (long long)s.rows, (long long)s.cols,
+             s.copies ? ", padded in scratch" : "", (long long)s.tasks);
+}
+
+const fc_algorithm fc_algorithm_direct = {
+    .name = "direct",
+    .summary = "pixels broadcast in place or from a padded band, output channels as lanes",
+    .supports = supports,
+    .cost = cost,
+    .scratch = scratch,
+    .prepared_size = prepared_size,
+    .prepare = prepare,
+    .forward = forward,
+    .describe = describe,
+};

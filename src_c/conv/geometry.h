@@ -1,0 +1,59 @@
+/* Index arithmetic that several algorithms share: where a pixel lies, which taps are inside.
+ * Header-only; everything here is in elements and was bounded by fc_conv_check. */
+#ifndef FC_CONV_GEOMETRY_H
+#define FC_CONV_GEOMETRY_H
+#include "../base/size.h"
+#include "problem.h"
+#include <stddef.h>
+
+enum { FC_DEPTH, FC_HEIGHT, FC_WIDTH };       /* spatial axes of in_size, kernel ... */
+
+static inline size_t fc_size_of(fc_dtype dtype) { return dtype == FC_F32 ? sizeof(float) : sizeof(double); }
+
+/* Element `index` of an array whose elements have `size` bytes. */
+static inline const void *fc_at(const void *base, int64_t index, size_t size)
+{
+    return (const char *)base + index * (int64_t)size;
+}
+static inline void *fc_at_mut(void *base, int64_t index, size_t size) { return (char *)base + index * (int64_t)size; }
+
+/* Pixels of one image are `stride[FC_W]` apart from the first to the last, across rows. */
+static inline bool fc_pixels_uniform(const int64_t stride[FC_AXES], const int64_t size[FC_SPATIAL])
+{
+    const int64_t row = stride[FC_W] * size[FC_WIDTH];
+    return (size[FC_HEIGHT] == 1 || stride[FC_H] == row) &&
+           (size[FC_DEPTH] == 1 || stride[FC_D] == row * size[FC_HEIGHT]);
+}
+
+/* Output pixels first .. first + count of one row, seen through one tap: of them, `before` see
+ * padding left of x, then `inside` see x from column `column` on, the rest see padding. */
+typedef struct fc_span {
+    int64_t before, inside, column;
+} fc_span;
+
+static inline fc_span fc_span_of(int64_t first, int64_t count, int64_t stride, int64_t offset, int64_t size)
+{
+    const int64_t start = first * stride + offset;      /* column under the first pixel */
+    fc_span span = { 0, 0, start };
+    if (start < 0)
+        span.before = fc_min(count, fc_div_up(-start, stride));
+    if (start < size)
+        span.inside = fc_min(count, (size - 1 - start) / stride + 1) - span.before;
+    if (span.inside < 0)
+        span.inside = 0;
+    span.column = start + span.before * stride;
+    return span;
+}
+
+/* Whether no tap of any output pixel sees padding. */
+static inline bool fc_unpadded(const fc_conv *conv)
+{
+    for (int axis = 0; axis < FC_SPATIAL; axis++) {
+        const int64_t last = (conv->out_size[axis] - 1) * conv->stride[axis] - conv->pad_before[axis] +
+                             (conv->kernel[axis] - 1) * conv->dilation[axis];
+        if (conv->pad_before[axis] > 0 || last >= conv->in_size[axis])
+            return false;
+    }
+    return true;
+}
+#endif

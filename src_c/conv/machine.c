@@ -1,0 +1,38 @@
+/* fc_machine_for: the constants behind every predicted time.
+ *
+ * They are written down per instruction set rather than measured at start-up: the choice of an
+ * algorithm decides the last bits of a result, and a result must not depend on how busy the machine
+ * was.  Only their ratios matter.  Cache sizes are the machine's own. */
+#include "../base/cpu.h"
+#include "algorithm.h"
+#include <pthread.h>
+
+/* Multiply-adds of one core with float32, counted as two operations, per second at about 3.2 GHz. */
+static const double peak_f32[FC_ISA_COUNT] = {
+    [FC_ISA_SCALAR] = 12e9, [FC_ISA_AVX2] = 102e9, [FC_ISA_AVX512] = 170e9, [FC_ISA_NEON] = 51e9,
+};
+static const double l2_bandwidth = 60e9, memory_bandwidth = 12e9;
+
+static fc_machine machines[FC_ISA_COUNT][2];
+static pthread_once_t machines_once = PTHREAD_ONCE_INIT;
+
+static void fill_machines(void)
+{
+    const fc_cpu *cpu = fc_cpu_get();
+    for (int isa = 0; isa < FC_ISA_COUNT; isa++)
+        for (int dtype = FC_F32; dtype <= FC_F64; dtype++) {
+            const fc_table *table = fc_table_of((fc_isa)isa, (fc_dtype)dtype);
+            machines[isa][dtype] = (fc_machine){
+                .flops = dtype == FC_F32 ? peak_f32[isa] : peak_f32[isa] / 2,
+                .l2_bytes = l2_bandwidth, .memory_bytes = memory_bandwidth,
+                .l1 = cpu->l1, .l2 = cpu->l2, .l3 = cpu->l3,
+                .lanes = table ? table->lanes : 1,
+            };
+        }
+}
+
+const fc_machine *fc_machine_for(fc_dtype dtype)
+{
+    pthread_once(&machines_once, fill_machines);
+    return &machines[fc_dispatch_isa()][dtype];
+}

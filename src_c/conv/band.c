@@ -39,6 +39,7 @@ static void copy_row(const fc_conv_run *run, const fc_band *band, const void *sr
             .src = span.inside ? fc_at(src, span.column * conv->x_stride[FC_W], size) : src,
             .src_row = conv->x_stride[FC_W], .src_col = conv->x_stride[FC_C],
             .dst = fc_at_mut(dst, span.before * band->col_step, size), .dst_row = band->col_step, .dst_col = 1,
+            .zero_after = band->col_step - count,
         };
         const fc_move behind = { .rows = 1, .dst = fc_at_mut(dst, (band->cols - after) * band->col_step, size),
                                  .dst_col = 1, .zero_before = after * band->col_step };

@@ -6,6 +6,7 @@
 typedef struct fc_plan {
     fc_conv conv;
     const fc_algorithm *algorithm;
+    const fc_table *table;                    /* of the ISA in use when the plan was made */
     void *prepared;                           /* owned; NULL where raw weights are as good */
     size_t prepared_bytes;
 } fc_plan;

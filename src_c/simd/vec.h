@@ -1,27 +1,46 @@
 /* The vector vocabulary: what every instruction set must define, and nothing else does.
  *
  * Included by each kernel source after the ISA's own header.  An ISA header (scalar.h, avx2.h,
- * avx512.h, neon.h) defines every name below twice, with the suffix _f32 and _f64; the macros
- * here give kernels one name for the dtype that is being compiled (FC_F64 is 0 or 1).
+ * avx512.h, neon.h) defines every name below twice, as fc_vadd_f32 and fc_vadd_f64 (arm_neon.h has a
+ * vadd_f32 of its own); the macros here give kernels one name for the dtype that is being compiled
+ * (FC_F64 is 0 or 1).
  *
  *   vec                 a vector of VLEN reals                     VLEN_f32, VLEN_f64
- *   vload(p) vstore(p, v)         any alignment
+ *   vload(p) vstore(p, v)         any address that a real may have
  *   vload_n(p, n)       the first n lanes (0 <= n <= VLEN), the others zero; touches n reals only
+ *   vload_mask(p, m)    lanes where m is true, the others zero; touches those reals only
  *   vstore_n(p, v, n)   writes the first n lanes (0 <= n <= VLEN), touches n reals only
  *   vbcast(p)           *p in every lane          vset1(x)         x in every lane
- *   vzero()  vadd  vsub  vmul  vdiv  vmin  vmax   vmax returns the second operand if either is NaN
- *   vfma(a, b, c)       a * b + c, fused where the ISA has it      vsum(v)  sum of the lanes
+ *   vzero()  vadd  vsub  vmul  vdiv  vsqrt        correctly rounded
+ *   vmax(a, b)          a > b ? a : b, so b if either is NaN and b of two zeros
+ *   vmin(a, b)          a < b ? a : b, likewise
+ *   vabs(a)             clears the sign, of zero and NaN too
+ *   vfma(a, b, c)       a * b + c, fused where the ISA has it
+ *   vsum(v)             sum of the lanes in a fixed order: the upper half is added to the lower one,
+ *                       lane by lane, until one lane is left
  *   vkeep(v)            macro: pins v in a register, so that the compiler cannot fold its load
  *                       into every use as a memory operand
  *   vtranspose(rows)    VLEN x VLEN transpose of vec rows[VLEN], in place
  *   vdeinterleave(a, b, &even, &odd)   lanes 0 2 4 .. and 1 3 5 .. of the 2 * VLEN lanes a b
  *
+ *   vmask               one truth per lane; its representation is the ISA's affair
+ *   vgt(a, b)           a > b: false if either is NaN
+ *   visnan(a)           a is NaN
+ *   vmask_or(m, k)      either
+ *   vlanes(i, n)        lanes i .. n - 1; i and n are any int: below 0 is as 0, above VLEN as VLEN
+ *   vblend(m, a, b)     a where m is true, else b: copies bits, so indices of another type may ride
+ *
  *   FC_ISA              the table's name, an identifier: scalar, avx2, avx512, neon
  *   FC_REGISTERS        vector registers: 16 or 32
+ *
+ * Results are the same bits on every ISA, except the payload of a NaN that arithmetic made, vfma
+ * where the ISA has none, and vsum, whose order follows VLEN.  That takes a compiler that keeps to
+ * the source: -ffp-contract=off and no -ffast-math for every file that includes this.
  */
 #ifndef FC_F64
 #error "define FC_F64 to 0 or 1 before including simd/vec.h"
 #endif
+#include "inline.h"
 
 #undef real
 #undef VLEN
@@ -44,24 +63,31 @@
 #define FC_T(name) FC_PASTE_(name, FC_SUFFIX)
 /* fc_table_avx2_f32 and so on: the one symbol that a stub exports per dtype. */
 #define FC_TABLE FC_PASTE_(FC_PASTE_(fc_table, FC_ISA), FC_SUFFIX)
-#define vec FC_T(vec)
-#define vload FC_T(vload)
-#define vstore FC_T(vstore)
-#define vload_n FC_T(vload_n)
-#define vstore_n FC_T(vstore_n)
-#define vbcast FC_T(vbcast)
-#define vset1 FC_T(vset1)
-#define vzero FC_T(vzero)
-#define vadd FC_T(vadd)
-#define vsub FC_T(vsub)
-#define vmul FC_T(vmul)
-#define vdiv FC_T(vdiv)
-#define vmin FC_T(vmin)
-#define vmax FC_T(vmax)
-#define vfma FC_T(vfma)
-#define vsum FC_T(vsum)
-#define vtranspose FC_T(vtranspose)
-#define vdeinterleave FC_T(vdeinterleave)
-
-#define FC_INLINE static inline __attribute__((always_inline, unused))
+#define vec FC_T(fc_vec)
+#define vmask FC_T(fc_vmask)
+#define vload FC_T(fc_vload)
+#define vstore FC_T(fc_vstore)
+#define vload_n FC_T(fc_vload_n)
+#define vload_mask FC_T(fc_vload_mask)
+#define vstore_n FC_T(fc_vstore_n)
+#define vbcast FC_T(fc_vbcast)
+#define vset1 FC_T(fc_vset1)
+#define vzero FC_T(fc_vzero)
+#define vadd FC_T(fc_vadd)
+#define vsub FC_T(fc_vsub)
+#define vmul FC_T(fc_vmul)
+#define vdiv FC_T(fc_vdiv)
+#define vsqrt FC_T(fc_vsqrt)
+#define vmin FC_T(fc_vmin)
+#define vmax FC_T(fc_vmax)
+#define vabs FC_T(fc_vabs)
+#define vfma FC_T(fc_vfma)
+#define vsum FC_T(fc_vsum)
+#define vtranspose FC_T(fc_vtranspose)
+#define vdeinterleave FC_T(fc_vdeinterleave)
+#define vgt FC_T(fc_vgt)
+#define visnan FC_T(fc_visnan)
+#define vmask_or FC_T(fc_vmask_or)
+#define vlanes FC_T(fc_vlanes)
+#define vblend FC_T(fc_vblend)
 #endif

@@ -1,0 +1,69 @@
+/* Every convolution algorithm, and the choice among them.  Called by plan.c and by _core.
+ * A new algorithm is its file and one line in each of the two lists below. */
+#include "algorithm.h"
+#include <stdio.h>
+#include <string.h>
+
+extern const fc_algorithm fc_algorithm_direct, fc_algorithm_depthwise, fc_algorithm_grouped, fc_algorithm_im2col,
+    fc_algorithm_winograd2, fc_algorithm_winograd4;
+
+const fc_algorithm *const fc_algorithms[] = {
+    &fc_algorithm_direct,
+    &fc_algorithm_depthwise,
+    &fc_algorithm_grouped,
+    &fc_algorithm_im2col,
+    &fc_algorithm_winograd4,
+    &fc_algorithm_winograd2,
+    NULL,
+};
+
+static const fc_algorithm *cheapest(const fc_conv *conv, bool prepared)
+{
+    const fc_machine *machine = fc_machine_for(conv->dtype);
+    const fc_algorithm *best = NULL;
+    double best_cost = 0;
+    for (const fc_algorithm *const *a = fc_algorithms; *a; a++) {
+        if ((*a)->supports(conv))
+            continue;
+        const double cost = (*a)->cost(conv, machine, prepared);
+        if (!best || cost < best_cost) {
+            best = *a;
+            best_cost = cost;
+        }
+    }
+    return best;
+}
+
+static const fc_algorithm *named(const char *name)
+{
+    for (const fc_algorithm *const *a = fc_algorithms; *a; a++)
+        if (strcmp((*a)->name, name) == 0)
+            return *a;
+    return NULL;
+}
+
+static fc_status unknown(const char *name, fc_error *error)
+{
+    char names[200] = "";
+    size_t length = 0;
+    for (const fc_algorithm *const *a = fc_algorithms; *a && length < sizeof names; a++)
+        length += (size_t)snprintf(names + length, sizeof names - length, ", \"%s\"", (*a)->name);
+    return fc_fail(error, FC_BAD_VALUE, "algorithm must be one of \"auto\"%s, got \"%.40s\"", names, name);
+}
+
+fc_status fc_algorithm_choose(const fc_conv *conv, const char *name, bool prepared,
+                              const fc_algorithm **chosen, fc_error *error)
+{
+    if (strcmp(name, "auto") == 0) {
+        *chosen = cheapest(conv, prepared);
+        return *chosen ? FC_OK : fc_fail(error, FC_BAD_VALUE, "algorithm=\"auto\": none can compute this convolution");
+    }
+    const fc_algorithm *algorithm = named(name);
+    if (!algorithm)
+        return unknown(name, error);
+    const char *reason = algorithm->supports(conv);
+    if (reason)
+        return fc_fail(error, FC_BAD_VALUE, "algorithm=\"%s\" cannot compute this convolution: %s", name, reason);
+    *chosen = algorithm;
+    return FC_OK;
+}

@@ -1,0 +1,165 @@
+/* AArch64 Advanced SIMD: 4 floats or 2 doubles, 32 registers.  Included by isa/neon.c. */
+#ifndef FC_SIMD_NEON_H
+#define FC_SIMD_NEON_H
+#include "inline.h"
+#include <arm_neon.h>
+#include <stdint.h>
+
+#define FC_ISA neon
+#define FC_REGISTERS 32
+#define VLEN_f32 4
+#define VLEN_f64 2
+#define vkeep(v) __asm__("" : "+w"(v))
+
+typedef float32x4_t fc_vec_f32;
+typedef float64x2_t fc_vec_f64;
+typedef uint32x4_t fc_vmask_f32; /* all bits of a lane, or none */
+typedef uint64x2_t fc_vmask_f64;
+
+FC_INLINE fc_vec_f32 fc_vload_f32(const float *p) { return vld1q_f32(p); }
+FC_INLINE void fc_vstore_f32(float *p, fc_vec_f32 v) { vst1q_f32(p, v); }
+FC_INLINE fc_vec_f32 fc_vload_n_f32(const float *p, int64_t n)
+{
+    const float32x2_t none = vdup_n_f32(0);
+    switch (n) {
+    case 0: return vdupq_n_f32(0);
+    case 1: return vcombine_f32(vld1_lane_f32(p, none, 0), none);
+    case 2: return vcombine_f32(vld1_f32(p), none);
+    case 3: return vcombine_f32(vld1_f32(p), vld1_lane_f32(p + 2, none, 0));
+    default: return vld1q_f32(p);
+    }
+}
+FC_INLINE fc_vmask_f32 fc_vlanes_f32(int i, int n)
+{
+    const int32x4_t lane = { 0, 1, 2, 3 };
+    return vandq_u32(vcgeq_s32(lane, vdupq_n_s32(i)), vcltq_s32(lane, vdupq_n_s32(n)));
+}
+FC_INLINE fc_vec_f32 fc_vload_mask_f32(const float *p, fc_vmask_f32 m)
+{
+    const uint64_t lanes = vget_lane_u64(vreinterpret_u64_u16(vmovn_u32(m)), 0); /* 16 bits each */
+    if (lanes == ~(uint64_t)0)
+        return vld1q_f32(p);
+    fc_vec_f32 v = vdupq_n_f32(0);
+    if (lanes & 1)
+        v = vld1q_lane_f32(p, v, 0);
+    if (lanes >> 16 & 1)
+        v = vld1q_lane_f32(p + 1, v, 1);
+    if (lanes >> 32 & 1)
+        v = vld1q_lane_f32(p + 2, v, 2);
+    if (lanes >> 48)
+        v = vld1q_lane_f32(p + 3, v, 3);
+    return v;
+}
+FC_INLINE void fc_vstore_n_f32(float *p, fc_vec_f32 v, int64_t n)
+{
+    if (n >= 4) {
+        vst1q_f32(p, v);
+        return;
+    }
+    float32x2_t part = vget_low_f32(v);
+    if (n & 2) {
+        vst1_f32(p, part);
+        part = vget_high_f32(v);
+        p += 2;
+    }
+    if (n & 1)
+        vst1_lane_f32(p, part, 0);
+}
+FC_INLINE fc_vec_f32 fc_vbcast_f32(const float *p) { return vld1q_dup_f32(p); }
+FC_INLINE fc_vec_f32 fc_vset1_f32(float x) { return vdupq_n_f32(x); }
+FC_INLINE fc_vec_f32 fc_vzero_f32(void) { return vdupq_n_f32(0); }
+FC_INLINE fc_vec_f32 fc_vadd_f32(fc_vec_f32 a, fc_vec_f32 b) { return vaddq_f32(a, b); }
+FC_INLINE fc_vec_f32 fc_vsub_f32(fc_vec_f32 a, fc_vec_f32 b) { return vsubq_f32(a, b); }
+FC_INLINE fc_vec_f32 fc_vmul_f32(fc_vec_f32 a, fc_vec_f32 b) { return vmulq_f32(a, b); }
+FC_INLINE fc_vec_f32 fc_vdiv_f32(fc_vec_f32 a, fc_vec_f32 b) { return vdivq_f32(a, b); }
+FC_INLINE fc_vec_f32 fc_vsqrt_f32(fc_vec_f32 a) { return vsqrtq_f32(a); }
+/* Not vminq and vmaxq, which return NaN where either is. */
+FC_INLINE fc_vec_f32 fc_vmin_f32(fc_vec_f32 a, fc_vec_f32 b) { return vbslq_f32(vcltq_f32(a, b), a, b); }
+FC_INLINE fc_vec_f32 fc_vmax_f32(fc_vec_f32 a, fc_vec_f32 b) { return vbslq_f32(vcgtq_f32(a, b), a, b); }
+FC_INLINE fc_vec_f32 fc_vabs_f32(fc_vec_f32 a) { return vabsq_f32(a); }
+FC_INLINE fc_vec_f32 fc_vfma_f32(fc_vec_f32 a, fc_vec_f32 b, fc_vec_f32 c) { return vfmaq_f32(c, a, b); }
+FC_INLINE float fc_vsum_f32(fc_vec_f32 v) { return vaddv_f32(vadd_f32(vget_low_f32(v), vget_high_f32(v))); }
+FC_INLINE void fc_vtranspose_f32(fc_vec_f32 r[4])
+{
+    float64x2_t a = vreinterpretq_f64_f32(vtrn1q_f32(r[0], r[1]));
+    float64x2_t b = vreinterpretq_f64_f32(vtrn2q_f32(r[0], r[1]));
+    float64x2_t c = vreinterpretq_f64_f32(vtrn1q_f32(r[2], r[3]));
+    float64x2_t d = vreinterpretq_f64_f32(vtrn2q_f32(r[2], r[3]));
+    r[0] = vreinterpretq_f32_f64(vtrn1q_f64(a, c));
+    r[1] = vreinterpretq_f32_f64(vtrn1q_f64(b, d));
+    r[2] = vreinterpretq_f32_f64(vtrn2q_f64(a, c));
+    r[3] = vreinterpretq_f32_f64(vtrn2q_f64(b, d));
+}
+FC_INLINE void fc_vdeinterleave_f32(fc_vec_f32 a, fc_vec_f32 b, fc_vec_f32 *even, fc_vec_f32 *odd)
+{
+    *even = vuzp1q_f32(a, b);
+    *odd = vuzp2q_f32(a, b);
+}
+FC_INLINE fc_vmask_f32 fc_vgt_f32(fc_vec_f32 a, fc_vec_f32 b) { return vcgtq_f32(a, b); }
+FC_INLINE fc_vmask_f32 fc_visnan_f32(fc_vec_f32 a) { return vmvnq_u32(vceqq_f32(a, a)); }
+FC_INLINE fc_vmask_f32 fc_vmask_or_f32(fc_vmask_f32 m, fc_vmask_f32 k) { return vorrq_u32(m, k); }
+FC_INLINE fc_vec_f32 fc_vblend_f32(fc_vmask_f32 m, fc_vec_f32 a, fc_vec_f32 b) { return vbslq_f32(m, a, b); }
+
+FC_INLINE fc_vec_f64 fc_vload_f64(const double *p) { return vld1q_f64(p); }
+FC_INLINE void fc_vstore_f64(double *p, fc_vec_f64 v) { vst1q_f64(p, v); }
+FC_INLINE fc_vec_f64 fc_vload_n_f64(const double *p, int64_t n)
+{
+    switch (n) {
+    case 0: return vdupq_n_f64(0);
+    case 1: return vcombine_f64(vld1_f64(p), vdup_n_f64(0));
+    default: return vld1q_f64(p);
+    }
+}
+FC_INLINE fc_vmask_f64 fc_vlanes_f64(int i, int n)
+{
+    const int64x2_t lane = { 0, 1 };
+    return vandq_u64(vcgeq_s64(lane, vdupq_n_s64(i)), vcltq_s64(lane, vdupq_n_s64(n)));
+}
+FC_INLINE fc_vec_f64 fc_vload_mask_f64(const double *p, fc_vmask_f64 m)
+{
+    fc_vec_f64 v = vdupq_n_f64(0);
+    if (vgetq_lane_u64(m, 0))
+        v = vld1q_lane_f64(p, v, 0);
+    if (vgetq_lane_u64(m, 1))
+        v = vld1q_lane_f64(p + 1, v, 1);
+    return v;
+}
+FC_INLINE void fc_vstore_n_f64(double *p, fc_vec_f64 v, int64_t n)
+{
+    if (n >= 2)
+        vst1q_f64(p, v);
+    else if (n == 1)
+        vst1q_lane_f64(p, v, 0);
+}
+FC_INLINE fc_vec_f64 fc_vbcast_f64(const double *p) { return vld1q_dup_f64(p); }
+FC_INLINE fc_vec_f64 fc_vset1_f64(double x) { return vdupq_n_f64(x); }
+FC_INLINE fc_vec_f64 fc_vzero_f64(void) { return vdupq_n_f64(0); }
+FC_INLINE fc_vec_f64 fc_vadd_f64(fc_vec_f64 a, fc_vec_f64 b) { return vaddq_f64(a, b); }
+FC_INLINE fc_vec_f64 fc_vsub_f64(fc_vec_f64 a, fc_vec_f64 b) { return vsubq_f64(a, b); }
+FC_INLINE fc_vec_f64 fc_vmul_f64(fc_vec_f64 a, fc_vec_f64 b) { return vmulq_f64(a, b); }
+FC_INLINE fc_vec_f64 fc_vdiv_f64(fc_vec_f64 a, fc_vec_f64 b) { return vdivq_f64(a, b); }
+FC_INLINE fc_vec_f64 fc_vsqrt_f64(fc_vec_f64 a) { return vsqrtq_f64(a); }
+FC_INLINE fc_vec_f64 fc_vmin_f64(fc_vec_f64 a, fc_vec_f64 b) { return vbslq_f64(vcltq_f64(a, b), a, b); }
+FC_INLINE fc_vec_f64 fc_vmax_f64(fc_vec_f64 a, fc_vec_f64 b) { return vbslq_f64(vcgtq_f64(a, b), a, b); }
+FC_INLINE fc_vec_f64 fc_vabs_f64(fc_vec_f64 a) { return vabsq_f64(a); }
+FC_INLINE fc_vec_f64 fc_vfma_f64(fc_vec_f64 a, fc_vec_f64 b, fc_vec_f64 c) { return vfmaq_f64(c, a, b); }
+FC_INLINE double fc_vsum_f64(fc_vec_f64 v) { return vaddvq_f64(v); }
+FC_INLINE void fc_vtranspose_f64(fc_vec_f64 r[2])
+{
+    float64x2_t first = vtrn1q_f64(r[0], r[1]);
+    r[1] = vtrn2q_f64(r[0], r[1]);
+    r[0] = first;
+}
+FC_INLINE void fc_vdeinterleave_f64(fc_vec_f64 a, fc_vec_f64 b, fc_vec_f64 *even, fc_vec_f64 *odd)
+{
+    *even = vuzp1q_f64(a, b);
+    *odd = vuzp2q_f64(a, b);
+}
+FC_INLINE fc_vmask_f64 fc_vgt_f64(fc_vec_f64 a, fc_vec_f64 b) { return vcgtq_f64(a, b); }
+FC_INLINE fc_vmask_f64 fc_visnan_f64(fc_vec_f64 a)
+{
+    return vreinterpretq_u64_u32(vmvnq_u32(vreinterpretq_u32_u64(vceqq_f64(a, a))));
+}
+FC_INLINE fc_vmask_f64 fc_vmask_or_f64(fc_vmask_f64 m, fc_vmask_f64 k) { return vorrq_u64(m, k); }
+FC_INLINE fc_vec_f64 fc_vblend_f64(fc_vmask_f64 m, fc_vec_f64 a, fc_vec_f64 b) { return vbslq_f64(m, a, b); }
+#endif

@@ -10,6 +10,7 @@
 #include "band.h"
 #include "geometry.h"
 #include <stdio.h>
+#include <stdlib.h>
 
 enum {
     K_BLOCK = 320,            /* a panel of weights that deep stays in L1 */
@@ -18,6 +19,7 @@ enum {
     MOST_PIXELS = 1024,
     WISHED_TASKS = 8,
 };
+static const double PACK_SECONDS = 0.3e-9;    /* per weight */
 
 typedef struct direct_split {
     int vectors;                              /* of a panel */
@@ -27,6 +29,7 @@ typedef struct direct_split {
     int64_t images, image_blocks;             /* per task; in all */
     int64_t rows, row_blocks, cols, col_blocks; /* output pixels of one image per task */
     int64_t tasks;
+    bool packs;                               /* each task packs its weights */
     bool copies;                              /* padding is seen: bands are needed */
     fc_band band;
     size_t weights_at, band_at, tile_at, offsets_at, pixels_at, bytes; /* scratch layout, bytes */
@@ -72,7 +75,7 @@ static void split_pixels(direct_split *s, const fc_conv *conv)
     s->cols = fc_min(width, MOST_PIXELS);
     s->rows = fc_max(1, fc_min(height, wished / s->cols));
     s->copies = !fc_unpadded(conv);
-    const int64_t most = fc_machine_for(conv->dtype)->l2 / 4 / (int64_t)fc_size_of(conv->dtype);
+    const int64_t most = fc_machine_for(conv->dtype)->l2 / 2 / (int64_t)fc_size_of(conv->dtype);
     for (;;) {
         s->band = fc_band_make(conv, band_channels(s, conv), s->rows, s->cols, conv->channels_last, 1);
         if (!s->copies || s->band.size * s->images <= most || (s->images == 1 && s->rows == 1 && s->cols <= 16))
@@ -91,15 +94,18 @@ static void split_pixels(direct_split *s, const fc_conv *conv)
     s->col_blocks = fc_div_up(width, s->cols);
 }
 
+/* `prepared`: weights are packed before the tasks, by a plan or at the start of the call. */
 static direct_split split_of(const fc_conv *conv, const fc_table *table, bool prepared)
 {
     direct_split s = { 0 };
     const size_t size = fc_size_of(conv->dtype);
     split_channels(&s, conv, table);
     split_pixels(&s, conv);
-    s.tasks = s.image_blocks * conv->out_size[FC_DEPTH] * s.row_blocks * s.col_blocks * conv->groups * s.channel_blocks;
+    const int64_t blocks = s.image_blocks * conv->out_size[FC_DEPTH] * s.row_blocks * s.col_blocks;
+    s.tasks = blocks * conv->groups * s.channel_blocks;
+    s.packs = !prepared && blocks <= 1;
     const int64_t pixels = s.images * s.rows * s.cols;
-    const int64_t weights = prepared ? 0 : s.k_block * s.block_panels * s.panel;
+    const int64_t weights = s.packs ? s.k_block * s.block_panels * s.panel : 0;
     const int64_t band = s.copies ? s.band.size * s.images : 0;
     const int64_t tile = pixels * s.block_panels * s.panel;
     s.band_at = (size_t)fc_round_up(weights * (int64_t)size, 64);
@@ -150,21 +156,40 @@ static size_t prepared_size(const fc_conv *conv, const fc_table *table)
     return (size_t)(conv->groups * conv->depth * s.panels * s.panel) * fc_size_of(conv->dtype);
 }
 
+typedef struct direct_weights {
+    const fc_conv *conv;
+    const fc_table *table;
+    const direct_split *split;
+    const void *weight;
+    void *packed;
+} direct_weights;
+
+/* One panel of one group, all of its depth. */
+static void pack_task(void *context, int64_t task, void *scratch)
+{
+    (void)scratch;
+    const direct_weights *w = context;
+    const int64_t group = task / w->split->panels, panel = task % w->split->panels, depth = w->conv->depth;
+    for (int64_t k0 = 0; k0 < depth; k0 += w->split->k_block) {
+        const int64_t k1 = fc_min(k0 + w->split->k_block, depth);
+        pack_weights(w->conv, w->table, w->split, w->weight, group, panel, 1, k0, k1,
+                     fc_at_mut(w->packed, prepared_at(w->conv, w->split, group, k0, k1, panel), fc_size_of(w->conv->dtype)));
+    }
+}
+
 static void prepare(const fc_conv *conv, const fc_table *table, const void *weight, void *prepared)
 {
     direct_split s = { 0 };
     split_channels(&s, conv, table);
-    for (int64_t group = 0; group < conv->groups; group++)
-        for (int64_t k0 = 0; k0 < conv->depth; k0 += s.k_block) {
-            const int64_t k1 = fc_min(k0 + s.k_block, conv->depth);
-            pack_weights(conv, table, &s, weight, group, 0, s.panels, k0, k1,
-                         fc_at_mut(prepared, prepared_at(conv, &s, group, k0, k1, 0), fc_size_of(conv->dtype)));
-        }
+    direct_weights w = { conv, table, &s, weight, prepared };
+    for (int64_t task = 0; task < conv->groups * s.panels; task++)
+        pack_task(&w, task, NULL);
 }
 
 typedef struct direct_job {
     const fc_conv_run *run;
     direct_split split;
+    const void *prepared;                     /* NULL where tasks pack */
 } direct_job;
 
 /* One task's block of the output and its pieces of scratch. */
@@ -346,8 +371,8 @@ static void run_task(void *context, int64_t task, void *memory)
         held = first;
         find_offsets(job, &b, k0, k1, first);
         const void *weights = b.weights;
-        if (run->prepared)
-            weights = fc_at(run->prepared, prepared_at(conv, s, b.group, k0, k1, b.panel), fc_size_of(conv->dtype));
+        if (job->prepared)
+            weights = fc_at(job->prepared, prepared_at(conv, s, b.group, k0, k1, b.panel), fc_size_of(conv->dtype));
         else
             pack_weights(conv, run->table, s, run->weight, b.group, b.panel, b.panels, k0, k1, b.weights);
         multiply(job, &b, weights, k0, k1);
@@ -361,12 +386,11 @@ static double cost(const fc_conv *conv, const fc_machine *machine, bool prepared
     const double size = (double)fc_size_of(conv->dtype);
     const double channels = (double)fc_round_up(conv->out_per_group, machine->lanes) * (double)conv->groups;
     const double pixels = (double)(conv->batch * conv->out_pixels), depth = (double)conv->depth;
-    const double tasks = fc_max(1, (int64_t)(pixels / MOST_PIXELS));
     double seconds = 2 * depth * channels * pixels / (0.93 * machine->flops);
     const double weights = depth * channels;
     seconds += weights * size / machine->memory_bytes;
     if (!prepared)
-        seconds += weights * tasks * 16 / machine->flops;
+        seconds += weights * PACK_SECONDS;
     if (!fc_unpadded(conv))
         seconds += (double)conv->in_channels * pixels * (double)(conv->stride[1] * conv->stride[2]) * 16 / machine->flops;
     if (!conv->channels_last)
@@ -376,9 +400,23 @@ static double cost(const fc_conv *conv, const fc_machine *machine, bool prepared
 
 static fc_status forward(const fc_conv_run *run, fc_error *error)
 {
-    direct_job job = { run, split_of(run->conv, run->table, run->prepared != NULL) };
-    const double seconds = cost(run->conv, fc_machine_for(run->conv->dtype), run->prepared != NULL);
-    return fc_parallel(job.split.tasks, seconds, job.split.bytes, run_task, &job, error);
+    const fc_conv *conv = run->conv;
+    direct_job job = { run, split_of(conv, run->table, run->prepared != NULL), run->prepared };
+    const double seconds = cost(conv, fc_machine_for(conv->dtype), run->prepared != NULL);
+    void *packed = NULL;
+    if (!run->prepared && !job.split.packs) {
+        const size_t bytes = prepared_size(conv, run->table);
+        packed = aligned_alloc(64, (bytes + 63) / 64 * 64);
+        if (!packed)
+            return fc_fail(error, FC_NO_MEMORY, "weight: no memory for %zu bytes of packed weights", bytes);
+        direct_weights w = { conv, run->table, &job.split, run->weight, packed };
+        const double share = (double)conv->depth * (double)conv->out_channels * PACK_SECONDS;
+        fc_parallel(conv->groups * job.split.panels, share, 0, pack_task, &w, error);
+        job.prepared = packed;
+    }
+    const fc_status status = fc_parallel(job.split.tasks, seconds, job.split.bytes, run_task, &job, error);
+    free(packed);
+    return status;
 }
 
 static void describe(const fc_conv *conv, const fc_table *table, char *text, size_t size)

@@ -1,0 +1,92 @@
+# Threads, instruction sets, memory and facts about the build.  Included by _core.pyx, for runtime.py
+# and the tests.
+
+def set_num_threads(count):
+    """Set the number of threads; runtime.py documents it."""
+    cdef int64_t threads = integer(count, "count")
+    if threads < 1 or threads > INT_MAX:
+        raise ValueError(f"count must be between 1 and {INT_MAX}, got {threads}")
+    with nogil:
+        fc_set_num_threads(<int>threads)
+
+
+def get_num_threads():
+    """Return the number of threads."""
+    return fc_get_num_threads()
+
+
+def set_exact(exact):
+    """Allow algorithms with fewer multiplications, or not; runtime.py documents it."""
+    global exact_mode
+    if not isinstance(exact, (bool, numpy.bool_)):
+        raise TypeError(f"exact must be a bool, got {kind(exact)} {short(exact)}")
+    exact_mode = bool(exact)
+
+
+def get_exact():
+    """Return what set_exact was last given."""
+    return exact_mode
+
+
+def clear_scratch():
+    """Free the scratch memory of this thread and of idle workers."""
+    with nogil:
+        fc_clear_scratch()
+
+
+def scratch_held():
+    """Return the bytes of scratch that all threads hold."""
+    return fc_scratch_held()
+
+
+def available_isas():
+    """Return the names of the instruction sets that are built in and that this CPU has."""
+    cdef int isa
+    return tuple([fc_isa_name(<fc_isa>isa).decode() for isa in range(<int>FC_ISA_COUNT)
+                  if fc_table_of(<fc_isa>isa, FC_F32) != NULL])
+
+
+def use_isa(name):
+    """Choose the kernels of an instruction set; return the name of the one before.  For tests only."""
+    cdef fc_error error
+    cdef bytes text = name.encode()
+    before = fc_isa_name(fc_dispatch_isa()).decode()
+    check(fc_dispatch_init(text, &error), &error)
+    return before
+
+
+def algorithms():
+    """Return the names of all convolution algorithms."""
+    cdef int index = 0
+    names = []
+    while fc_algorithms[index] != NULL:
+        names.append(fc_algorithms[index].name.decode())
+        index += 1
+    return tuple(names)
+
+
+def info():
+    """Return what is known of this build and this machine."""
+    cdef const fc_cpu* cpu = fc_cpu_get()
+    return {
+        "version": FC_VERSION.decode(),
+        "compiler": FC_COMPILER.decode(),
+        "cpu": cpu.name.decode(errors="replace"),
+        "isa": fc_isa_name(fc_dispatch_isa()).decode(),
+        "isas": available_isas(),
+        "l1": cpu.l1,
+        "l2": cpu.l2,
+        "l3": cpu.l3,
+        "threads": fc_get_num_threads(),
+        "default_threads": fc_default_num_threads(),
+    }
+
+
+def _choose_isa():
+    try:
+        use_isa(os.environ.get("FASTCONV_ISA", ""))
+    except ValueError as error:
+        raise ImportError(str(error)) from None
+
+
+_choose_isa()

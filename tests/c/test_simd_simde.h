@@ -1,0 +1,40 @@
+/* AVX-512 intrinsics on a CPU that has none: SIMDe's emulation, and the few of them that it lacks.
+ * Given to the compiler with -include before simd/avx512.h (or isa/avx512.c); needs -Wno-psabi. */
+#ifndef TEST_SIMD_SIMDE_H
+#define TEST_SIMD_SIMDE_H
+#if !defined(__AVX2__) || !defined(__FMA__)
+#error "the emulation stands on AVX2 and FMA: compile with -mavx2 -mfma"
+#endif
+#define SIMDE_ENABLE_NATIVE_ALIASES
+#include <simde/x86/avx512.h>
+
+/* 64 bytes are no register here. */
+#define vkeep(v) ((void)(v))
+
+#define FC_EMULATE(suffix, real, vector, mask)                                                  \
+    static inline vector fc_emulated_maskz_loadu_##suffix(mask m, const void *p)                \
+    {                                                                                           \
+        real lanes[sizeof(vector) / sizeof(real)] = { 0 };                                      \
+        for (unsigned i = 0; i < sizeof(vector) / sizeof(real); i++)                            \
+            if (m >> i & 1)                                                                     \
+                lanes[i] = ((const real *)p)[i];                                                \
+        return simde_mm512_loadu_##suffix(lanes);                                               \
+    }                                                                                           \
+    static inline void fc_emulated_mask_storeu_##suffix(void *p, mask m, vector v)              \
+    {                                                                                           \
+        real lanes[sizeof(vector) / sizeof(real)];                                              \
+        simde_mm512_storeu_##suffix(lanes, v);                                                  \
+        for (unsigned i = 0; i < sizeof(vector) / sizeof(real); i++)                            \
+            if (m >> i & 1)                                                                     \
+                ((real *)p)[i] = lanes[i];                                                      \
+    }
+FC_EMULATE(ps, float, simde__m512, simde__mmask16)
+FC_EMULATE(pd, double, simde__m512d, simde__mmask8)
+#undef FC_EMULATE
+#undef _mm512_shuffle_f32x4
+#define _mm512_shuffle_f32x4(a, b, quarters) simde_mm512_shuffle_f32x4(a, b, quarters)
+#define _mm512_maskz_loadu_ps fc_emulated_maskz_loadu_ps
+#define _mm512_maskz_loadu_pd fc_emulated_maskz_loadu_pd
+#define _mm512_mask_storeu_ps fc_emulated_mask_storeu_ps
+#define _mm512_mask_storeu_pd fc_emulated_mask_storeu_pd
+#endif

@@ -1,0 +1,255 @@
+"""Convolutions whose shapes sit on, just below and just above the tiles of the kernels.
+
+Used by test_conv_algorithms.py and test_threads.py.  Vectors have 4, 8 or 16 lanes (2 in NEON's float64),
+tiles 4 to 14 rows and panels of up to three vectors, so 8 to 48 lanes; blocks of the depth are some 256 to
+1152 long.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from itertools import cycle
+from typing import Any
+
+import numpy as np
+from support import assert_within, error_bound, from_layout, normal, to_layout
+from support import supports as supported
+
+from fastconv import reference
+
+
+@dataclass(frozen=True)
+class Case:
+    """One convolution; ``name`` says what about it is worth a test."""
+
+    name: str
+    channels: int
+    outputs: int
+    size: tuple[int, int]
+    kernel: tuple[int, int] = (3, 3)
+    batch: int = 1
+    groups: int = 1
+    stride: Any = 1
+    padding: Any = 0
+    dilation: Any = 1
+    bias: bool = True
+    activation: Any = None
+    options: dict[str, Any] = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        names = ("stride", "padding", "dilation", "groups", "activation")
+        object.__setattr__(self, "options", {name: getattr(self, name) for name in names})
+
+    def arrays(self, dtype: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+        """Input in NCHW, weights and bias."""
+        x = normal((self.batch, self.channels, *self.size), dtype, 1)
+        weight = normal((self.outputs, self.channels // self.groups, *self.kernel), dtype, 2)
+        return x, weight, normal((self.outputs,), dtype, 3) if self.bias else None
+
+    def supports(self, algorithm: str) -> bool:
+        return supported(algorithm, self.channels, self.kernel, self.options)
+
+    @lru_cache(maxsize=2)  # noqa: B019  cases live as long as the suite
+    def expected(self, dtype: Any) -> np.ndarray:
+        """What the reference computes, in NCHW."""
+        x, weight, bias = self.arrays(dtype)
+        return reference.conv2d(x, weight, bias, **self.options)
+
+    @lru_cache(maxsize=4)  # noqa: B019
+    def bound(self, dtype: Any, winograd: bool) -> np.ndarray:
+        x, weight, bias = self.arrays(dtype)
+        return error_bound(x, weight, bias, algorithm="auto" if winograd else "direct", **self.options)
+
+    def out_shape(self, layout: str) -> tuple[int, ...]:
+        return to_layout(self.expected(np.float32), layout).shape
+
+    def check(self, y: np.ndarray, layout: str, algorithm: str) -> None:
+        """Assert that y is the result, within the bound of the algorithm."""
+        dtype = y.dtype.type
+        bound = self.bound(dtype, algorithm == "auto" or algorithm.startswith("winograd"))
+        assert_within(from_layout(y, layout), self.expected(dtype), bound)
+
+
+def tiles() -> Iterator[Case]:
+    """Lanes and rows of tiles: equal, a multiple, one less and one more, in pixels and in channels."""
+    rows = cycle([1, 3, 4, 5, 6, 7, 11, 12, 13, 2, 8, 9, 10, 14, 15, 24, 25])
+    channels = cycle([5, 1, 8, 3, 4, 17, 16])
+    for lanes in (4, 8, 12, 16, 24, 32, 48):
+        for count in (lanes - 1, lanes, lanes + 1):
+            r, c = next(rows), next(channels)
+            yield Case(f"1x1, {count} pixels, {r} outputs", c, r, (1, count), (1, 1))
+            r, c = next(rows), next(channels)
+            yield Case(f"1x1, {count} outputs, {r} pixels", c, count, (r, 1), (1, 1))
+            r, c = next(rows), next(channels)
+            yield Case(f"3x3, rows of {count}, {r} outputs", c, r, (3, count), padding=1)
+            yield Case(f"3x3, {count} outputs, rows of {r}", c, count, (4, r), padding=(0, 1))
+    yield Case("1x1, five panels of 24 and a pixel, four tiles of 6 and a row", 9, 25, (11, 11), (1, 1))
+    yield Case("3x3, 65 outputs, planes of 13x11", 33, 65, (13, 11), padding=1)
+
+
+def depths() -> Iterator[Case]:
+    """The depth of the sum: blocks of it equal, one less, one more."""
+    for depth in (255, 256, 257, 383, 384, 385, 511, 512, 513, 577, 1025, 1153):
+        yield Case(f"1x1, depth {depth}", depth, 7, (3, 9), (1, 1))
+    for channels in (28, 29, 57, 64, 65, 128):
+        yield Case(f"3x3, depth {9 * channels}", channels, 13, (5, 8), padding=1)
+    yield Case("5x5, depth 525", 21, 9, (9, 9), (5, 5), padding=2)
+    yield Case("3x3, depth 1152, planes of 49", 128, 20, (7, 7), padding=1)
+
+
+def kernels() -> Iterator[Case]:
+    """Kernels of every form, up to those larger than any tile."""
+    yield Case("1x7", 6, 9, (5, 19), (1, 7), padding=(0, 3))
+    yield Case("7x1", 6, 9, (19, 5), (7, 1), padding=(3, 0))
+    yield Case("1x7 valid", 3, 5, (4, 30), (1, 7))
+    yield Case("7x1 valid", 3, 5, (30, 4), (7, 1))
+    yield Case("2x2", 7, 6, (9, 10), (2, 2))
+    yield Case("4x3", 7, 6, (9, 10), (4, 3), padding=((1, 2), (1, 1)))
+    yield Case("3x4 same", 4, 12, (10, 17), (3, 4), padding="same")
+    yield Case("4x4 same_lower", 4, 12, (10, 17), (4, 4), padding="same_lower")
+    yield Case("5x5", 8, 8, (12, 23), (5, 5), padding=2)
+    yield Case("7x7 stride 2, three channels", 3, 16, (29, 31), (7, 7), stride=2, padding=3)
+    yield Case("11x11 stride 4", 3, 10, (47, 43), (11, 11), stride=4, padding=2)
+    yield Case("as large as the image", 20, 13, (9, 9), (9, 9))
+    yield Case("as large as the padded image", 5, 4, (3, 4), (7, 6), padding=((2, 2), (1, 1)))
+    yield Case("31x31 around a smaller image", 3, 5, (17, 20), (31, 31), padding=15)
+    yield Case("31x31 valid", 2, 7, (33, 40), (31, 31))
+    yield Case("31x1", 2, 3, (40, 6), (31, 1), padding=(15, 0))
+    yield Case("1x31", 2, 3, (6, 40), (1, 31), padding=(0, 15))
+
+
+def steps() -> Iterator[Case]:
+    """Strides and dilations."""
+    yield Case("1x1 stride 2", 6, 10, (15, 18), (1, 1), stride=2)
+    yield Case("1x1 stride 3, even size", 9, 5, (10, 34), (1, 1), stride=3)
+    yield Case("2x2 stride 3", 5, 7, (11, 14), (2, 2), stride=3)
+    yield Case("3x3 stride 2", 8, 12, (17, 33), stride=2, padding=1)
+    yield Case("3x3 stride 2, even size", 8, 12, (16, 34), stride=2, padding=1)
+    yield Case("3x3 stride (3, 1)", 4, 6, (13, 21), stride=(3, 1), padding=1)
+    yield Case("3x3 stride (1, 2)", 4, 6, (13, 21), stride=(1, 2), padding=1)
+    yield Case("stride larger than the image", 4, 6, (5, 6), stride=7, padding=1)
+    yield Case("stride larger than kernel and padding", 3, 9, (4, 9), (2, 2), stride=5, padding=3)
+    yield Case("stride 2**62", 3, 9, (4, 9), (2, 2), stride=2**62)
+    yield Case("same, stride 2", 5, 8, (14, 15), stride=2, padding="same")
+    yield Case("same_lower, stride 3, even kernel", 5, 8, (14, 15), (4, 2), stride=3, padding="same_lower")
+    yield Case("dilation 2", 6, 7, (14, 20), padding=2, dilation=2)
+    yield Case("dilation (3, 2), stride 2", 6, 7, (14, 20), padding=2, dilation=(3, 2), stride=2)
+    yield Case("dilation as far as the image goes", 3, 4, (13, 15), dilation=(6, 7))
+    yield Case("dilation that only touches padding", 5, 9, (5, 5), padding=20, dilation=20)
+    yield Case("dilation (1, 7) in a row of 5", 5, 9, (6, 5), (1, 3), padding=(0, 7), dilation=(1, 7))
+    yield Case("dilation of a 1x1 kernel", 4, 6, (7, 9), (1, 1), dilation=2**62)
+
+
+def borders() -> Iterator[Case]:
+    """Padding, and images as small as they come."""
+    yield Case("padding beyond the kernel", 3, 8, (6, 7), padding=5)
+    yield Case("padding behind only", 4, 5, (6, 9), padding=((0, 2), (0, 2)))
+    yield Case("padding before only", 4, 5, (6, 9), padding=((2, 0), (2, 0)))
+    yield Case("padding of four widths", 4, 5, (6, 9), padding=((0, 2), (3, 1)))
+    yield Case("padding of a 1x1 kernel", 4, 5, (6, 9), (1, 1), padding=(1, 2))
+    yield Case("outputs that see padding alone, above and right", 3, 4, (4, 4), padding=((9, 0), (0, 11)))
+    yield Case("one pixel, 1x1", 7, 9, (1, 1), (1, 1))
+    yield Case("one pixel, 3x3", 7, 9, (1, 1), padding=1)
+    yield Case("one pixel, 5x5, 16 channels to 24", 16, 24, (1, 1), (5, 5), padding=2)
+    yield Case("one pixel, 3x3 among padding", 3, 2, (1, 1), padding=3)
+    yield Case("one pixel and one channel", 1, 1, (1, 1), (1, 1))
+    yield Case("one row", 5, 6, (1, 40), padding=1)
+    yield Case("one column", 5, 6, (40, 1), padding=1)
+
+
+def batches() -> Iterator[Case]:
+    """Batches, of planes small enough to be put together and of larger ones."""
+    yield Case("five planes of 7x7, 1x1", 12, 20, (7, 7), (1, 1), batch=5)
+    yield Case("33 planes of one pixel", 10, 9, (1, 1), (1, 1), batch=33)
+    yield Case("17 planes of 2x2", 6, 13, (2, 2), batch=17, padding=1)
+    yield Case("nine planes of 3x3", 17, 17, (3, 3), batch=9, padding=1)
+    yield Case("seven planes of 4x4, stride 2", 8, 16, (4, 4), batch=7, padding=1, stride=2)
+    yield Case("three planes of 14x14", 16, 12, (14, 14), batch=3, padding=1)
+    yield Case("batch of depthwise planes", 9, 9, (7, 7), batch=5, groups=9, padding=1)
+    yield Case("batch of grouped planes", 8, 12, (5, 5), batch=4, groups=4, padding=1)
+
+
+def large() -> Iterator[Case]:
+    """Enough for several blocks of everything: bands, panels, depths, channels."""
+    yield Case("3x3 64 to 64", 64, 64, (56, 56), padding=1)
+    yield Case("3x3 on two images of 61x67", 16, 24, (61, 67), batch=2, padding=1)
+    yield Case("3x3 stride 2 to odd sizes", 32, 48, (57, 55), stride=2, padding=1)
+    yield Case("1x1 64 to 96", 64, 96, (57, 59), (1, 1))
+    yield Case("1x1 300 to 270", 300, 270, (9, 9), (1, 1))
+    yield Case("3x3 288 to 40", 288, 40, (15, 14), padding=1)
+    yield Case("3x3 321 to 20", 321, 20, (6, 9), padding=1)
+    yield Case("3x3 8 to 129", 8, 129, (11, 10), padding=1)
+    yield Case("3x3 20 to 260", 20, 260, (6, 9))
+    yield Case("3x3 64 to 64, five planes of 14x14", 64, 64, (14, 14), batch=5, padding=1)
+    yield Case("7x7 stride 2, first layer", 3, 64, (112, 112), (7, 7), stride=2, padding=3)
+    yield Case("5x5 dilation 2", 8, 8, (100, 131), (5, 5), padding=4, dilation=2)
+    yield Case("very wide", 3, 4, (3, 2100), padding=1)
+    yield Case("very high", 3, 4, (2100, 3), padding=1)
+    yield Case("depthwise 61x67", 40, 40, (61, 67), groups=40, padding=1)
+    yield Case("depthwise 130x131 stride 2", 20, 20, (130, 131), groups=20, padding=1, stride=2)
+    yield Case("depthwise of 257 channels", 257, 257, (14, 14), groups=257, padding=1)
+    yield Case("grouped 61x67", 32, 32, (61, 67), groups=8, padding=1)
+    yield Case("two deep groups", 256, 64, (15, 13), groups=2, padding=1)
+
+
+def depthwise() -> Iterator[Case]:
+    """A group for every channel: widths and channels around vectors, kernels, strides, multipliers."""
+    counts = cycle([8, 1, 7, 9, 16, 3, 15, 17, 24, 33, 32, 5])
+    squares = cycle([3, 5, 3, 7, 3, 1, 3, 5, 2])
+    strides = cycle([1, 1, 2, 1, 2, 3, 1])
+    heights = cycle([7, 4, 9, 5, 12, 13, 1, 8, 6, 3, 2])
+    for width in (1, 2, 3, 5, 6, 7, 8, 9, 13, 14, 15, 16, 17, 23, 24, 25, 31, 32, 33, 47, 48, 49, 56, 65):
+        c, k, s, height = next(counts), next(squares), next(strides), next(heights)
+        name = f"depthwise {k}x{k} stride {s}, {c} of {height}x{width}"
+        yield Case(name, c, c, (height, width), (k, k), groups=c, stride=s, padding=k // 2)
+    for c, multiplier in ((8, 2), (3, 3), (17, 2), (4, 5), (1, 6), (9, 8)):
+        name = f"depthwise, {c} channels times {multiplier}"
+        yield Case(name, c, c * multiplier, (9, 10), groups=c, padding=1)
+    yield Case("depthwise times 3, stride 2, 5x5", 7, 21, (11, 19), (5, 5), groups=7, padding=2, stride=2)
+    yield Case("depthwise valid", 9, 9, (10, 18), groups=9)
+    yield Case("depthwise dilation 2", 9, 9, (13, 22), groups=9, padding=2, dilation=2)
+    yield Case("depthwise dilation (1, 3), stride (2, 1)", 8, 8, (13, 22), groups=8, dilation=(1, 3),
+               stride=(2, 1))
+    yield Case("depthwise dilation that only touches padding", 6, 6, (4, 5), groups=6, padding=9, dilation=9)
+    yield Case("depthwise stride 4", 8, 8, (17, 35), groups=8, padding=1, stride=4)
+    yield Case("depthwise stride beyond the kernel", 8, 8, (17, 35), (2, 2), groups=8, stride=5)
+    yield Case("depthwise same, stride 2, even size", 10, 10, (14, 32), groups=10, stride=2, padding="same")
+    yield Case("depthwise padding of four widths", 5, 5, (8, 17), groups=5, padding=((0, 3), (4, 1)))
+    yield Case("depthwise padding beyond the kernel", 5, 5, (3, 9), groups=5, padding=6)
+    yield Case("depthwise 1x7", 8, 8, (6, 25), (1, 7), groups=8, padding=(0, 3))
+    yield Case("depthwise 7x1", 8, 8, (25, 6), (7, 1), groups=8, padding=(3, 0))
+    yield Case("depthwise 4x6", 8, 8, (15, 26), (4, 6), groups=8, padding=(2, 3))
+    yield Case("depthwise 15x15", 5, 5, (20, 37), (15, 15), groups=5, padding=7)
+    yield Case("depthwise 31x31", 3, 3, (20, 37), (31, 31), groups=3, padding=15)
+    yield Case("depthwise 9x9 on one pixel", 18, 18, (1, 1), (9, 9), groups=18, padding=4)
+
+
+def grouped() -> Iterator[Case]:
+    """Groups of several channels, or of one with several outputs."""
+    widths = cycle([8, 7, 9, 16, 17, 5, 24, 33, 14])
+    groups = cycle([2, 3, 4, 5, 8])
+    pairs = ((1, 2), (2, 1), (2, 2), (3, 4), (4, 4), (4, 1), (5, 7), (8, 8), (7, 16), (16, 16), (24, 17))
+    for c, o in pairs:
+        g, width = next(groups), next(widths)
+        name = f"{g} groups of {c} to {o}, rows of {width}"
+        yield Case(name, g * c, g * o, (6, width), groups=g, padding=1)
+    yield Case("4 groups, 1x1", 32, 24, (7, 9), (1, 1), groups=4)
+    yield Case("4 groups, stride 2", 16, 16, (13, 18), groups=4, stride=2, padding=1)
+    yield Case("2 groups, 5x5 stride 3", 6, 10, (17, 18), (5, 5), groups=2, stride=3, padding=2)
+    yield Case("3 groups, dilation 2, valid", 9, 12, (11, 19), groups=3, dilation=2)
+    yield Case("2 groups, padding of four widths", 6, 4, (7, 9), (2, 5), groups=2, padding=((0, 2), (3, 1)))
+    yield Case("32 groups of 4, 7x7", 128, 128, (7, 7), groups=32, padding=1)
+
+
+def _varied(cases: Iterator[Case]) -> Iterator[Case]:
+    """Let bias and activation go round, so that each meets every kind of shape."""
+    leaky = ("leaky_relu", 0.125)
+    kinds = cycle([(True, None), (False, None), (True, "relu"), (False, leaky), (True, "relu6")])
+    for case, (bias, activation) in zip(cases, kinds):
+        yield replace(case, bias=bias, activation=activation)
+
+
+FAMILIES = (tiles, depths, kernels, steps, borders, batches, large, depthwise, grouped)
+CASES = [case for family in FAMILIES for case in _varied(family())]

@@ -1,0 +1,76 @@
+"""Convolutions of arrays that lie against unreadable pages; test_conv_algorithms.py runs it in a process."""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+from typing import Any
+
+import numpy as np
+from conv_cases import Case
+from support import ALGORITHMS, DTYPES, LAYOUTS, normal, same_bits, to_layout
+
+import fastconv
+
+CASES = [
+    Case("3x3", 5, 9, (9, 26), padding=1),
+    Case("3x3 valid", 4, 25, (6, 19), batch=2),
+    Case("1x1 in place", 9, 13, (5, 5), (1, 1), batch=2),
+    Case("1x1 whole panels", 16, 24, (6, 8), (1, 1)),
+    Case("1x1 one pixel", 33, 17, (1, 1), (1, 1)),
+    Case("7x7 stride 2", 3, 18, (23, 21), (7, 7), padding=3, stride=2),
+    Case("dilation 2", 3, 7, (12, 19), padding=2, dilation=2),
+    Case("deep", 300, 7, (3, 5), (1, 1)),
+    Case("depthwise 3x3", 9, 9, (8, 17), groups=9, padding=1),
+    Case("depthwise 5x5 stride 2", 10, 20, (11, 14), (5, 5), groups=10, padding=2, stride=2),
+    Case("depthwise 7x7", 16, 16, (7, 7), (7, 7), groups=16, padding=3),
+    Case("depthwise narrow", 5, 5, (9, 3), groups=5, padding=1),
+    Case("grouped", 12, 8, (9, 18), groups=4, padding=1),
+]
+libc = ctypes.CDLL(None, use_errno=True)
+
+
+class Fenced:
+    """A copy of an array that ends where an unreadable page begins, or begins where one ends."""
+
+    def __init__(self, array: np.ndarray, at_end: bool) -> None:
+        page, size = mmap.PAGESIZE, array.nbytes
+        room = -(-max(size, 1) // page) * page
+        self.pages = mmap.mmap(-1, room + 2 * page)
+        start = ctypes.addressof(ctypes.c_char.from_buffer(self.pages))
+        for fence in (start, start + page + room):
+            if libc.mprotect(ctypes.c_void_p(fence), ctypes.c_size_t(page), 0) != 0:
+                raise OSError(ctypes.get_errno(), "mprotect")
+        offset = page + (room - size if at_end else 0)
+        self.array = np.frombuffer(self.pages, array.dtype, array.size, offset).reshape(array.shape)
+        self.array[...] = array
+
+
+def check(case: Case, algorithm: str, dtype: Any, layout: str, at_end: bool) -> None:
+    x, weight, bias = case.arrays(dtype)
+    assert bias is not None
+    x = to_layout(x, layout)
+    how = {**case.options, "layout": layout, "algorithm": algorithm}
+    expected = fastconv.conv2d(x, weight, bias, **how)
+    fenced = [Fenced(a, at_end) for a in (x, weight, bias, np.zeros_like(expected))]
+    fastconv.conv2d(*(f.array for f in fenced[:3]), **how, out=fenced[3].array)
+    assert same_bits(fenced[3].array, expected)
+    plan = fastconv.plan_conv2d(x.shape, weight, bias, **how)
+    fenced[3].array[...] = 0
+    plan(fenced[0].array, out=fenced[3].array)
+    assert same_bits(fenced[3].array, plan(x))
+
+
+def main() -> None:
+    fastconv.conv2d(normal((1, 1, 4, 4)), normal((1, 1, 3, 3)))
+    for case in CASES:
+        for algorithm in ALGORITHMS:
+            if not case.supports(algorithm):
+                continue
+            for dtype in DTYPES:
+                for layout in LAYOUTS:
+                    for at_end in (True, False):
+                        where = "end" if at_end else "beginning"
+                        print(f"{case.name}, {algorithm}, {dtype.__name__}, {layout}, {where}", flush=True)
+                        check(case, algorithm, dtype, layout, at_end)
+    print("done")

@@ -1,0 +1,211 @@
+"""Every algorithm x instruction set x dtype x layout against the reference, at shapes around the tiles."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+import winograd
+from conv_cases import CASES, Case
+from support import (
+    ALGORITHMS,
+    DTYPES,
+    ISAS,
+    LAYOUTS,
+    Poisoned,
+    amid_nan,
+    assert_conv2d,
+    assert_within,
+    from_layout,
+    isa,
+    normal,
+    run_python,
+    same_bits,
+    to_layout,
+)
+
+import fastconv
+from fastconv import reference
+
+MEMORY = ("contiguous", "contiguous", "rows", "steps")
+
+
+def combinations() -> list[Any]:
+    return [
+        pytest.param(
+            *(index, algorithm, name, dtype, layout),
+            id=f"{case.name}-{algorithm}-{name}-{dtype.__name__}-{layout}",
+        )
+        for index, case in enumerate(CASES)
+        for dtype in DTYPES
+        for algorithm in ALGORITHMS
+        if case.supports(algorithm)
+        for name in ISAS
+        for layout in LAYOUTS
+    ]
+
+
+def call(case: Case, x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None, **how: Any) -> np.ndarray:
+    return fastconv.conv2d(x, weight, bias, **case.options, **how)
+
+
+@pytest.mark.parametrize(("index", "algorithm", "name", "dtype", "layout"), combinations())
+def test_against_reference(index: int, algorithm: str, name: str, dtype: Any, layout: str) -> None:
+    """Within the derived bound; all of out written, nothing around it, no input read beyond its ends.
+
+    The same call with an image of NaN goes first, so that whatever scratch memory still holds is poison.
+    """
+    case = CASES[index]
+    x, weight, bias = case.arrays(dtype)
+    memory = MEMORY[index % len(MEMORY)]
+    image = amid_nan(to_layout(x, layout), memory)
+    weight = amid_nan(weight)
+    bias = None if bias is None else amid_nan(bias)
+    poisoned = Poisoned(case.out_shape(layout), dtype, memory)
+    with isa(name):
+        call(case, np.full_like(image, np.nan), weight, bias, layout=layout, algorithm=algorithm)
+        y = call(case, image, weight, bias, layout=layout, algorithm=algorithm, out=poisoned.out)
+    assert y is poisoned.out
+    poisoned.check()
+    case.check(y, layout, algorithm)
+
+
+SUM_OF_PRODUCTS = ("direct", "im2col", "depthwise", "grouped")
+LOCAL = [
+    Case("3x3", 5, 9, (9, 26), padding=1, batch=2),
+    Case("1x1", 20, 13, (7, 7), (1, 1), batch=3),
+    Case("5x5 stride 2", 3, 6, (13, 34), (5, 5), padding=2, stride=2),
+    Case("dilation 3", 3, 6, (12, 19), padding=3, dilation=3),
+    Case("depthwise 3x3", 9, 9, (12, 35), groups=9, padding=1),
+    Case("depthwise 5x5 stride 2", 17, 34, (11, 20), (5, 5), groups=17, padding=2, stride=2),
+    Case("grouped", 12, 8, (9, 18), groups=4, padding=1),
+]
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("name", ISAS)
+@pytest.mark.parametrize(
+    ("case", "algorithm"),
+    [
+        pytest.param(case, algorithm, id=f"{case.name}-{algorithm}")
+        for case in LOCAL
+        for algorithm in SUM_OF_PRODUCTS
+        if algorithm in ALGORITHMS and case.supports(algorithm)
+    ],
+)
+def test_nan_and_infinity_stay_where_they_belong(case: Case, algorithm: str, name: str, value: float) -> None:
+    """One pixel reaches exactly the outputs whose window has it: no lane, row or image mixes with another."""
+    for seed, dtype in enumerate(DTYPES):
+        x, weight, bias = case.arrays(dtype)
+        pixels = np.random.default_rng(seed).integers(0, x.size, 6)
+        for pixel, layout in zip(pixels, LAYOUTS * 3):
+            spoilt = x.copy()
+            spoilt.flat[pixel] = value
+            expected = reference.conv2d(spoilt, weight, bias, **case.options)
+            with isa(name):
+                y = call(case, to_layout(spoilt, layout), weight, bias, layout=layout, algorithm=algorithm)
+            assert not np.isfinite(expected).all()
+            assert_within(from_layout(y, layout), expected, case.bound(dtype, False))
+
+
+def fitting_weight(algorithm: str) -> tuple[np.ndarray, dict[str, Any]]:
+    """Weights for six channels that an algorithm can use, and the options to go with them."""
+    groups = 6 if algorithm == "depthwise" else 2
+    return normal((12, 6 // groups, 3, 3), np.float64, 7), {"groups": groups, "padding": 1}
+
+
+@pytest.mark.parametrize("name", ISAS)
+@pytest.mark.parametrize("activation", ["relu", "relu6", ("leaky_relu", 0.25), ("leaky_relu", -1.5)], ids=str)
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_activations(algorithm: str, activation: Any, name: str) -> None:
+    """Every activation in every algorithm, with values on all sides of its corners; NaN stays NaN."""
+    weight, how = fitting_weight(algorithm)
+    x = normal((2, 6, 9, 11), np.float64, 4)
+    how["activation"] = activation
+    for dtype in DTYPES:
+        for layout in LAYOUTS:
+            image, w = to_layout(x.astype(dtype), layout), weight.astype(dtype)
+            with isa(name):
+                y = fastconv.conv2d(image, w, layout=layout, algorithm=algorithm, **how)
+                assert_conv2d(y, image, w, layout=layout, algorithm=algorithm, **how)
+                y = fastconv.conv2d(np.full_like(image, np.nan), w, layout=layout, algorithm=algorithm, **how)
+            assert np.isnan(y).all()
+
+
+@pytest.mark.parametrize("name", ISAS)
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_strides_of_x_and_out_do_not_change_a_bit(algorithm: str, name: str) -> None:
+    """A slice, a reversed or a transposed view is the same image."""
+    x = normal((3, 6, 10, 19), np.float32, 6)
+    weight, how = fitting_weight(algorithm)
+    weight = weight.astype(np.float32)
+    how["algorithm"] = algorithm
+    for layout in LAYOUTS:
+        image = to_layout(x, layout)
+        with isa(name):
+            expected = fastconv.conv2d(image, weight, layout=layout, **how)
+            for memory in ("rows", "steps", "reversed"):
+                poisoned = Poisoned(expected.shape, np.float32, memory)
+                view = Poisoned(image.shape, np.float32, memory).out
+                view[...] = image
+                fastconv.conv2d(view, weight, layout=layout, out=poisoned.out, **how)
+                poisoned.check()
+                assert same_bits(np.ascontiguousarray(poisoned.out), expected), f"{layout}, {memory}"
+            foreign = np.asfortranarray(image)
+            assert same_bits(fastconv.conv2d(foreign, weight, layout=layout, **how), expected)
+
+
+winograd_only = pytest.mark.skipif("winograd4" not in ALGORITHMS, reason="no Winograd in this build")
+
+
+@winograd_only
+@pytest.mark.parametrize("m", [2, 4])
+def test_the_transforms_that_bound_winograd_s_error_are_winograd_s(m: int) -> None:
+    """In fractions, one dimension: A' ((G g) * (B' d)) is the convolution, for every unit d and g."""
+    bt, g, at = winograd.transforms(m)
+    for pixel in range(m + 2):
+        for tap in range(3):
+            products = [gi[tap] * bi[pixel] for gi, bi in zip(g, bt)]
+            for output in range(m):
+                total = sum(a * p for a, p in zip(at[output], products))
+                assert total == (1 if output + tap == pixel else 0)
+
+
+@winograd_only
+@pytest.mark.parametrize("name", ISAS)
+@pytest.mark.parametrize("channels", [16, 64, 256, 512])
+@pytest.mark.parametrize("algorithm", ["winograd2", "winograd4"])
+def test_winograd_s_error_is_below_a_hundred_thousandth(algorithm: str, channels: int, name: str) -> None:
+    """As promised of what "auto" may take: below 1e-5 of the largest output, for Gaussian data in float32."""
+    x, weight = normal((1, channels, 15, 14), np.float32, 8), normal((24, channels, 3, 3), np.float32, 9)
+    expected = reference.conv2d(x, weight, padding=1)
+    with isa(name):
+        y = fastconv.conv2d(x, weight, padding=1, algorithm=algorithm)
+    assert_within(y, expected, 1e-5 * np.abs(expected).max())
+
+
+@winograd_only
+def test_exact_mode_turns_winograd_off() -> None:
+    x, weight = normal((1, 64, 56, 56), np.float32, 1), normal((64, 64, 3, 3), np.float32, 2)
+    fast = fastconv.conv2d(x, weight, padding=1)
+    fastconv.set_exact(True)
+    exact = fastconv.conv2d(x, weight, padding=1)
+    assert_conv2d(exact, x, weight, padding=1)
+    assert not fastconv.plan_conv2d(x.shape, weight, padding=1).algorithm.startswith("winograd")
+    for algorithm in ("winograd2", "winograd4"):
+        with pytest.raises(ValueError, match="exact"):
+            fastconv.conv2d(x, weight, padding=1, algorithm=algorithm)
+    fastconv.set_exact(False)
+    assert same_bits(fastconv.conv2d(x, weight, padding=1), fast)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs mprotect")
+@pytest.mark.parametrize("name", ISAS)
+def test_no_byte_beyond_an_array_is_touched(name: str) -> None:
+    """Arrays that end, or begin, at a page that cannot be read: a process that reads on is killed."""
+    done = run_python("import guard_pages; guard_pages.main()", FASTCONV_ISA=name, FASTCONV_NUM_THREADS="1")
+    where = done.stdout.rstrip().rpartition("\n")[2]
+    assert done.returncode == 0, f"exit code {done.returncode} in {where}: {done.stderr[-1500:]}"
+    assert done.stdout.endswith("done\n")

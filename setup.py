@@ -98,10 +98,10 @@ def require_gcc_or_clang(compiler) -> bool:
     except (OSError, subprocess.CalledProcessError) as error:
         reason = (getattr(error, "stderr", None) or str(error)).strip()
         raise CompileError(
-            f"fastconv needs gcc or clang to compile; {' '.join(command)} failed: {reason}"
+            f"fastconv needs gcc or clang to compile; {command[0]} failed: {reason}"
         ) from error
     if "__GNUC__" not in probe.stdout:
-        raise CompileError(f"fastconv needs gcc or clang to compile; {' '.join(command)} is neither")
+        raise CompileError(f"fastconv needs gcc or clang to compile; {command[0]} is neither")
     return "__clang__" not in probe.stdout
 
 

@@ -435,6 +435,7 @@ cdef class Plan:
             text[0] = 0
             a.describe(conv, self.plan.table, text, sizeof(text))
             entry["seconds"] = a.cost(conv, fc_machine_for(conv.dtype), True)
+            entry["call_seconds"] = a.cost(conv, fc_machine_for(conv.dtype), False)
             entry["scratch"] = a.scratch(conv, self.plan.table)
             entry["prepared"] = a.prepared_size(conv, self.plan.table) if a.prepared_size != NULL else 0
             entry["tile"] = text.decode()

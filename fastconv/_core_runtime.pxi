@@ -70,7 +70,7 @@ def info():
     cdef const fc_cpu* cpu = fc_cpu_get()
     return {
         "version": FC_VERSION.decode(),
-        "compiler": FC_COMPILER.decode(),
+        "compiler": FC_COMPILER.decode().strip(),
         "cpu": cpu.name.decode(errors="replace"),
         "isa": fc_isa_name(fc_dispatch_isa()).decode(),
         "isas": available_isas(),

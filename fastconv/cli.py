@@ -70,6 +70,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UsageError as error:
         print(f"fastconv {args.command}: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        return 130
     except BrokenPipeError:  # the reader of our output went away: `fastconv info | head -1`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
@@ -207,6 +209,7 @@ def _add_bench(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=_positive, default=1, help="of every contender (default 1)")
     parser.add_argument("--dtype", choices=["float32", "float64"], default="float32")
     parser.add_argument("--layout", choices=["NCHW", "NHWC"], default="NCHW", help="of fastconv's arrays")
+    parser.add_argument("--algorithm", default="auto", metavar="NAME", help="of fastconv (default auto)")
     parser.add_argument(
         "--peers", type=_names(peers), default=peers, help=f"of {','.join(peers)} (default those installed)"
     )
@@ -268,9 +271,12 @@ def run_bench(args: argparse.Namespace) -> int:
             layout=args.layout,
             threads=args.threads,
             rounds=rounds,
+            algorithm=args.algorithm,
             start=lambda layer: progress.update(task, description=f"{layer.network} {layer.describe()}"),
             tick=lambda: progress.advance(task),
         )
+    if not result.rows:
+        raise UsageError(f"no layer can be computed: {next(iter(result.skipped.values()))}")
     to_stderr = args.json == "-"
     out = sys.stderr if to_stderr else sys.stdout
     reports.show(result, Console(file=out, width=None if out.isatty() else 200))

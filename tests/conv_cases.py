@@ -210,8 +210,9 @@ def depthwise() -> Iterator[Case]:
     yield Case("depthwise times 3, stride 2, 5x5", 7, 21, (11, 19), (5, 5), groups=7, padding=2, stride=2)
     yield Case("depthwise valid", 9, 9, (10, 18), groups=9)
     yield Case("depthwise dilation 2", 9, 9, (13, 22), groups=9, padding=2, dilation=2)
-    yield Case("depthwise dilation (1, 3), stride (2, 1)", 8, 8, (13, 22), groups=8, dilation=(1, 3),
-               stride=(2, 1))
+    yield Case(
+        "depthwise dilation (1, 3), stride (2, 1)", 8, 8, (13, 22), groups=8, dilation=(1, 3), stride=(2, 1)
+    )
     yield Case("depthwise dilation that only touches padding", 6, 6, (4, 5), groups=6, padding=9, dilation=9)
     yield Case("depthwise stride 4", 8, 8, (17, 35), groups=8, padding=1, stride=4)
     yield Case("depthwise stride beyond the kernel", 8, 8, (17, 35), (2, 2), groups=8, stride=5)

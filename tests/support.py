@@ -90,7 +90,7 @@ class Poisoned:
     ``memory`` as for `amid_nan`, or ``"reversed"``: all strides negative.
     """
 
-    GUARD = -2.0**100
+    GUARD = -(2.0**100)
 
     def __init__(self, shape: tuple[int, ...], dtype: Any, memory: str = "contiguous") -> None:
         self.out, self.owner = _within(shape, dtype, self.GUARD, memory)

@@ -141,6 +141,14 @@ def test_a_peer_that_fails_or_refuses_is_left_out() -> None:
     assert row.refused == {"short": "too tall"}
 
 
+def test_an_algorithm_is_named_or_the_layer_skipped() -> None:
+    dense, each = LAYER, replace(LAYER, out_channels=6, groups=6)
+    report = run([dense, each], algorithm="depthwise", rounds=1)
+    assert report.skipped.keys() == {"test.plain"}
+    assert "depthwise" in report.skipped["test.plain"]
+    assert [(row.layer, row.algorithm) for row in report.rows] == [(each, "depthwise")]
+
+
 def test_best_peer_with_and_without_preparation() -> None:
     row = run_layer(LAYER, [Fake("a"), Fake("b")], "float32", "NCHW", 1, 1, lambda: 5e9)
     row.timings = {
@@ -152,6 +160,9 @@ def test_best_peer_with_and_without_preparation() -> None:
     assert (row.best_peer(), row.best_peer(stateless=True)) == ("b", "a")
     assert row.speedup("call", stateless=True) == 3.0
     assert row.speedup("call") == 1.5
+    row.timings["b"].seconds = [0.5]  # more than ten times as fast: a is no match
+    assert row.best_peer(stateless=True) is None
+    row.timings["b"].seconds = [3.0]
     assert row.speedup("plan") == 3.0
     assert row.timings["call"].median == 3.0
     assert row.share_of_peak("plan") == LAYER.flops / 5e9

@@ -57,6 +57,7 @@ def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str
 def assert_refused(result: tuple[int, str, str], *words: str) -> None:
     """One line on stderr with these words, exit code 2, nothing on stdout."""
     code, out, err = result
+    err = err.lstrip("\n")  # where a progress bar was
     assert code == 2
     assert out == ""
     assert err.count("\n") == 1
@@ -463,6 +464,7 @@ def test_bench_lists_layers(run: Callable[..., Any]) -> None:
         (["--batch", "two"], ["--batch"]),
         (["--threads", "100000", "--peers", ""], ["threads must be at most"]),
         (["--dtype", "float16"], ["--dtype"]),
+        (["--algorithm", "magic", "--peers", ""], ["no layer can be computed", "magic"]),
         (["--json", "no/such/folder/x.json"], ["cannot write no/such/folder/x.json: there is no folder"]),
         (["--plot", "x.xyz"], ["cannot draw x.xyz", ".png"]),
         (["--plot", "no/such/folder/x.png"], ["there is no folder"]),

@@ -63,7 +63,7 @@ def error_bound(
     values, where n is the number of roundings that a number meets on its way (B. Barabasz, A. Anderson,
     K. M. Soodhalter and D. Gregg, Error Analysis and Improving the Accuracy of Winograd Convolution for Deep
     Neural Networks, ACM Transactions on Mathematical Software 46, 2020).  Without fused operations an input
-    meets 3 in a line of B', a weight 5 in a line of G with its rounded constants, and a product 4 in a line of
+    meets 3 in a line of B', a weight 5 in a line of G with rounded constants, and a product 4 in a line of
     A', each twice; in between comes the sum over channels, and afterwards bias and activation.
     """
     bt, g, at = _absolute(m)

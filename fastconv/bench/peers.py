@@ -33,10 +33,14 @@ class Tensors:
 
 @dataclass(frozen=True)
 class Job:
-    """One layer ready to be timed: `run()` is timed, `output(run())` is the result as an NCHW array."""
+    """One layer ready to be timed: `run()` is timed, `output(run())` is the result as an NCHW array.
+
+    `algorithm` says how it is computed, where that is known.
+    """
 
     run: Callable[[], Any]
     output: Callable[[Any], Array]
+    algorithm: str | None = None
 
 
 class Peer(Protocol):
@@ -66,42 +70,55 @@ class Peer(Protocol):
 class Fastconv:
     """`fastconv.conv2d`, or a plan of it."""
 
-    def __init__(self, layout: str, threads: int, *, prepared: bool) -> None:
+    def __init__(self, layout: str, threads: int, *, prepared: bool, algorithm: str = "auto") -> None:
         import fastconv
 
         self._fastconv = fastconv
         self._layout = layout
+        self._algorithm = algorithm
         self.version = fastconv.__version__
         self.prepared = prepared
         self.name = "plan" if prepared else "call"
         fastconv.set_num_threads(threads)
 
-    def refuse(self, layer: Layer, dtype: str) -> str | None:
-        """Refuse nothing."""
-        return None
-
-    def prepare(self, layer: Layer, tensors: Tensors) -> Job:
-        """A plan writes into one output again and again, a call makes its own."""
-        options: dict[str, Any] = {
+    def _options(self, layer: Layer) -> dict[str, Any]:
+        return {
             "stride": layer.stride,
             "padding": layer.padding,
             "dilation": layer.dilation,
             "groups": layer.groups,
             "layout": self._layout,
+            "algorithm": self._algorithm,
         }
+
+    def refuse(self, layer: Layer, dtype: str) -> str | None:
+        """Refuse what the algorithm cannot compute."""
+        n, c, h, w = layer.x_shape
+        x_shape = (n, h, w, c) if self._layout == "NHWC" else (n, c, h, w)
+        try:
+            self._fastconv.plan_conv2d(x_shape, np.zeros(layer.weight_shape, dtype), **self._options(layer))
+        except ValueError as error:
+            return str(error)
+        return None
+
+    def prepare(self, layer: Layer, tensors: Tensors) -> Job:
+        """A plan writes into one output again and again, a call makes its own."""
+        options = self._options(layer)
         x, weight, bias = tensors.x, tensors.weight, tensors.bias
         last = self._layout == "NHWC"
         if last:
             x = np.ascontiguousarray(x.transpose(0, 2, 3, 1))
+        algorithm = None
         if self.prepared:
             plan = self._fastconv.plan_conv2d(x.shape, weight, bias, **options)
             n, c, h, w = layer.y_shape
             out = np.empty((n, h, w, c) if last else (n, c, h, w), x.dtype)
+            algorithm = plan.algorithm
             run = lambda: plan(x, out=out)  # noqa: E731
         else:
             conv2d = self._fastconv.conv2d
             run = lambda: conv2d(x, weight, bias, **options)  # noqa: E731
-        return Job(run, (lambda y: y.transpose(0, 3, 1, 2)) if last else (lambda y: y))
+        return Job(run, (lambda y: y.transpose(0, 3, 1, 2)) if last else (lambda y: y), algorithm)
 
 
 class Torch:

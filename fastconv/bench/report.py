@@ -51,6 +51,7 @@ def as_dict(report: Report) -> dict[str, Any]:
         },
         "versions": report.versions,
         "absent": report.absent,
+        "skipped": report.skipped,
         "rows": [_row_dict(row) for row in report.rows],
         "summary": summary(report.rows),
     }
@@ -70,6 +71,7 @@ def _row_dict(row: Row) -> dict[str, Any]:
             }
             for name, timing in row.timings.items()
         },
+        "algorithm": row.algorithm,
         "refused": row.refused,
         "checked_against": row.checked_against,
         "wrong": row.wrong,
@@ -121,6 +123,7 @@ def table(report: Report, peers: Peers) -> Table:
     """Draw the rows: fastconv's two, and every peer or the best one."""
     drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     drawn.add_column("layer", no_wrap=True)
+    drawn.add_column("algorithm", no_wrap=True)
     for heading in ("call ms", "plan ms", "GFLOP/s", "peak"):
         drawn.add_column(heading, justify="right", no_wrap=True)
     for name in ["best peer ms"] if peers == "best" else report.peers:
@@ -159,6 +162,7 @@ def _cells(row: Row, report: Report, peers: Peers) -> list[str]:
     share = row.share_of_peak("plan")
     return [
         f"  {row.layer.describe()}",
+        row.algorithm or "",
         time_of("call"),
         time_of("plan"),
         f"{row.rate('plan') / 1e9:.1f}",
@@ -171,9 +175,9 @@ def _cells(row: Row, report: Report, peers: Peers) -> list[str]:
 def markdown(report: Report) -> str:
     """Write the rows as a Markdown table, for a README."""
     lines = [
-        "| layer | call ms | plan ms | plan, of peak | best plain peer ms | best peer ms "
+        "| layer | algorithm | call ms | plan ms | plan, of peak | best plain peer ms | best peer ms "
         f"| {' | '.join(RATIOS)} |",
-        "|---|---|---|---|---|---|---|---|---|",
+        f"|{'---|' * (7 + len(RATIOS))}",
     ]
     for row in report.rows:
         plain, best = row.best_peer(stateless=True), row.best_peer()
@@ -182,6 +186,7 @@ def markdown(report: Report) -> str:
         share = row.share_of_peak("plan")
         cells = [
             f"{row.layer.network} {row.layer.describe()}",
+            row.algorithm or "",
             *(milliseconds(row.timings[name].best) for name in OURS),
             "" if share is None else f"{share:.0%}",
             *times,
@@ -209,6 +214,9 @@ def header(report: Report) -> str:
         why = report.peak_unknown or f"peak.c knows no {report.isa}"
         lines.append(f"share of peak unknown: {why}")
     lines += [f"without {name}: {why}" for name, why in report.absent.items()]
+    if report.skipped:
+        name, why = next(iter(report.skipped.items()))
+        lines.append(f"skipped {len(report.skipped)} layers, {name} and like it: {why}")
     return "\n".join(lines)
 
 
@@ -217,7 +225,9 @@ def footer(report: Report) -> str:
     lines = [
         "ms: fastest call (median). call: fastconv.conv2d on plain arrays; "
         "plan: prepared weights, fixed output.",
-        "GFLOP/s and peak are the plan's. call/plain: times as fast as the best peer that prepares no "
+        "GFLOP/s and peak are the plan's, for the operations of the definition: more than 100% is an algorithm "
+        "with fewer.",
+        "call/plain: times as fast as the best peer that prepares no "
         "weights either; /best: as the best of all.",
     ]
     prepared = sorted(

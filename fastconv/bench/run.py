@@ -36,6 +36,10 @@ class TooManyThreads(ValueError):
     """More threads asked for than this process has CPUs."""
 
 
+class Skipped(ValueError):
+    """The algorithm asked for cannot compute a layer."""
+
+
 @dataclass
 class Timing:
     """Seconds of every timed call of one contender."""
@@ -60,6 +64,8 @@ class Row:
 
     Attributes
     ----------
+    algorithm : str
+        What fastconv's plan took.
     timings : dict
         By contender; "call" and "plan" are fastconv's.
     refused : dict
@@ -73,6 +79,7 @@ class Row:
     """
 
     layer: Layer
+    algorithm: str | None = None
     timings: dict[str, Timing] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
     wrong: list[str] = field(default_factory=list)
@@ -124,6 +131,7 @@ class Report:
     versions: dict[str, str]
     absent: dict[str, str]
     peers: list[str]
+    skipped: dict[str, str] = field(default_factory=dict)
     rows: list[Row] = field(default_factory=list)
 
 
@@ -217,12 +225,23 @@ def run_layer(
     rounds: int,
     peak: Callable[[], float | None],
     tick: Callable[[], None] = lambda: None,
+    algorithm: str = "auto",
 ) -> Row:
-    """Prepare every contender, check the results, measure."""
+    """Prepare every contender, check the results, measure.
+
+    Raises
+    ------
+    Skipped
+        Where the algorithm cannot compute this layer.
+    """
+    contenders: list[Peer] = [
+        Fastconv(layout, threads, prepared=prepared, algorithm=algorithm) for prepared in (False, True)
+    ]
+    if reason := contenders[0].refuse(layer, dtype):
+        raise Skipped(reason)
     tensors = make_tensors(layer, dtype)
     row = Row(layer)
     jobs: dict[str, Job] = {}
-    contenders: list[Peer] = [Fastconv(layout, threads, prepared=prepared) for prepared in (False, True)]
     for contender in [*contenders, *peers]:
         reason = contender.refuse(layer, dtype)
         if reason is None:
@@ -236,6 +255,7 @@ def run_layer(
             row.timings[contender.name] = Timing(contender.prepared)
         else:
             row.refused[contender.name] = reason
+    row.algorithm = jobs["plan"].algorithm
     check(row, jobs, [peer for peer in peers if peer.name in jobs], tensors)
     before = peak()
     enabled = gc.isenabled()
@@ -272,6 +292,7 @@ def run(
     layout: str = "NCHW",
     threads: int = 1,
     rounds: int = 10,
+    algorithm: str = "auto",
     start: Callable[[Layer], None] = lambda layer: None,
     tick: Callable[[], None] = lambda: None,
 ) -> Report:
@@ -291,6 +312,8 @@ def run(
         For every contender, on as many CPUs.
     rounds : int
         How often the contenders take turns.
+    algorithm : str
+        Of fastconv; layers that it cannot compute are skipped and named in the report.
     start, tick : callable
         Called before each layer and after each round of it.
 
@@ -332,7 +355,12 @@ def run(
         peak = _peak_now(program, info["isa"], dtype)
         for layer in layers:
             start(layer)
-            report.rows.append(run_layer(layer, found, dtype, layout, threads, rounds, peak, tick))
+            try:
+                row = run_layer(layer, found, dtype, layout, threads, rounds, peak, tick, algorithm)
+            except Skipped as reason:
+                report.skipped[layer.full_name] = str(reason)
+            else:
+                report.rows.append(row)
         return report
 
 

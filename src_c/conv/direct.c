@@ -8,6 +8,7 @@
 #include "../base/parallel.h"
 #include "algorithm.h"
 #include "band.h"
+#include "cost.h"
 #include "geometry.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -383,19 +384,27 @@ static void run_task(void *context, int64_t task, void *memory)
 
 static double cost(const fc_conv *conv, const fc_machine *machine, bool prepared)
 {
-    const double size = (double)fc_size_of(conv->dtype);
-    const double channels = (double)fc_round_up(conv->out_per_group, machine->lanes) * (double)conv->groups;
-    const double pixels = (double)(conv->batch * conv->out_pixels), depth = (double)conv->depth;
-    double seconds = 2 * depth * channels * pixels / (0.93 * machine->flops);
-    const double weights = depth * channels;
-    seconds += weights * size / machine->memory_bytes;
-    if (!prepared)
-        seconds += weights * PACK_SECONDS;
-    if (!fc_unpadded(conv))
-        seconds += (double)conv->in_channels * pixels * (double)(conv->stride[1] * conv->stride[2]) * 16 / machine->flops;
-    if (!conv->channels_last)
-        seconds += pixels * channels * 24 / machine->flops;
-    return seconds;
+    const direct_split s = split_of(conv, fc_table_for(conv->dtype), prepared);
+    const double groups = (double)conv->groups, depth = (double)conv->depth, lanes = machine->lanes;
+    const double vectors = (double)fc_div_up(conv->out_per_group, machine->lanes);
+    const double pixels = (double)(conv->batch * conv->out_pixels);
+    const double weights = groups * depth * vectors;
+    const double band = s.copies ? (double)(s.tasks * s.images * s.band.size) *
+                                       (double)fc_div_up(conv->in_per_group, s.band.channels) / lanes : 0;
+    const double nchw = !conv->channels_last;
+    const fc_count counts[] = {
+        { groups * depth * vectors * pixels, 1.21 },                                     /* multiply */
+        { prepared ? 0 : weights, 8 },                                                   /* pack weights */
+        { band, 28 },                                                                    /* copy bands */
+        { (double)s.tasks * depth, 25 },                                                 /* offsets */
+        { groups * pixels / 5 * vectors / 2 * (double)s.k_blocks, 75 },                  /* tiles */
+        { nchw * groups * pixels * vectors, 3.5 },                                       /* transposes out */
+        { nchw * !s.copies * groups * depth * pixels * (double)s.channel_blocks, 0.46 }, /* pixels far apart */
+        { groups * pixels * (double)s.channel_blocks, 12 },                              /* addresses */
+        { (double)s.tasks, 1200 },
+        { 1, 11500 },
+    };
+    return FC_COST(counts, machine);
 }
 
 static fc_status forward(const fc_conv_run *run, fc_error *error)

@@ -6,13 +6,15 @@
 #include "../base/parallel.h"
 #include "algorithm.h"
 #include "band.h"
+#include "cost.h"
 #include "geometry.h"
 #include <stdio.h>
 
 enum { MOST_COLS = 1024 };    /* output columns per block */
 
 typedef struct grouped_split {
-    int64_t channels;                         /* input channels per pass */
+    int64_t groups, group_blocks;             /* groups per task: more than one where channels are adjacent */
+    int64_t channels;                         /* input channels of a group per pass */
     int64_t rows, row_blocks, cols, col_blocks;
     int64_t tasks;
     bool in_place;                            /* output rows are adjacent pixels */
@@ -22,18 +24,22 @@ typedef struct grouped_split {
 
 static grouped_split split_of(const fc_conv *conv, const fc_table *table)
 {
-    grouped_split s = { .channels = conv->in_per_group };
+    grouped_split s = { .groups = 1, .channels = conv->in_per_group };
     const size_t size = fc_size_of(conv->dtype);
     const int64_t height = conv->out_size[FC_HEIGHT], width = conv->out_size[FC_WIDTH];
     const int64_t most = fc_machine_for(conv->dtype)->l2 / 4 / (int64_t)size;
+    if (conv->channels_last) /* a transpose moves whole vectors of channels */
+        s.groups = fc_min(conv->groups, fc_div_up(table->lanes, fc_min(conv->in_per_group, conv->out_per_group)));
     s.cols = fc_min(width, MOST_COLS);
     s.rows = fc_min(height, fc_max(1, 2 * MOST_COLS / s.cols));
     for (;;) {
-        s.band = fc_band_make(conv, s.channels, s.rows, s.cols, false, conv->stride[FC_WIDTH]);
+        s.band = fc_band_make(conv, s.groups * s.channels, s.rows, s.cols, false, conv->stride[FC_WIDTH]);
         if (s.band.size <= most)
             break;
         if (s.rows > 1)
             s.rows = fc_div_up(s.rows, 2);
+        else if (s.groups > 1)
+            s.groups = fc_div_up(s.groups, 2);
         else if (s.channels > 1)
             s.channels = fc_div_up(s.channels, 2);
         else if (s.cols > 16)
@@ -45,9 +51,10 @@ static grouped_split split_of(const fc_conv *conv, const fc_table *table)
     s.rows = fc_div_up(height, s.row_blocks);
     s.row_blocks = fc_div_up(height, s.rows);
     s.col_blocks = fc_div_up(width, s.cols);
-    s.tasks = conv->batch * conv->groups * conv->out_size[FC_DEPTH] * s.row_blocks * s.col_blocks;
+    s.group_blocks = fc_div_up(conv->groups, s.groups);
+    s.tasks = conv->batch * s.group_blocks * conv->out_size[FC_DEPTH] * s.row_blocks * s.col_blocks;
     s.in_place = conv->y_stride[FC_W] == 1;
-    const int64_t tile = s.in_place ? 0 : conv->out_per_group * s.rows * s.cols;
+    const int64_t tile = s.in_place ? 0 : s.groups * conv->out_per_group * s.rows * s.cols;
     s.tile_at = (size_t)fc_round_up((s.band.size + table->lanes) * (int64_t)size, 64);
     s.offsets_at = s.tile_at + (size_t)fc_round_up(tile * (int64_t)size, 64);
     s.weights_at = s.offsets_at + (size_t)(s.channels * conv->taps) * sizeof(int64_t);
@@ -83,31 +90,38 @@ static int64_t y_offset(const fc_conv *conv, const fc_block_origin *at, int64_t 
            (at->row + row) * conv->y_stride[FC_H] + at->col * conv->y_stride[FC_W];
 }
 
-/* Adds input channels first .. first + count of the group to every row of the block. */
-static void multiply(const grouped_job *job, const fc_block_origin *at, int64_t group, int64_t rows, int64_t cols,
-                     int64_t first, int64_t count, void *memory)
+/* The block of one task: `count` groups from `group` on. */
+typedef struct grouped_block {
+    fc_block_origin at;
+    int64_t group, count, rows, cols;
+} grouped_block;
+
+/* Adds the input channels of the pass that lie in the band to every row of one group's outputs. */
+static void multiply(const grouped_job *job, const grouped_block *b, int64_t index, int64_t first, int64_t count,
+                     void *memory)
 {
     const fc_conv_run *run = job->run;
     const fc_conv *conv = run->conv;
     const grouped_split *s = &job->split;
     const size_t size = fc_size_of(conv->dtype);
-    const int64_t channel = group * conv->out_per_group;
-    int64_t *offsets = (int64_t *)(void *)((char *)memory + s->offsets_at);
+    const int64_t channel = (b->group + index) * conv->out_per_group;
     const void **weights = (const void **)(void *)((char *)memory + s->weights_at);
-    fc_band_copy(run, &s->band, at, group * conv->in_per_group + first, count, memory);
     for (int64_t i = 0; i < conv->out_per_group; i++)
         weights[i] = fc_at(run->weight, (channel + i) * conv->depth + first * conv->taps, size);
     fc_gemm g = {
-        .m = conv->out_per_group, .n = cols, .k = count * conv->taps, .a = weights, .b_offset = offsets,
+        .m = conv->out_per_group, .n = b->cols, .k = count * conv->taps, .a = weights,
+        .b_offset = (const int64_t *)(const void *)((char *)memory + s->offsets_at),
         .panel_vectors = run->table->panel_vectors, .accumulate = first > 0,
         .finish = first + count == conv->in_per_group, .activation = conv->activation,
         .bias = run->bias ? fc_at(run->bias, channel, size) : NULL,
-        .c_row = s->in_place ? conv->y_stride[FC_C] : rows * cols,
+        .c_row = s->in_place ? conv->y_stride[FC_C] : b->rows * b->cols,
     };
-    for (int64_t r = 0; r < rows; r++) {
-        g.b = fc_at(memory, r * conv->stride[FC_HEIGHT] * s->band.row_step, size);
-        g.c = s->in_place ? fc_at_mut(run->y, y_offset(conv, at, channel, r), size)
-                          : fc_at_mut((char *)memory + s->tile_at, r * cols, size);
+    const int64_t band = index * conv->in_per_group * s->band.channel_step;
+    const int64_t tile = index * conv->out_per_group * b->rows * b->cols;
+    for (int64_t r = 0; r < b->rows; r++) {
+        g.b = fc_at(memory, band + r * conv->stride[FC_HEIGHT] * s->band.row_step, size);
+        g.c = s->in_place ? fc_at_mut(run->y, y_offset(conv, &b->at, channel, r), size)
+                          : fc_at_mut((char *)memory + s->tile_at, tile + r * b->cols, size);
         run->table->gemm(&g);
     }
 }
@@ -118,27 +132,33 @@ static void run_task(void *context, int64_t task, void *memory)
     const grouped_split *s = &job->split;
     const fc_conv *conv = job->run->conv;
     const size_t size = fc_size_of(conv->dtype);
-    fc_block_origin at;
-    at.col = task % s->col_blocks * s->cols;
+    grouped_block b;
+    b.at.col = task % s->col_blocks * s->cols;
     task /= s->col_blocks;
-    at.row = task % s->row_blocks * s->rows;
+    b.at.row = task % s->row_blocks * s->rows;
     task /= s->row_blocks;
-    at.depth = task % conv->out_size[FC_DEPTH];
+    b.at.depth = task % conv->out_size[FC_DEPTH];
     task /= conv->out_size[FC_DEPTH];
-    const int64_t group = task % conv->groups;
-    at.image = task / conv->groups;
-    const int64_t rows = fc_min(s->rows, conv->out_size[FC_HEIGHT] - at.row);
-    const int64_t cols = fc_min(s->cols, conv->out_size[FC_WIDTH] - at.col);
+    b.group = task % s->group_blocks * s->groups;
+    b.count = fc_min(s->groups, conv->groups - b.group);
+    b.at.image = task / s->group_blocks;
+    b.rows = fc_min(s->rows, conv->out_size[FC_HEIGHT] - b.at.row);
+    b.cols = fc_min(s->cols, conv->out_size[FC_WIDTH] - b.at.col);
     find_offsets(conv, &s->band, s->channels, (int64_t *)(void *)((char *)memory + s->offsets_at));
-    for (int64_t c = 0; c < conv->in_per_group; c += s->channels)
-        multiply(job, &at, group, rows, cols, c, fc_min(s->channels, conv->in_per_group - c), memory);
+    for (int64_t c = 0; c < conv->in_per_group; c += s->channels) {
+        const int64_t count = fc_min(s->channels, conv->in_per_group - c);
+        fc_band_copy(job->run, &s->band, &b.at, b.group * conv->in_per_group + c, (b.count - 1) * conv->in_per_group + count,
+                     memory);
+        for (int64_t index = 0; index < b.count; index++)
+            multiply(job, &b, index, c, count, memory);
+    }
     if (s->in_place)
         return;
-    for (int64_t r = 0; r < rows; r++) {
+    for (int64_t r = 0; r < b.rows; r++) {
         const fc_move move = {
-            .rows = conv->out_per_group, .cols = cols,
-            .src = fc_at((char *)memory + s->tile_at, r * cols, size), .src_row = rows * cols, .src_col = 1,
-            .dst = fc_at_mut(job->run->y, y_offset(conv, &at, group * conv->out_per_group, r), size),
+            .rows = b.count * conv->out_per_group, .cols = b.cols,
+            .src = fc_at((char *)memory + s->tile_at, r * b.cols, size), .src_row = b.rows * b.cols, .src_col = 1,
+            .dst = fc_at_mut(job->run->y, y_offset(conv, &b.at, b.group * conv->out_per_group, r), size),
             .dst_row = conv->y_stride[FC_C], .dst_col = conv->y_stride[FC_W],
         };
         job->run->table->move(&move);
@@ -148,14 +168,23 @@ static void run_task(void *context, int64_t task, void *memory)
 static double cost(const fc_conv *conv, const fc_machine *machine, bool prepared)
 {
     (void)prepared;
-    const double rows = (double)(conv->batch * conv->out_channels * conv->out_size[0] * conv->out_size[1]);
-    const double width = (double)fc_round_up(conv->out_size[FC_WIDTH], machine->lanes);
-    const double copied = (double)(conv->batch * conv->in_channels * conv->out_pixels) * (double)(conv->stride[1] * conv->stride[2]);
-    double seconds = 2 * rows * width * (double)conv->depth / (0.75 * machine->flops) + 16 * copied / machine->flops;
-    seconds += rows * 120 / machine->flops;
-    if (conv->channels_last)
-        seconds += (rows * width + copied) * 24 / machine->flops;
-    return seconds;
+    const grouped_split s = split_of(conv, fc_table_for(conv->dtype));
+    const double rows = (double)(conv->batch * conv->out_size[FC_DEPTH] * conv->out_size[FC_HEIGHT] * conv->groups);
+    const int64_t vectors = fc_div_up(conv->out_size[FC_WIDTH], machine->lanes);
+    const double passes = (double)fc_div_up(conv->in_per_group, s.channels), channels = (double)conv->out_per_group;
+    const double band = (double)(s.tasks * s.band.size) * passes / machine->lanes, nhwc = conv->channels_last;
+    const fc_count counts[] = {
+        { rows * channels * (double)conv->depth * (double)vectors, 1.3 },                             /* multiply */
+        { band, 15 },                                                                                 /* copy bands */
+        { (double)(s.tasks * s.band.rows * s.band.depth * s.band.phases) * passes, 75 },              /* calls of move */
+        { rows * (double)(fc_div_up(conv->out_per_group, 5) * fc_div_up(vectors, 3)) * passes, 130 }, /* tiles */
+        { nhwc * band, 14 },                                                                          /* transposes in */
+        { nhwc * rows * channels * (double)vectors, 20 },                                             /* transposes out */
+        { (double)s.tasks * (double)(s.channels * conv->taps), 30 },                                  /* offsets */
+        { (double)s.tasks, 1200 },
+        { 1, 14000 },
+    };
+    return FC_COST(counts, machine);
 }
 
 static fc_status forward(const fc_conv_run *run, fc_error *error)

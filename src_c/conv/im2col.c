@@ -5,6 +5,7 @@
  * scratch of half the L2 cache and multiplied at once.  Supports every problem.  Listed in list.c. */
 #include "../base/parallel.h"
 #include "algorithm.h"
+#include "cost.h"
 #include "geometry.h"
 #include <stdio.h>
 
@@ -263,11 +264,24 @@ static void run_task(void *context, int64_t task, void *memory)
 static double cost(const fc_conv *conv, const fc_machine *machine, bool prepared)
 {
     (void)prepared;
-    const double rows = (double)fc_round_up(conv->out_per_group, 2);
-    const double pixels = (double)fc_round_up(conv->batch * conv->out_pixels, machine->lanes);
-    const double packed = (double)conv->depth * pixels * (double)conv->groups;
-    const double weights = (double)conv->depth * (double)conv->out_channels * (double)fc_size_of(conv->dtype);
-    return 2 * packed * rows / (0.93 * machine->flops) + packed * 18 / machine->flops + weights / machine->memory_bytes;
+    const im2col_split s = split_of(conv, fc_table_for(conv->dtype));
+    const double groups = (double)conv->groups, rows = (double)conv->out_per_group, depth = (double)conv->depth;
+    const double vectors = (double)fc_div_up(s.pixels, s.lanes), panels = (double)fc_div_up(s.pixels, s.panel);
+    const double image_rows = (double)(conv->batch * conv->out_size[FC_DEPTH] * conv->out_size[FC_HEIGHT]);
+    const double runs = is_pointwise(conv) ? panels : panels + image_rows;
+    const double packs = groups * (double)s.row_blocks, nhwc = conv->channels_last;
+    const fc_count counts[] = {
+        { groups * depth * rows * vectors, 1.14 },                                          /* multiply */
+        { packs * depth * vectors, 11.5 },                                                  /* pack */
+        { packs * runs * (double)(conv->taps * s.k_blocks), 117 },                          /* calls of move */
+        { groups * (double)(fc_div_up(conv->out_per_group, 4) * s.k_blocks) * panels, 90 }, /* tiles */
+        { nhwc * packs * depth * vectors, 8.5 },                                            /* transposes in */
+        { nhwc * groups * rows * vectors * (double)s.k_blocks, 10.5 },                      /* transposes out */
+        { groups * rows * depth / (double)machine->lanes, 4 },                              /* weights read */
+        { (double)s.tasks, 960 },
+        { 1, 11500 },
+    };
+    return FC_COST(counts, machine);
 }
 
 static fc_status forward(const fc_conv_run *run, fc_error *error)

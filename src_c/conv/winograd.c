@@ -7,6 +7,7 @@
 #include "../base/parallel.h"
 #include "algorithm.h"
 #include "band.h"
+#include "cost.h"
 #include "geometry.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -303,21 +304,29 @@ static void run_task(void *context, int64_t task, void *memory)
     }
 }
 
-/* Operations per element of a transform, in the time of a multiply-add of the dense product. */
 static double cost_of(const fc_conv *conv, const fc_machine *machine, bool prepared, int m)
 {
-    const double xis = (m + 2) * (m + 2), size = (double)fc_size_of(conv->dtype);
-    const double tiles = (double)(conv->batch * conv->out_size[FC_DEPTH]) *
-                         (double)fc_div_up(conv->out_size[FC_HEIGHT], m) * (double)fc_div_up(conv->out_size[FC_WIDTH], m);
-    const double in = (double)fc_round_up(conv->in_per_group, machine->lanes) * (double)conv->groups;
-    const double out = (double)fc_round_up(conv->out_per_group, machine->lanes) * (double)conv->groups;
-    const double weights = (double)conv->in_per_group * out;
-    double seconds = 2 * xis * tiles * (double)conv->in_per_group * out / (0.88 * machine->flops);
-    seconds += xis * tiles * (in * 18 + out * 18) / machine->flops;
-    seconds += xis * weights * size / (machine->memory_bytes * 2);
-    if (!prepared)
-        seconds += weights * (xis * 14 + 20) / machine->flops + weights * 9 * size / machine->memory_bytes;
-    return seconds + 4e-6;
+    const winograd_split s = split_of(conv, fc_table_for(conv->dtype), m);
+    const double groups = (double)conv->groups, channels = (double)conv->in_per_group;
+    const double in = (double)fc_div_up(conv->in_per_group, machine->lanes);
+    const double out = (double)fc_div_up(conv->out_per_group, machine->lanes);
+    const double blocks = (double)s.tasks / (groups * (double)s.ranges);
+    const double tiles = blocks * (double)s.tiles, nchw = !conv->channels_last;
+    const double band = (double)(s.tasks * s.images * s.band.size) *
+                        (double)fc_div_up(conv->in_per_group, s.band.channels) / machine->lanes;
+    const fc_count counts[] = {
+        { groups * s.xis * tiles * channels * out, 0.98 },                          /* multiply */
+        { groups * s.xis * tiles * in * (double)s.ranges, 9 },                      /* transform in */
+        { groups * s.xis * tiles * out, 2 },                                        /* transform out */
+        { prepared ? 0 : groups * s.xis * channels * out, 9.5 },                    /* transform weights */
+        { groups * s.xis * channels * out * blocks, 3.5 },                          /* weights read */
+        { band, 26 },                                                               /* copy bands */
+        { nchw * groups * tiles * (m * m) * out, 1 },                               /* transposes out */
+        { groups * s.xis * blocks * (double)fc_div_up(s.tiles, 5) * out / 2, 140 }, /* tiles of the product */
+        { groups * s.xis * tiles, 17 },                                             /* addresses */
+        { 1, 14000 },
+    };
+    return FC_COST(counts, machine);
 }
 
 static fc_status forward_of(const fc_conv_run *run, fc_error *error, int m)

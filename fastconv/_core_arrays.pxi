@@ -53,7 +53,7 @@ cdef object take_slowly(object value, str name, View* view, bint contiguous):
     array = arrays.as_ndarray(value, name)
     native = arrays.float_dtype(array, name)
     if not fill(array, view, 0) or (contiguous and not view.contiguous):
-        array = numpy.array(array, dtype=native, order="C", copy=True, subok=False)
+        array = arrays.native_copy(array, native, name)
         if not fill(array, view, 0):
             raise TypeError(f"{name} cannot be read as {native}")
     return array
@@ -101,7 +101,8 @@ cdef int same_dtype(const View* view, str name, fc_dtype dtype, str other) excep
 
 cdef object own(object value, str name, View* view):
     """A contiguous copy that nobody writes to."""
-    array = numpy.array(take(value, name, view, True), order="C", copy=True, subok=False)
+    array = take(value, name, view, False)
+    array = arrays.native_copy(array, array.dtype, name)
     array.flags.writeable = False
     fill(array, view, 0)
     return array

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+_LARGE = 1 << 30  # bytes; anything below is left to the allocator
 _ARRAY_ATTRIBUTES = ("__array_interface__", "__array_struct__", "__array__")
 
 
@@ -76,14 +77,27 @@ def check_memory(nbytes: int, what: str) -> None:
 
     Where memory is overcommitted, nobody else would say so before it is written to.
     """
+    if nbytes >= _LARGE and nbytes > (memory := _memory_and_swap()):
+        raise MemoryError(f"{what} takes {nbytes} bytes; this machine has {memory} bytes of memory")
+
+
+def _memory_and_swap() -> int:
     try:
         memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-        with open("/proc/meminfo") as lines:
-            memory += sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("SwapTotal"))
     except (AttributeError, OSError, ValueError):
-        memory = 1 << 47  # what an address can reach on today's 64-bit processors
-    if nbytes > memory:
-        raise MemoryError(f"{what} takes {nbytes} bytes; this machine has {memory} bytes of memory")
+        return 1 << 47  # what an address can reach on today's 64-bit processors
+    try:
+        with open("/proc/meminfo") as lines:
+            swap = sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("SwapTotal"))
+    except OSError:
+        swap = memory  # unknown, as on macOS, where it grows as needed
+    return memory + swap
+
+
+def native_copy(array: npt.NDArray[Any], dtype: np.dtype[Any], name: str) -> npt.NDArray[Any]:
+    """Return a new C-contiguous, aligned array of `dtype`; MemoryError names the argument."""
+    check_memory(array.size * dtype.itemsize, f"{name}: a contiguous copy of shape {array.shape}")
+    return np.array(array, dtype=dtype, order="C", copy=True, subok=False)
 
 
 def shares_memory(a: npt.NDArray[Any], b: npt.NDArray[Any]) -> bool:

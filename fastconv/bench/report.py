@@ -225,8 +225,8 @@ def footer(report: Report) -> str:
     lines = [
         "ms: fastest call (median). call: fastconv.conv2d on plain arrays; "
         "plan: prepared weights, fixed output.",
-        "GFLOP/s and peak are the plan's, for the operations of the definition: more than 100% is an algorithm "
-        "with fewer.",
+        "GFLOP/s and peak are the plan's, for the operations of the definition: above 100% the algorithm "
+        "has fewer.",
         "call/plain: times as fast as the best peer that prepares no "
         "weights either; /best: as the best of all.",
     ]

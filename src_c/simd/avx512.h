@@ -71,7 +71,7 @@ FC_INLINE void fc_transpose_quarters(__m512 *a, __m512 *b, __m512 *c, __m512 *d)
  * q of row 4 j + i; then the quarters. */
 FC_INLINE void fc_vtranspose_f32(fc_vec_f32 r[16])
 {
-#pragma GCC unroll 4
+    FC_UNROLL(4)
     for (int i = 0; i < 16; i += 4) {
         __m512d a = _mm512_castps_pd(_mm512_unpacklo_ps(r[i], r[i + 1]));
         __m512d b = _mm512_castps_pd(_mm512_unpackhi_ps(r[i], r[i + 1]));
@@ -82,7 +82,7 @@ FC_INLINE void fc_vtranspose_f32(fc_vec_f32 r[16])
         r[i + 2] = _mm512_castpd_ps(_mm512_unpacklo_pd(b, d));
         r[i + 3] = _mm512_castpd_ps(_mm512_unpackhi_pd(b, d));
     }
-#pragma GCC unroll 4
+    FC_UNROLL(4)
     for (int i = 0; i < 4; i++)
         fc_transpose_quarters(&r[i], &r[i + 4], &r[i + 8], &r[i + 12]);
 }
@@ -138,15 +138,15 @@ FC_INLINE double fc_vsum_f64(fc_vec_f64 v)
 FC_INLINE void fc_vtranspose_f64(fc_vec_f64 r[8])
 {
     __m512 t[8];
-#pragma GCC unroll 4
+    FC_UNROLL(4)
     for (int i = 0; i < 8; i += 2) {
         t[i] = _mm512_castpd_ps(_mm512_unpacklo_pd(r[i], r[i + 1]));
         t[i + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(r[i], r[i + 1]));
     }
-#pragma GCC unroll 2
+    FC_UNROLL(2)
     for (int i = 0; i < 2; i++)
         fc_transpose_quarters(&t[i], &t[i + 2], &t[i + 4], &t[i + 6]);
-#pragma GCC unroll 8
+    FC_UNROLL(8)
     for (int i = 0; i < 8; i++)
         r[i] = _mm512_castps_pd(t[i]);
 }

@@ -1,0 +1,102 @@
+"""What the process can be asked and told: configuration, scratch memory, exact mode, the C headers."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from support import ALGORITHMS, ISAS, normal, run_python, same_bits, threads
+
+import fastconv
+from fastconv import _core
+
+
+def test_show_config(capsys: pytest.CaptureFixture[str]) -> None:
+    config = fastconv.show_config("dicts")
+    assert config is not None
+    assert config["version"] == fastconv.__version__
+    assert config["isa"] in config["isas"]
+    assert config["isas"] == ISAS
+    assert ISAS[0] == "scalar"
+    assert config["threads"] == fastconv.get_num_threads()
+    assert config["algorithms"] == ALGORITHMS[:-1]
+    assert {"direct", "im2col", "depthwise", "grouped"} <= set(ALGORITHMS)
+    assert 2**12 <= config["l1"] <= config["l2"]
+    assert fastconv.show_config() is None
+    printed = capsys.readouterr().out
+    for key in config:
+        assert key in printed
+    with pytest.raises(ValueError, match=r"mode.*json"):
+        fastconv.show_config("json")
+
+
+def test_config_follows_the_settings() -> None:
+    with threads(3):
+        fastconv.set_exact(True)
+        config = fastconv.show_config("dicts")
+    assert config is not None
+    assert config["threads"] == 3
+    assert config["exact"] is True
+
+
+def test_clear_scratch() -> None:
+    """Memory comes with use, goes when told, and comes again."""
+    x, weight = normal((1, 64, 60, 60), seed=1), normal((64, 64, 3, 3), seed=2)
+    with threads(2):
+        expected = fastconv.conv2d(x, weight)
+        assert _core.scratch_held() > 0
+        fastconv.clear_scratch()
+        assert _core.scratch_held() == 0
+        assert same_bits(fastconv.conv2d(x, weight), expected)
+        fastconv.clear_scratch()
+        fastconv.clear_scratch()
+        assert _core.scratch_held() == 0
+
+
+@pytest.mark.parametrize("algorithm", [name for name in ALGORITHMS if name not in ("depthwise", "grouped")])
+def test_scratch_is_bounded_by_the_cache_not_by_the_image(algorithm: str) -> None:
+    """An image of 16 times the pixels asks for no more: no matrix of the whole image is ever made."""
+    weight = normal((32, 32, 3, 3), seed=2)
+    held = []
+    for size in (128, 512):
+        x = np.zeros((1, 32, size, size), np.float32)
+        with threads(1):
+            fastconv.clear_scratch()
+            fastconv.conv2d(x, weight, padding=1, algorithm=algorithm)
+            held.append(_core.scratch_held())
+    assert held[1] <= max(2 * held[0], 4 * 2**20)
+    fastconv.clear_scratch()
+
+
+@pytest.mark.parametrize("exact", [1, 0.0, "yes", None])
+def test_exact_is_a_bool(exact: object) -> None:
+    with pytest.raises(TypeError, match="exact"):
+        fastconv.set_exact(exact)  # type: ignore[arg-type]
+
+
+def test_get_include() -> None:
+    assert os.path.isabs(fastconv.get_include())
+    assert (Path(fastconv.get_include()) / "fastconv.h").is_file()
+
+
+def test_everything_public_has_a_docstring_and_is_listed() -> None:
+    assert len(set(fastconv.__all__)) == len(fastconv.__all__)
+    for name in fastconv.__all__:
+        value = getattr(fastconv, name)
+        if callable(value):
+            assert value.__doc__, name
+            if not isinstance(value, type):
+                assert "Examples\n" in value.__doc__, name
+
+
+def test_importing_needs_numpy_alone() -> None:
+    """No framework, plotting or image library comes along."""
+    code = """
+import sys, fastconv
+heavy = {"torch", "jax", "scipy", "matplotlib", "PIL", "cv2", "onnxruntime", "rich", "skimage"}
+assert not heavy & set(sys.modules), heavy & set(sys.modules)
+"""
+    done = run_python(code)
+    assert done.returncode == 0, done.stderr

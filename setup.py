@@ -35,8 +35,9 @@ KERNEL_FLAGS = [
     "-fno-trapping-math",
     "-ffp-contract=off",
 ]
-# Keeping values from one iteration to the next costs more registers than it saves loads.
-GCC_KERNEL_FLAGS = ["-fno-predictive-commoning"]
+# Keeping values from one iteration to the next, or hoisting all of a tile's broadcasts, costs more
+# registers than there are.
+GCC_KERNEL_FLAGS = ["-fno-predictive-commoning", "-fno-schedule-insns"]
 ISA_FLAGS = {
     "x86": {
         "avx2": ["-mavx2", "-mfma"],
@@ -126,9 +127,8 @@ class BuildLibraries(build_clib):
         for name, info in libraries:
             objects = self.compiler.object_filenames(info["sources"], output_dir=self.build_temp)
             archive = self.compiler.library_filename(name, output_dir=self.build_clib)
-            if newer_group(objects, archive):
-                Path(archive).unlink(missing_ok=True)  # the archiver adds to an old one
-                self.compiler.create_static_lib(objects, name, output_dir=self.build_clib)
+            Path(archive).unlink(missing_ok=True)  # the archiver only adds: a removed source would stay
+            self.compiler.create_static_lib(objects, name, output_dir=self.build_clib)
 
     def compile(self, source: str, info: dict) -> None:
         start = time.time()

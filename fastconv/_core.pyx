@@ -43,7 +43,7 @@ cdef extern from "Python.h":
 
 cdef enum:
     MAX_AXES = 5
-    # Releasing and taking back the GIL costs about what this much work does.
+    # Operations, a few microseconds' worth: below, no other thread would gain by the GIL's release.
     KEEP_GIL_BELOW = 200_000
     # Outputs below this many bytes are not held against the machine's memory.
     LARGE_OUTPUT = 1 << 30

@@ -90,3 +90,15 @@ def _choose_isa():
 
 
 _choose_isa()
+
+
+cdef extern from "conv/public.h":
+    ctypedef struct fastconv_api:
+        int version
+    const fastconv_api fc_public_api
+    const char* FASTCONV_CAPSULE
+
+cdef extern from "Python.h":
+    object PyCapsule_New(void* pointer, const char* name, void* destructor)
+
+_C_API = PyCapsule_New(<void*>&fc_public_api, FASTCONV_CAPSULE, NULL)

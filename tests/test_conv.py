@@ -295,8 +295,9 @@ FORMS = {
     "bytes, cast": lambda a: memoryview(a.tobytes()).cast("B").cast(a.dtype.char, a.shape),
     "__array_interface__": Interface,
     "DLPack": DLPack,
-    "read-only DLPack": lambda a: DLPack(read_only(a)),
 }
+if np.lib.NumpyVersion(np.__version__) >= "2.1.0":  # older ones do not export what is read-only
+    FORMS["read-only DLPack"] = lambda a: DLPack(read_only(a))
 
 
 @both_layouts

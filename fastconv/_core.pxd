@@ -125,3 +125,63 @@ cdef extern from "conv/plan.h" nogil:
     void fc_plan_free(fc_plan* plan)
     fc_status fc_conv_forward(const fc_conv* conv, const char* algorithm, const void* x, const void* weight,
                               const void* bias, void* y, fc_error* error)
+
+
+cdef extern from "pool/pool.h" nogil:
+    ctypedef struct fc_pool:
+        fc_dtype dtype
+        int spatial
+        bint channels_last, adaptive, ceil_mode, count_include_pad
+        int64_t divisor_override
+        double power
+        int64_t batch, channels
+        int64_t in_size[3]
+        int64_t kernel[3]
+        int64_t stride[3]
+        int64_t dilation[3]
+        int64_t pad_before[3]
+        int64_t pad_after[3]
+        int64_t out_size[3]
+        int64_t x_stride[5]
+        int64_t y_stride[5]
+        int64_t in_pixels, out_pixels
+
+    ctypedef enum fc_integer:
+        FC_I8
+        FC_U8
+        FC_I16
+        FC_U16
+        FC_I32
+        FC_U32
+        FC_I64
+        FC_U64
+
+    fc_status fc_pool_check(fc_pool* pool, fc_error* error)
+    fc_status fc_pool_check_sizes(fc_pool* pool, fc_error* error)
+    fc_status fc_max_pool(const fc_pool* pool, const void* x, void* y, fc_error* error)
+    fc_status fc_max_pool_indices(const fc_pool* pool, const void* x, void* y, int64_t* indices, fc_error* error)
+    fc_status fc_avg_pool(const fc_pool* pool, const void* x, void* y, fc_error* error)
+    fc_status fc_avg_pool_grad(const fc_pool* pool, const void* grad_y, void* grad_x, fc_error* error)
+    fc_status fc_lp_pool(const fc_pool* pool, const void* x, void* y, fc_error* error)
+    fc_status fc_stochastic_pool(const fc_pool* pool, const void* x, const double* random, void* y,
+                                 int64_t* indices, fc_error* error)
+    int64_t fc_pool_bad_index(const fc_pool* pool, const int64_t* indices, bint none, int64_t* bad)
+    fc_status fc_pool_scatter(const fc_pool* pool, const void* grad_y, const int64_t* indices, void* grad_x,
+                              fc_error* error)
+    fc_status fc_pool_unpool(const fc_pool* pool, const void* source, const int64_t* indices, void* to,
+                             fc_error* error)
+    fc_status fc_pool_gather(const fc_pool* pool, const void* source, const int64_t* indices, void* to,
+                             fc_error* error)
+    fc_status fc_max_pool_integer(const fc_pool* pool, fc_integer type, const void* x, void* y,
+                                  int64_t* indices, fc_error* error)
+
+
+cdef extern from "conv/input_grad.h" nogil:
+    fc_status fc_conv_input_grad(const fc_conv* conv, const char* algorithm, const void* grad_output,
+                                 const void* weight, void* grad_input, fc_error* error)
+
+
+cdef extern from "conv/weight_grad.h" nogil:
+    fc_status fc_conv_weight_grad(const fc_conv* conv, const char* algorithm, const void* grad_output,
+                                  const void* x, void* grad_weight, fc_error* error)
+    fc_status fc_conv_bias_grad(const fc_conv* conv, const void* grad_output, void* grad_bias, fc_error* error)

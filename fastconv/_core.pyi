@@ -1,12 +1,14 @@
 """Types of the extension: what conv.py, plan.py, runtime.py and the tests call."""
 
-from collections.abc import Sequence
-from typing import Any, Final, TypedDict
+from collections.abc import Callable, Sequence
+from typing import Any, Final, TypeAlias, TypedDict
 
 import numpy as np
 import numpy.typing as npt
 
 EACH_CHANNEL: Final[object]
+
+Result: TypeAlias = npt.NDArray[Any]
 
 class Info(TypedDict):
     version: str
@@ -35,6 +37,36 @@ def conv(
     activation: object,
     algorithm: str,
     out: npt.NDArray[Any] | None,
+) -> npt.NDArray[Any]: ...
+
+def conv_input_grad(
+    spatial: int,
+    grad_output: object,
+    weight: object,
+    input_shape: Sequence[int],
+    stride: object,
+    padding: object,
+    dilation: object,
+    groups: object,
+    layout: str,
+    algorithm: str,
+    out: npt.NDArray[Any] | None,
+) -> npt.NDArray[Any]: ...
+def conv_weight_grad(
+    spatial: int,
+    grad_output: object,
+    x: object,
+    weight_shape: Sequence[int],
+    stride: object,
+    padding: object,
+    dilation: object,
+    groups: object,
+    layout: str,
+    algorithm: str,
+    out: npt.NDArray[Any] | None,
+) -> npt.NDArray[Any]: ...
+def conv_bias_grad(
+    spatial: int, grad_output: object, layout: str, out: npt.NDArray[Any] | None
 ) -> npt.NDArray[Any]: ...
 
 class Plan:
@@ -93,6 +125,76 @@ class Plan:
     def prepared_bytes(self) -> int: ...
     def candidates(self) -> list[dict[str, Any]]: ...
 
+def max_pool(
+    spatial: int,
+    x: object,
+    kernel_size: object,
+    stride: object,
+    padding: object,
+    dilation: object,
+    ceil_mode: object,
+    return_indices: object,
+    layout: str,
+    out: Result | None,
+    adaptive: bool,
+) -> Any: ...
+def avg_pool(
+    spatial: int,
+    x: object,
+    kernel_size: object,
+    stride: object,
+    padding: object,
+    ceil_mode: object,
+    count_include_pad: object,
+    divisor_override: object,
+    dilation: object,
+    layout: str,
+    out: Result | None,
+    adaptive: bool,
+) -> Result: ...
+def avg_pool_grad(
+    spatial: int,
+    grad_output: object,
+    input_shape: object,
+    kernel_size: object,
+    stride: object,
+    padding: object,
+    ceil_mode: object,
+    count_include_pad: object,
+    divisor_override: object,
+    dilation: object,
+    layout: str,
+    out: Result | None,
+    adaptive: bool,
+) -> Result: ...
+def lp_pool(
+    spatial: int,
+    x: object,
+    norm_type: object,
+    kernel_size: object,
+    stride: object,
+    ceil_mode: object,
+    padding: object,
+    dilation: object,
+    layout: str,
+    out: Result | None,
+) -> Result: ...
+def norm_order(norm_type: object) -> float: ...
+def move_by_index(
+    spatial: int, source: object, indices: object, shape: object, layout: str, out: Result | None, add: bool
+) -> Result: ...
+def gather_by_index(spatial: int, source: object, indices: object, layout: str, out: Result | None) -> Result: ...
+def sampled_pool(
+    x: object,
+    kernel_size: object,
+    stride: object,
+    padding: object,
+    dilation: object,
+    ceil_mode: object,
+    random: Callable[[tuple[int, ...]], Result],
+    layout: str,
+    out: Result | None,
+) -> tuple[Result, Result]: ...
 def set_num_threads(count: int) -> None: ...
 def get_num_threads() -> int: ...
 def set_exact(exact: bool) -> None: ...

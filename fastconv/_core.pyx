@@ -442,4 +442,6 @@ cdef class Plan:
         return found
 
 
+include "_core_pool.pxi"
+include "_core_grad.pxi"
 include "_core_runtime.pxi"

@@ -14,12 +14,17 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 import numpy as np
 
 import fastconv
 from fastconv import _core, filters
+from fastconv.bench.layers import NETWORKS, Layer, select
+from fastconv.bench.peers import PEERS
+
+if TYPE_CHECKING:
+    from fastconv.bench.run import Report
 
 KERNELS: dict[str, Callable[[argparse.Namespace], tuple[str, Callable[[Any], Any]]]] = {
     "sobel": lambda a: ("sobel", lambda x: filters.sobel(x, a.padding_mode)),
@@ -189,9 +194,6 @@ def run_filter(args: argparse.Namespace) -> int:
 
 
 def _add_bench(parser: argparse.ArgumentParser) -> None:
-    from fastconv.bench.layers import NETWORKS
-    from fastconv.bench.peers import PEERS
-
     parser.description = (
         "Measure the convolutions of known networks beside every installed peer, in one process."
     )
@@ -221,16 +223,9 @@ def _add_bench(parser: argparse.ArgumentParser) -> None:
 
 def run_bench(args: argparse.Namespace) -> int:
     """Measure, show, save."""
-    from fastconv.bench.layers import select
+    from fastconv.bench.run import TooManyThreads, check_threads, run
 
-    if min(args.batch) < 1:
-        raise UsageError(f"--batch must be at least 1, got {min(args.batch)}")
-    try:
-        layers = select(args.networks, args.filter, args.batch, args.quick)
-    except re.error as error:
-        raise UsageError(f"--filter is no regular expression: {error}") from error
-    if not layers:
-        raise UsageError("no layer matches; --list prints them all")
+    layers = _layers(args)
     if args.list:
         for layer in layers:
             print(
@@ -244,18 +239,7 @@ def run_bench(args: argparse.Namespace) -> int:
         from fastconv.bench import report as reports
     except ModuleNotFoundError as error:
         raise _import_error("bench", "rich", "bench") from error
-    if args.plot:
-        try:
-            from fastconv.bench import plot
-        except ModuleNotFoundError as error:
-            raise _import_error("--plot", "Matplotlib", "bench") from error
-        _check_writable(args.plot, plot.suffixes())
-    if args.json and args.json != "-":
-        _check_writable(Path(args.json))
-    if args.markdown:
-        _check_writable(args.markdown)
-    from fastconv.bench.run import TooManyThreads, check_threads, run
-
+    _check_outputs(args)
     try:
         check_threads(args.threads)
     except TooManyThreads as error:
@@ -277,27 +261,61 @@ def run_bench(args: argparse.Namespace) -> int:
         )
     if not result.rows:
         raise UsageError(f"no layer can be computed: {next(iter(result.skipped.values()))}")
-    to_stderr = args.json == "-"
-    out = sys.stderr if to_stderr else sys.stdout
+    out = sys.stderr if args.json == "-" else sys.stdout
     reports.show(result, Console(file=out, width=None if out.isatty() else 200))
+    _save(args, result, out)
+    return 1 if any(row.wrong for row in result.rows) else 0
+
+
+def _layers(args: argparse.Namespace) -> list[Layer]:
+    if min(args.batch) < 1:
+        raise UsageError(f"--batch must be at least 1, got {min(args.batch)}")
+    try:
+        layers = select(args.networks, args.filter, args.batch, args.quick)
+    except re.error as error:
+        raise UsageError(f"--filter is no regular expression: {error}") from error
+    if not layers:
+        raise UsageError("no layer matches; --list prints them all")
+    return layers
+
+
+def _check_outputs(args: argparse.Namespace) -> None:
+    """Find out before minutes are spent measuring."""
+    if args.plot:
+        try:
+            from fastconv.bench import plot
+        except ModuleNotFoundError as error:
+            raise _import_error("--plot", "Matplotlib", "bench") from error
+        _check_writable(args.plot, plot.suffixes())
+    if args.json and args.json != "-":
+        _check_writable(Path(args.json))
+    if args.markdown:
+        _check_writable(args.markdown)
+
+
+def _save(args: argparse.Namespace, result: Report, out: TextIO) -> None:
+    """Write the files that were asked for."""
+    from fastconv.bench import report as reports
+
     if args.json:
         text = json.dumps(reports.as_dict(result), indent=1)
-        if to_stderr:
+        if args.json == "-":
             print(text)
         else:
             Path(args.json).write_text(text + "\n")
-            print(f"written: {args.json}")
+            print(f"written: {args.json}", file=out)
     if args.markdown:
         args.markdown.write_text(reports.markdown(result))
         print(f"written: {args.markdown}", file=out)
     if args.plot:
+        from fastconv.bench import plot
+
         plot.draw(result, args.plot)
         print(f"drawn: {args.plot}", file=out)
-    return 1 if any(row.wrong for row in result.rows) else 0
 
 
 def _check_writable(path: Path, suffixes: Sequence[str] = ()) -> None:
-    """Find out before minutes are spent measuring."""
+    """Raise UsageError where a file cannot be written, or its name has no known suffix."""
     if suffixes and path.suffix.lower() not in suffixes:
         raise UsageError(f"cannot draw {path}: its name must end with one of {' '.join(suffixes)}")
     if not path.parent.is_dir():
@@ -327,8 +345,6 @@ def _add_explain(parser: argparse.ArgumentParser) -> None:
 
 def run_explain(args: argparse.Namespace) -> int:
     """Make the plan and let it explain itself."""
-    from fastconv.bench.layers import NETWORKS
-
     options: dict[str, Any] = {"layout": args.layout, "algorithm": args.algorithm}
     if args.layer:
         layers = {layer.full_name: layer for make in NETWORKS.values() for layer in make()}

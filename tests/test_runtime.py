@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import os
+import sys
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -100,3 +104,58 @@ assert not heavy & set(sys.modules), heavy & set(sys.modules)
 """
     done = run_python(code)
     assert done.returncode == 0, done.stderr
+
+
+def test_calls_leave_nothing_behind() -> None:
+    """Neither objects nor references, whether a call succeeds or fails."""
+    x, weight = normal((1, 1, 400, 3), seed=1), normal((500, 1, 3, 3), seed=2)  # no small, shared integers
+    out = np.empty((1, 500, 398, 1), np.float32)
+
+    def use() -> None:
+        fastconv.conv2d(x, weight, out=out)
+        plan = fastconv.plan_conv2d(x.shape, weight, padding=300)
+        assert plan.out_shape == (1, 500, 998, 601)
+        for wrong in (
+            {"out": weight},
+            {"padding": -1},
+            {"stride": "2"},
+            {"algorithm": "none"},
+            {"groups": 2**70},
+        ):
+            with contextlib.suppress(ValueError, TypeError):
+                fastconv.conv2d(x, weight, **wrong)
+                raise AssertionError(f"{wrong} was taken")
+
+    def state() -> tuple[int, ...]:
+        gc.collect()
+        held = tracemalloc.get_traced_memory()[0]
+        return held, sys.getrefcount(x), sys.getrefcount(weight), sys.getrefcount(out)
+
+    tracemalloc.start()
+    try:
+        for _ in range(100):
+            use()
+        before = state()
+        for _ in range(600):
+            use()
+        after = state()
+    finally:
+        tracemalloc.stop()
+    assert after[1:] == before[1:]
+    assert after[0] - before[0] < 600 * 16, "not even half of the smallest object for every round"
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_plans_give_their_memory_back() -> None:
+    """A hundred plans, one after another, of some 2 MB each."""
+    weight = normal((256, 256, 3, 3), seed=1)
+
+    def resident() -> int:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    for algorithm in ("im2col", "direct", "auto"):
+        fastconv.plan_conv2d((1, 256, 14, 14), weight, padding=1, algorithm=algorithm)
+        before = resident()
+        for _ in range(33):
+            fastconv.plan_conv2d((1, 256, 14, 14), weight, padding=1, algorithm=algorithm)
+        assert resident() - before < 10 * weight.nbytes

@@ -88,6 +88,7 @@ RATIOS = {"call/plain": ("call", True), "call/best": ("call", False), "plan/best
 
 def summary(rows: Iterable[Row]) -> dict[str, dict[str, Any]]:
     """Geometric mean, worst row and rows behind, of each of `RATIOS`."""
+    rows = list(rows)
     result = {}
     for title, (ours, stateless) in RATIOS.items():
         ratios = {row.layer: ratio for row in rows if (ratio := row.speedup(ours, stateless=stateless))}
@@ -128,7 +129,7 @@ def table(report: Report, peers: Peers) -> Table:
         drawn.add_column(heading, justify="right", no_wrap=True)
     for name in ["best peer ms"] if peers == "best" else report.peers:
         drawn.add_column(name, justify="right", no_wrap=True)
-    for heading in RATIOS:
+    for heading in _ratios(report.rows):
         drawn.add_column(heading, justify="right", no_wrap=True)
     network = None
     for row in report.rows:
@@ -138,6 +139,11 @@ def table(report: Report, peers: Peers) -> Table:
             drawn.add_row(f"[bold]{network}[/bold]")
         drawn.add_row(*_cells(row, report, peers))
     return drawn
+
+
+def _ratios(rows: Iterable[Row]) -> list[str]:
+    """Headings of those speed-ups that at least one row has."""
+    return list(summary(rows))
 
 
 def _cells(row: Row, report: Report, peers: Peers) -> list[str]:
@@ -150,7 +156,7 @@ def _cells(row: Row, report: Report, peers: Peers) -> list[str]:
         text += f" [dim]({milliseconds(timing.median)})[/dim]" if median else ""
         return f"[red]{text} WRONG[/red]" if name in row.wrong else text
 
-    def ratio(ours: str, *, stateless: bool) -> str:
+    def ratio(ours: str, stateless: bool) -> str:
         value = row.speedup(ours, stateless=stateless)
         return "" if value is None else f"[{'green' if value >= 1 else 'red'}]{value:.2f}[/]"
 
@@ -168,21 +174,22 @@ def _cells(row: Row, report: Report, peers: Peers) -> list[str]:
         f"{row.rate('plan') / 1e9:.1f}",
         "?" if share is None else f"{share:.0%}",
         *theirs,
-        *(ratio(ours, stateless=stateless) for ours, stateless in RATIOS.values()),
+        *(ratio(*RATIOS[heading]) for heading in _ratios(report.rows)),
     ]
 
 
 def markdown(report: Report) -> str:
     """Write the rows as a Markdown table, for a README."""
+    headings = _ratios(report.rows)
     lines = [
         "| layer | algorithm | call ms | plan ms | plan, of peak | best plain peer ms | best peer ms "
-        f"| {' | '.join(RATIOS)} |",
-        f"|{'---|' * (7 + len(RATIOS))}",
+        f"| {' | '.join(headings)} |",
+        f"|{'---|' * (7 + len(headings))}",
     ]
     for row in report.rows:
         plain, best = row.best_peer(stateless=True), row.best_peer()
         times = [f"{milliseconds(row.timings[name].best)} {name}" if name else "" for name in (plain, best)]
-        ratios = [row.speedup(ours, stateless=stateless) for ours, stateless in RATIOS.values()]
+        ratios = [row.speedup(RATIOS[name][0], stateless=RATIOS[name][1]) for name in headings]
         share = row.share_of_peak("plan")
         cells = [
             f"{row.layer.network} {row.layer.describe()}",

@@ -13,8 +13,9 @@ enum {
     K_BLOCK = 320,            /* a panel of it stays in L1, a block of weights in L2 */
     ROW_BLOCK = 96,           /* output channels that reuse one block of weights across the panels */
     LEAST_ROWS = 64,          /* fewer per task would pack more than they multiply */
-    WISHED_TASKS = 8,
+    MOST_TASKS = 8,           /* by splitting alone: more come of larger problems */
 };
+static const double TASK_FLOPS = 25e6;       /* worth a task of its own */
 
 typedef struct im2col_split {
     int64_t lanes, panel;                     /* of a vector; of a panel */
@@ -38,7 +39,8 @@ static im2col_split split_of(const fc_conv *conv, const fc_table *table)
     const int64_t panels = fc_div_up(fc_max(s.pixels, 1), s.panel);
     const int64_t most = fc_max(1, half_l2 / panel_bytes);
     /* As many tasks as wished, from pixels first: those share nothing that has to be packed. */
-    const int64_t wished = fc_div_up(WISHED_TASKS, conv->groups);
+    const int64_t worth = conv->flops < MOST_TASKS * TASK_FLOPS ? 1 + (int64_t)(conv->flops / TASK_FLOPS) : MOST_TASKS;
+    const int64_t wished = fc_div_up(worth, conv->groups);
     const int64_t per_block = fc_min(most, fc_max(fc_div_up(panels, wished), fc_min(panels, 3)));
     s.blocks = fc_div_up(panels, per_block);
     s.block = fc_div_up(panels, s.blocks) * s.panel;

@@ -8,7 +8,9 @@
 #define FC_KERNELS_TABLE_H
 #include "depthwise.h"
 #include "gemm.h"
+#include "grad.h"
 #include "move.h"
+#include "pool.h"
 #include "winograd.h"
 
 typedef struct fc_table {
@@ -21,5 +23,19 @@ typedef struct fc_table {
     void (*winograd_output)(const fc_winograd_output *w);
     void (*depthwise)(const fc_depthwise *d);
     void (*depthwise_spread)(const fc_depthwise_spread *s);
+    void (*pool_rows)(const fc_pool_rows *p);
+    void (*pool_cols)(const fc_pool_cols *p);
+    void (*pool_spans)(const fc_pool_spans *p);
+    void (*pool_spread)(const fc_pool_spread *p);
+    void (*pool_pixels)(const fc_pool_pixels *p);
+    void (*pool_index_cols)(const fc_pool_index_cols *p);
+    void (*pool_index_end)(const fc_pool_index_end *p);
+    void (*pool_index_pixels)(const fc_pool_index_pixels *p);
+    void (*tap_sums)(const fc_tap_sums *s);
+    void (*lane_sums)(const fc_lane_sums *s);
+    void (*add)(const fc_add_to *a);
+    void (*sum_rows)(const fc_sum_rows *s);
+    void (*swap_weight)(const fc_swap_weight *w);
+    void (*weave)(const fc_weave *w);
 } fc_table;
 #endif

@@ -92,6 +92,12 @@ FC_INLINE void fc_vdeinterleave_f32(fc_vec_f32 a, fc_vec_f32 b, fc_vec_f32 *even
     *even = _mm512_permutex2var_ps(a, lanes, b);
     *odd = _mm512_permutex2var_ps(a, _mm512_add_epi32(lanes, _mm512_set1_epi32(1)), b);
 }
+FC_INLINE void fc_vinterleave_f32(fc_vec_f32 a, fc_vec_f32 b, fc_vec_f32 *low, fc_vec_f32 *high)
+{
+    const __m512i lanes = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+    *low = _mm512_permutex2var_ps(a, lanes, b);
+    *high = _mm512_permutex2var_ps(a, _mm512_add_epi32(lanes, _mm512_set1_epi32(8)), b);
+}
 FC_INLINE fc_vmask_f32 fc_vgt_f32(fc_vec_f32 a, fc_vec_f32 b) { return _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ); }
 FC_INLINE fc_vmask_f32 fc_visnan_f32(fc_vec_f32 a) { return _mm512_cmp_ps_mask(a, a, _CMP_UNORD_Q); }
 FC_INLINE fc_vmask_f32 fc_vmask_or_f32(fc_vmask_f32 m, fc_vmask_f32 k) { return (fc_vmask_f32)(m | k); }
@@ -155,6 +161,12 @@ FC_INLINE void fc_vdeinterleave_f64(fc_vec_f64 a, fc_vec_f64 b, fc_vec_f64 *even
     const __m512i lanes = _mm512_setr_epi64(0, 2, 4, 6, 8, 10, 12, 14);
     *even = _mm512_permutex2var_pd(a, lanes, b);
     *odd = _mm512_permutex2var_pd(a, _mm512_add_epi64(lanes, _mm512_set1_epi64(1)), b);
+}
+FC_INLINE void fc_vinterleave_f64(fc_vec_f64 a, fc_vec_f64 b, fc_vec_f64 *low, fc_vec_f64 *high)
+{
+    const __m512i lanes = _mm512_setr_epi64(0, 8, 1, 9, 2, 10, 3, 11);
+    *low = _mm512_permutex2var_pd(a, lanes, b);
+    *high = _mm512_permutex2var_pd(a, _mm512_add_epi64(lanes, _mm512_set1_epi64(4)), b);
 }
 FC_INLINE fc_vmask_f64 fc_vgt_f64(fc_vec_f64 a, fc_vec_f64 b) { return _mm512_cmp_pd_mask(a, b, _CMP_GT_OQ); }
 FC_INLINE fc_vmask_f64 fc_visnan_f64(fc_vec_f64 a) { return _mm512_cmp_pd_mask(a, a, _CMP_UNORD_Q); }

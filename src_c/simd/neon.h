@@ -95,6 +95,11 @@ FC_INLINE void fc_vdeinterleave_f32(fc_vec_f32 a, fc_vec_f32 b, fc_vec_f32 *even
     *even = vuzp1q_f32(a, b);
     *odd = vuzp2q_f32(a, b);
 }
+FC_INLINE void fc_vinterleave_f32(fc_vec_f32 a, fc_vec_f32 b, fc_vec_f32 *low, fc_vec_f32 *high)
+{
+    *low = vzip1q_f32(a, b);
+    *high = vzip2q_f32(a, b);
+}
 FC_INLINE fc_vmask_f32 fc_vgt_f32(fc_vec_f32 a, fc_vec_f32 b) { return vcgtq_f32(a, b); }
 FC_INLINE fc_vmask_f32 fc_visnan_f32(fc_vec_f32 a) { return vmvnq_u32(vceqq_f32(a, a)); }
 FC_INLINE fc_vmask_f32 fc_vmask_or_f32(fc_vmask_f32 m, fc_vmask_f32 k) { return vorrq_u32(m, k); }
@@ -154,6 +159,11 @@ FC_INLINE void fc_vdeinterleave_f64(fc_vec_f64 a, fc_vec_f64 b, fc_vec_f64 *even
 {
     *even = vuzp1q_f64(a, b);
     *odd = vuzp2q_f64(a, b);
+}
+FC_INLINE void fc_vinterleave_f64(fc_vec_f64 a, fc_vec_f64 b, fc_vec_f64 *low, fc_vec_f64 *high)
+{
+    *low = vzip1q_f64(a, b);
+    *high = vzip2q_f64(a, b);
 }
 FC_INLINE fc_vmask_f64 fc_vgt_f64(fc_vec_f64 a, fc_vec_f64 b) { return vcgtq_f64(a, b); }
 FC_INLINE fc_vmask_f64 fc_visnan_f64(fc_vec_f64 a)

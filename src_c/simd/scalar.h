@@ -106,6 +106,11 @@ FC_INLINE void fc_vdeinterleave_f32(fc_vec_f32 a, fc_vec_f32 b, fc_vec_f32 *even
     *even = fc_pick4(a, b, 0, 2, 4, 6);
     *odd = fc_pick4(a, b, 1, 3, 5, 7);
 }
+FC_INLINE void fc_vinterleave_f32(fc_vec_f32 a, fc_vec_f32 b, fc_vec_f32 *low, fc_vec_f32 *high)
+{
+    *low = (fc_vec_f32){ a[0], b[0], a[1], b[1] };
+    *high = (fc_vec_f32){ a[2], b[2], a[3], b[3] };
+}
 
 FC_INLINE fc_vec_f64 fc_vset1_f64(double x) { return (fc_vec_f64){ x, x }; }
 FC_INLINE fc_vec_f64 fc_vzero_f64(void) { return fc_vset1_f64(0); }
@@ -170,6 +175,11 @@ FC_INLINE void fc_vdeinterleave_f64(fc_vec_f64 a, fc_vec_f64 b, fc_vec_f64 *even
 {
     *even = fc_pick2(a, b, 0, 2);
     *odd = fc_pick2(a, b, 1, 3);
+}
+FC_INLINE void fc_vinterleave_f64(fc_vec_f64 a, fc_vec_f64 b, fc_vec_f64 *low, fc_vec_f64 *high)
+{
+    *low = (fc_vec_f64){ a[0], b[0] };
+    *high = (fc_vec_f64){ a[1], b[1] };
 }
 #undef fc_pick4
 #undef fc_pick2

@@ -22,6 +22,7 @@
  *                       into every use as a memory operand
  *   vtranspose(rows)    VLEN x VLEN transpose of vec rows[VLEN], in place
  *   vdeinterleave(a, b, &even, &odd)   lanes 0 2 4 .. and 1 3 5 .. of the 2 * VLEN lanes a b
+ *   vinterleave(a, b, &low, &high)     a0 b0 a1 b1 .., its first VLEN lanes and its last
  *
  *   vmask               one truth per lane; its representation is the ISA's affair
  *   vgt(a, b)           a > b: false if either is NaN
@@ -85,6 +86,7 @@
 #define vsum FC_T(fc_vsum)
 #define vtranspose FC_T(fc_vtranspose)
 #define vdeinterleave FC_T(fc_vdeinterleave)
+#define vinterleave FC_T(fc_vinterleave)
 #define vgt FC_T(fc_vgt)
 #define visnan FC_T(fc_visnan)
 #define vmask_or FC_T(fc_vmask_or)

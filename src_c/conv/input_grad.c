@@ -1,0 +1,83 @@
+/* The input gradient: convolutions of grad_output with the filters turned round, one for each phase of
+ * the stride (see input_grad_phases.h), written to every stride-th pixel.  Pixels that no tap meets are
+ * zero.  Called by _core. */
+#include "input_grad.h"
+#include "../base/parallel.h"
+#include "../base/size.h"
+#include "geometry.h"
+#include "input_grad_phases.h"
+#include <string.h>
+
+enum { ZERO_TASKS = 16 };
+
+typedef struct zero_job {
+    const fc_conv *conv;
+    const fc_table *table;
+    void *grad;
+} zero_job;
+
+/* Zeros in every pixel: of all channels at once where they are adjacent, else row by row. */
+static void zero_task(void *context, int64_t task, void *scratch)
+{
+    (void)scratch;
+    const zero_job *job = context;
+    const fc_conv *conv = job->conv;
+    const int64_t *size = conv->in_size, *stride = conv->x_stride, bytes = (int64_t)fc_size_of(conv->dtype);
+    const bool pixels = stride[FC_C] == 1;
+    const int64_t outer = pixels ? 1 : conv->in_channels, rows = conv->batch * outer * size[0] * size[1];
+    const bool whole = pixels ? stride[FC_W] == conv->in_channels : stride[FC_W] == 1;
+    const int64_t row = pixels ? size[2] * conv->in_channels : size[2];
+    for (int64_t r = rows * task / ZERO_TASKS; r < rows * (task + 1) / ZERO_TASKS; r++) {
+        const int64_t h = r % size[1], d = r / size[1] % size[0], c = r / size[1] / size[0];
+        void *to = fc_at_mut(job->grad, c / outer * stride[FC_N] + c % outer * stride[FC_C] + d * stride[FC_D] +
+                                            h * stride[FC_H], (size_t)bytes);
+        if (whole) {
+            memset(to, 0, (size_t)(row * bytes));
+            continue;
+        }
+        const fc_move move = { .rows = size[2], .dst = to, .dst_row = stride[FC_W], .dst_col = 1,
+                               .zero_before = pixels ? conv->in_channels : 1 };
+        job->table->move(&move);
+    }
+}
+
+static fc_status run_phases(const fc_grad_phases *phases, const void *grad_output, void *grad_input, fc_error *error)
+{
+    const fc_conv *conv = phases->conv;
+    const size_t size = fc_size_of(conv->dtype);
+    const int64_t pixels = conv->in_size[0] * conv->in_size[1] * conv->in_size[2];
+    fc_status status = FC_OK;
+    if (phases->covered < pixels) {
+        zero_job job = { conv, phases->table, grad_input };
+        const double bytes = (double)conv->batch * (double)conv->in_channels * (double)pixels * (double)size;
+        status = fc_parallel(ZERO_TASKS, bytes / 10e9, 0, zero_task, &job, error);
+    }
+    for (int64_t i = 0; i < phases->all && status == FC_OK; i++) {
+        const fc_grad_phase *phase = &phases->phase[i];
+        if (!phase->live)
+            continue;
+        const fc_conv_run run = {
+            .conv = &phase->conv, .table = phases->table, .x = fc_at(grad_output, phase->x, size),
+            .weight = phase->weight, .prepared = phase->prepared, .y = fc_at_mut(grad_input, phase->y, size),
+        };
+        status = phase->algorithm->forward(&run, error);
+    }
+    return status;
+}
+
+fc_status fc_conv_input_grad(const fc_conv *conv, const char *algorithm, const void *grad_output, const void *weight,
+                             void *grad_input, fc_error *error)
+{
+    fc_grad_phases phases;
+    const bool rows = fc_input_grad_by_rows(conv);
+    if (conv->batch == 0) {                   /* only the algorithm's name may be wrong */
+        const fc_algorithm *named;
+        return fc_algorithm_choose(conv, algorithm, false, &named, error);
+    }
+    fc_status status = fc_grad_phases_init(&phases, conv, algorithm, weight, rows, error);
+    if (status == FC_OK)
+        status = rows ? fc_input_grad_rows(&phases, grad_output, grad_input, error)
+                      : run_phases(&phases, grad_output, grad_input, error);
+    fc_grad_phases_free(&phases);
+    return status;
+}

@@ -1,0 +1,238 @@
+/* Phases of the input gradient: see input_grad_phases.h. */
+#include "input_grad_phases.h"
+#include "../base/parallel.h"
+#include "../base/size.h"
+#include "geometry.h"
+#include <stdlib.h>
+#include <string.h>
+
+extern const fc_algorithm fc_algorithm_grouped;
+
+static int64_t gcd(int64_t a, int64_t b)
+{
+    while (b != 0) {
+        const int64_t rest = a % b;
+        a = b;
+        b = rest;
+    }
+    return a;
+}
+
+static int64_t dilation_of(const fc_conv *conv, int axis) { return conv->kernel[axis] > 1 ? conv->dilation[axis] : 1; }
+
+int64_t fc_axis_phases(const fc_conv *conv, int axis)
+{
+    return fc_min(conv->kernel[axis], conv->stride[axis] / gcd(conv->stride[axis], dilation_of(conv, axis)));
+}
+
+bool fc_axis_phase_of(const fc_conv *conv, int axis, int64_t tap, int64_t skip, int64_t most, fc_axis_phase *p)
+{
+    const int64_t stride = conv->stride[axis], dilation = dilation_of(conv, axis), pad = conv->pad_before[axis];
+    const int64_t common = gcd(stride, dilation), rest = (tap * dilation % stride - pad % stride) % stride;
+    p->tap = tap;
+    p->tap_step = stride / common;
+    p->taps = (conv->kernel[axis] - 1 - tap) / p->tap_step + 1;
+    p->dilation = p->taps > 1 ? dilation / common : 1;
+    p->first = rest < 0 ? rest + stride : rest;
+    if (p->first >= conv->in_size[axis])
+        return false;
+    p->count = (conv->in_size[axis] - 1 - p->first) / stride + 1 - skip;
+    if (p->count <= 0)
+        return false;
+    p->first += skip * stride;
+    p->count = fc_min(p->count, most);
+    /* The first pixel meets output `base` through `tap`, earlier ones through the others. */
+    const int64_t base = (p->first + pad - tap * dilation) / stride, reach = (p->taps - 1) * p->dilation;
+    p->in_first = fc_max(0, base - reach);
+    p->pad_before = fc_max(0, reach - base);
+    p->in_size = conv->out_size[axis] - p->in_first;
+    p->pad_after = p->count + reach - p->pad_before - p->in_size;
+    if (p->pad_after < 0) {
+        p->in_size += p->pad_after;
+        p->pad_after = 0;
+    }
+    return p->in_size > 0;
+}
+
+fc_status fc_phase_conv(const fc_conv *conv, const fc_axis_phase axes[FC_SPATIAL], fc_conv *sub, int64_t *x, int64_t *y,
+                        fc_error *error)
+{
+    *sub = *conv;
+    *x = *y = 0;
+    sub->in_channels = conv->out_channels;
+    sub->out_channels = conv->in_channels;
+    sub->in_per_group = conv->out_per_group;
+    sub->has_bias = false;
+    sub->activation.kind = FC_ACT_NONE;
+    for (int axis = 0; axis < FC_SPATIAL; axis++) {
+        const fc_axis_phase *a = &axes[axis];
+        sub->in_size[axis] = a->in_size;
+        sub->kernel[axis] = a->taps;
+        sub->stride[axis] = 1;
+        sub->dilation[axis] = a->dilation;
+        sub->pad_before[axis] = a->pad_before;
+        sub->pad_after[axis] = a->pad_after;
+        *x += a->in_first * conv->y_stride[FC_D + axis];
+        *y += a->first * conv->x_stride[FC_D + axis];
+    }
+    const fc_status status = fc_conv_check(sub, error);
+    if (status != FC_OK)
+        return status;
+    memcpy(sub->x_stride, conv->y_stride, sizeof sub->x_stride);
+    memcpy(sub->y_stride, conv->x_stride, sizeof sub->y_stride);
+    for (int axis = 0; axis < FC_SPATIAL; axis++)
+        sub->y_stride[FC_D + axis] *= sub->out_size[axis] > 1 ? conv->stride[axis] : 1;
+    return FC_OK;
+}
+
+/* As the forward chooses; "grouped", which packs nothing, also where one group has few channels. */
+static fc_status choose(fc_grad_phase *phase, const char *algorithm, bool prepare, fc_error *error)
+{
+    const fc_status status = fc_algorithm_choose(&phase->conv, algorithm, prepare, &phase->algorithm, error);
+    if (status != FC_OK || strcmp(algorithm, "auto") != 0 || phase->conv.groups > 1)
+        return status;
+    const fc_machine *machine = fc_machine_for(phase->conv.dtype);
+    if (fc_algorithm_grouped.cost(&phase->conv, machine, prepare) < phase->algorithm->cost(&phase->conv, machine, prepare))
+        phase->algorithm = &fc_algorithm_grouped;
+    return FC_OK;
+}
+
+static fc_status make_phase(fc_grad_phases *phases, int64_t index, const char *algorithm, bool prepare, fc_error *error)
+{
+    const fc_conv *conv = phases->conv;
+    const int64_t *count = phases->count;
+    const int64_t tap[FC_SPATIAL] = { index / count[2] / count[1], index / count[2] % count[1], index % count[2] };
+    fc_grad_phase *phase = &phases->phase[index];
+    fc_axis_phase axes[FC_SPATIAL];
+    *phase = (fc_grad_phase){ .live = true };
+    for (int axis = 0; axis < FC_SPATIAL && phase->live; axis++) {
+        phase->live = fc_axis_phase_of(conv, axis, tap[axis], 0, INT64_MAX, &axes[axis]);
+        phase->tap[axis] = axes[axis].tap;
+        phase->tap_step[axis] = axes[axis].tap_step;
+    }
+    if (!phase->live)
+        return FC_OK;
+    const fc_status status = fc_phase_conv(conv, axes, &phase->conv, &phase->x, &phase->y, error);
+    if (status != FC_OK)
+        return status;
+    phases->covered += phase->conv.out_pixels;
+    return choose(phase, algorithm, prepare, error);
+}
+
+/* Where each tap of a phase's filters lies in one of the forward's, last first. */
+static void fill_taps(const fc_conv *conv, const fc_grad_phase *phase, int64_t *taps)
+{
+    const int64_t *count = phase->conv.kernel;
+    for (int64_t d = count[0] - 1; d >= 0; d--)
+        for (int64_t h = count[1] - 1; h >= 0; h--)
+            for (int64_t w = count[2] - 1; w >= 0; w--)
+                *taps++ = ((phase->tap[0] + d * phase->tap_step[0]) * conv->kernel[1] + phase->tap[1] +
+                           h * phase->tap_step[1]) * conv->kernel[2] + phase->tap[2] + w * phase->tap_step[2];
+}
+
+/* One group's filters of one phase. */
+static void turn_task(void *context, int64_t task, void *scratch)
+{
+    (void)scratch;
+    const fc_grad_phases *phases = context;
+    const fc_conv *conv = phases->conv;
+    const size_t size = fc_size_of(conv->dtype);
+    const fc_grad_phase *phase = &phases->phase[task / conv->groups];
+    const int64_t group = task % conv->groups;
+    if (!phase->live)
+        return;
+    const int64_t *taps = phases->taps;
+    for (const fc_grad_phase *before = phases->phase; before < phase; before++)
+        taps += before->live ? before->conv.taps : 0;
+    const fc_swap_weight swap = {
+        .i = conv->in_per_group, .o = conv->out_per_group, .taps = phase->conv.taps,
+        .src_i = conv->taps, .src_o = conv->depth, .tap = taps, .all = phase->conv.taps == conv->taps,
+        .src = fc_at(phases->weight, group * conv->out_per_group * conv->depth, size),
+        .dst = fc_at_mut(phase->weight, group * conv->in_per_group * phase->conv.depth, size),
+    };
+    if (conv->taps > 1) {
+        phases->table->swap_weight(&swap);
+        return;
+    }
+    const fc_move move = { .rows = swap.i, .cols = swap.o, .src = swap.src, .src_row = 1, .src_col = swap.src_o,
+                           .dst = swap.dst, .dst_row = swap.o, .dst_col = 1 };
+    phases->table->move(&move);
+}
+
+static size_t prepared_size(const fc_grad_phases *phases, const fc_grad_phase *phase)
+{
+    if (!phase->algorithm->prepared_size)
+        return 0;
+    return (phase->algorithm->prepared_size(&phase->conv, phases->table) + 63) / 64 * 64;
+}
+
+static void prepare_task(void *context, int64_t task, void *scratch)
+{
+    (void)scratch;
+    const fc_grad_phases *phases = context;
+    const fc_grad_phase *phase = &phases->phase[task];
+    if (phase->live && phase->prepared)
+        phase->algorithm->prepare(&phase->conv, phases->table, phase->weight, phase->prepared);
+}
+
+static fc_status turn_filters(fc_grad_phases *phases, bool prepare, fc_error *error)
+{
+    const fc_conv *conv = phases->conv;
+    const size_t size = fc_size_of(conv->dtype);
+    size_t bytes = 0;
+    int64_t taps = 0;
+    for (int64_t i = 0; i < phases->all; i++) {
+        const fc_grad_phase *phase = &phases->phase[i];
+        if (!phase->live)
+            continue;
+        bytes += (size_t)fc_round_up(phase->conv.depth * conv->in_channels * (int64_t)size, 64);
+        bytes += prepare ? prepared_size(phases, phase) : 0;
+        fill_taps(conv, phase, phases->taps + taps);
+        taps += phase->conv.taps;
+    }
+    phases->memory = aligned_alloc(64, bytes + 64);
+    if (!phases->memory)
+        return fc_fail(error, FC_NO_MEMORY, "weight: no memory for %zu bytes of filters turned round", bytes);
+    char *memory = phases->memory;
+    for (int64_t i = 0; i < phases->all; i++) {
+        fc_grad_phase *phase = &phases->phase[i];
+        if (!phase->live)
+            continue;
+        phase->weight = memory;
+        memory += fc_round_up(phase->conv.depth * conv->in_channels * (int64_t)size, 64);
+        if (prepare && prepared_size(phases, phase) > 0) {
+            phase->prepared = memory;
+            memory += prepared_size(phases, phase);
+        }
+    }
+    const double elements = (double)conv->depth * (double)conv->out_channels;
+    fc_status status = fc_parallel(phases->all * conv->groups, elements * 5e-10, 0, turn_task, phases, error);
+    if (status == FC_OK && prepare)
+        status = fc_parallel(phases->all, elements * 5e-10, 0, prepare_task, phases, error);
+    return status;
+}
+
+fc_status fc_grad_phases_init(fc_grad_phases *phases, const fc_conv *conv, const char *algorithm, const void *weight,
+                              bool prepare, fc_error *error)
+{
+    *phases = (fc_grad_phases){ .conv = conv, .table = fc_table_for(conv->dtype), .weight = weight, .all = 1 };
+    for (int axis = 0; axis < FC_SPATIAL; axis++)
+        phases->all *= phases->count[axis] = fc_axis_phases(conv, axis);
+    phases->phase = malloc((size_t)phases->all * sizeof *phases->phase);
+    phases->taps = malloc((size_t)conv->taps * sizeof *phases->taps);
+    if (!phases->phase || !phases->taps)
+        return fc_fail(error, FC_NO_MEMORY, "weight: no memory for %lld phases of a stride", (long long)phases->all);
+    for (int64_t i = 0; i < phases->all; i++) {
+        const fc_status status = make_phase(phases, i, algorithm, prepare, error);
+        if (status != FC_OK)
+            return status;
+    }
+    return turn_filters(phases, prepare, error);
+}
+
+void fc_grad_phases_free(fc_grad_phases *phases)
+{
+    free(phases->memory);
+    free(phases->taps);
+    free(phases->phase);
+}

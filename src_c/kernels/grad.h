@@ -1,0 +1,63 @@
+/* The arguments of the gradients' own kernels.  Part of the kernel table; filled by conv/input_grad.c,
+ * conv/weight_grad*.c and conv/bias_grad.c. */
+#ifndef FC_KERNELS_GRAD_H
+#define FC_KERNELS_GRAD_H
+#include <stdint.h>
+
+/* sums[t][lane] += sum over row, col of g(row, col)[lane] * x(row, col, t)[lane], where t counts
+ * FC_TAP_LINES lines of x by FC_TAP_STEPS steps along one: tap t = line * steps + step is read `line[line]
+ * + step * x_step` elements further on.  A vector holds `lanes` of them, VLEN at most, and every row
+ * ends with one more vector of `tail` lanes, if that is not 0.  Lanes that are not there are not read. */
+enum { FC_TAP_LINES = 3, FC_TAP_STEPS = 4 };
+typedef struct fc_tap_sums {
+    int64_t rows, cols, lanes, tail;
+    const void *g, *x;
+    int64_t g_row, g_col, x_row, x_col;       /* elements from one row, one vector to the next */
+    const int64_t *line;                      /* of every line: offset in x */
+    int64_t lines, steps, x_step;             /* any number of lines and steps */
+    void *sums;                               /* [line][step][VLEN] */
+} fc_tap_sums;
+
+/* dst[t] = sum of the lanes of src[t], count vectors. */
+typedef struct fc_lane_sums {
+    int64_t count;
+    const void *src;
+    void *dst;
+} fc_lane_sums;
+
+/* dst[i] += src[i]. */
+typedef struct fc_add_to {
+    int64_t count;
+    const void *src;
+    void *dst;
+} fc_add_to;
+
+/* along: dst[0] += all of rows x cols, cols adjacent.  Else dst[col] += sum over rows, cols adjacent.
+ * Long sums are cut into blocks that are added up, so that the error grows with their number only. */
+typedef struct fc_sum_rows {
+    int64_t rows, cols, row_step;
+    int along;
+    const void *src;
+    void *dst;
+} fc_sum_rows;
+
+/* dst[i][o][t] = src[i * src_i + o * src_o + tap[t]]: a filter turned round for the input gradient. */
+typedef struct fc_swap_weight {
+    int64_t i, o, taps;
+    int64_t src_i, src_o;
+    const int64_t *tap;
+    int all;                                  /* tap[t] is taps - 1 - t */
+    const void *src;
+    void *dst;
+} fc_swap_weight;
+
+/* dst(row, col) = src[col % phases](row, col / phases); a NULL source is zeros. */
+enum { FC_WEAVE_PHASES = 4 };
+typedef struct fc_weave {
+    int64_t rows, cols;
+    int phases;                               /* 2 .. FC_WEAVE_PHASES */
+    const void *src[FC_WEAVE_PHASES];
+    int64_t src_row, dst_row;
+    void *dst;
+} fc_weave;
+#endif

@@ -1,0 +1,80 @@
+/* What max, stochastic and un-pooling do with indices.  Called by _core; the arrays are contiguous. */
+#include "../base/parallel.h"
+#include "../base/size.h"
+#include "pool.h"
+#include <string.h>
+
+typedef enum { SCATTER, UNPOOL, GATHER } scatter_kind;
+
+/* Two tasks never write to one plane, so that what falls on one pixel is added in order. */
+typedef struct scatter_job {
+    const fc_pool *pool;
+    scatter_kind kind;
+    const int64_t *indices;
+    void *big, *small;                        /* in_pixels and out_pixels a plane */
+    int64_t planes, per_task, blocks;         /* planes, or channels, of a task; blocks of channels */
+} scatter_job;
+
+#define real float
+#define NAME(name) name##_f32
+#include "scatter.inc"
+#undef real
+#undef NAME
+#define real double
+#define NAME(name) name##_f64
+#include "scatter.inc"
+
+static fc_status run(const fc_pool *pool, scatter_kind kind, const int64_t *indices, void *big, void *small, fc_error *error)
+{
+    scatter_job j = { .pool = pool, .kind = kind, .indices = indices, .big = big, .small = small };
+    const double plane = (double)pool->in_pixels * 0.25 + (double)pool->out_pixels * 1.5 + 10;
+    int64_t tasks;
+    j.planes = pool->batch * pool->channels;
+    if (pool->channels_last) {
+        /* Whole cache lines; all channels at once where there is little to do. */
+        const bool little = plane * (double)pool->channels < 1e5;
+        j.per_task = little ? pool->channels : fc_max(64, fc_round_up(fc_div_up(pool->channels, 8), 16));
+        j.blocks = fc_div_up(pool->channels, j.per_task);
+        tasks = pool->batch * j.blocks;
+    } else {
+        j.per_task = plane >= 65536 ? 1 : (int64_t)(65536 / plane) + 1;
+        tasks = fc_div_up(j.planes, j.per_task);
+    }
+    const double seconds = plane * (double)j.planes * 0.5e-9;
+    return fc_parallel(tasks, seconds, 0, pool->dtype == FC_F32 ? scatter_task_f32 : scatter_task_f64, &j, error);
+}
+
+int64_t fc_pool_bad_index(const fc_pool *pool, const int64_t *indices, bool none, int64_t *bad)
+{
+    const int64_t count = pool->batch * pool->channels * pool->out_pixels, least = none ? -1 : 0;
+    const uint64_t range = (uint64_t)(pool->in_pixels - least);
+    int64_t i = 0;
+    for (; i + 8 <= count; i += 8) {
+        bool outside = false;
+        for (int k = 0; k < 8; k++)
+            outside |= (uint64_t)indices[i + k] - (uint64_t)least >= range;
+        if (outside)
+            break;
+    }
+    for (; i < count; i++)
+        if ((uint64_t)indices[i] - (uint64_t)least >= range) {
+            *bad = indices[i];
+            return i;
+        }
+    return -1;
+}
+
+fc_status fc_pool_scatter(const fc_pool *pool, const void *grad_y, const int64_t *indices, void *grad_x, fc_error *error)
+{
+    return run(pool, SCATTER, indices, grad_x, (void *)(uintptr_t)grad_y, error);
+}
+
+fc_status fc_pool_unpool(const fc_pool *pool, const void *from, const int64_t *indices, void *to, fc_error *error)
+{
+    return run(pool, UNPOOL, indices, to, (void *)(uintptr_t)from, error);
+}
+
+fc_status fc_pool_gather(const fc_pool *pool, const void *from, const int64_t *indices, void *to, fc_error *error)
+{
+    return run(pool, GATHER, indices, (void *)(uintptr_t)from, to, error);
+}

@@ -1,0 +1,514 @@
+"""Gradients of convolution: against the reference, central differences, each other, and PyTorch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from support import (
+    DTYPES,
+    ISAS,
+    LAYOUTS,
+    Poisoned,
+    amid_nan,
+    assert_within,
+    isa,
+    normal,
+    same_bits,
+    threads,
+    to_layout,
+)
+
+import fastconv
+from fastconv import reference
+
+both_dtypes = pytest.mark.parametrize("dtype", DTYPES, ids=lambda dtype: dtype.__name__)
+both_layouts = pytest.mark.parametrize("layout", LAYOUTS)
+every_isa = pytest.mark.parametrize("name", ISAS)
+METHODS = ("auto", "direct", "rows")
+
+# channels, outputs, size, kernel, options: shapes on and around the tiles, and every option.
+CASES: dict[str, tuple[int, int, tuple[int, int], tuple[int, int], dict[str, Any]]] = {
+    "1x1": (7, 9, (5, 6), (1, 1), {}),
+    "1x1, 49 pixels, 25 to 33": (25, 33, (7, 7), (1, 1), {}),
+    "1x1 stride 2": (6, 10, (15, 18), (1, 1), {"stride": 2}),
+    "1x1 stride 3 by 2, padded": (6, 10, (8, 7), (1, 1), {"stride": (3, 2), "padding": (1, 2)}),
+    "3x3": (5, 8, (9, 17), (3, 3), {"padding": 1}),
+    "3x3 valid, 17 to 24": (17, 24, (8, 11), (3, 3), {}),
+    "3x3, 48 to 40, Winograd": (48, 40, (15, 14), (3, 3), {"padding": 1}),
+    "3x3 stride 2": (8, 12, (17, 33), (3, 3), {"stride": 2, "padding": 1}),
+    "3x3 stride 2, even size": (8, 12, (16, 34), (3, 3), {"stride": 2, "padding": 1}),
+    "3x3 stride (2, 1)": (4, 6, (13, 21), (3, 3), {"stride": (2, 1), "padding": 1}),
+    "3x3 stride (1, 3)": (4, 6, (13, 21), (3, 3), {"stride": (1, 3), "padding": 1}),
+    "3x3 stride 4": (4, 6, (13, 22), (3, 3), {"stride": 4, "padding": 1}),
+    "3x3 stride 5, beyond the kernel": (4, 6, (13, 24), (3, 3), {"stride": 5}),
+    "stride larger than the image": (4, 6, (5, 6), (3, 3), {"stride": 7, "padding": 1}),
+    "stride 2**62": (3, 9, (4, 9), (2, 2), {"stride": 2**62}),
+    "7x7 stride 2, first layer": (3, 16, (29, 32), (7, 7), {"stride": 2, "padding": 3}),
+    "11x11 stride 4": (3, 5, (47, 43), (11, 11), {"stride": 4, "padding": 2}),
+    "same, stride 2": (5, 8, (14, 15), (3, 3), {"stride": 2, "padding": "same"}),
+    "same_lower, stride 3": (5, 8, (14, 15), (4, 2), {"stride": 3, "padding": "same_lower"}),
+    "padding of four widths": (4, 5, (6, 9), (3, 3), {"padding": ((0, 2), (3, 1))}),
+    "padding beyond the kernel": (3, 8, (6, 7), (3, 3), {"padding": 5}),
+    "padding beyond the kernel, stride 2": (3, 8, (6, 7), (3, 3), {"padding": 5, "stride": 2}),
+    "dilation 2": (6, 7, (14, 20), (3, 3), {"padding": 2, "dilation": 2}),
+    "dilation (3, 2), stride 2": (6, 7, (14, 20), (3, 3), {"padding": 2, "dilation": (3, 2), "stride": 2}),
+    "dilation 2, stride 2: phases without taps": (4, 5, (13, 16), (3, 3), {"dilation": 2, "stride": 2}),
+    "dilation 4, stride 6": (4, 5, (23, 26), (3, 3), {"dilation": 4, "stride": 6, "padding": 3}),
+    "dilation that only touches padding": (5, 9, (5, 5), (3, 3), {"padding": 20, "dilation": 20}),
+    "dilation of a 1x1 kernel": (4, 6, (7, 9), (1, 1), {"dilation": 2**62}),
+    "windows that miss the end": (4, 6, (10, 11), (3, 3), {"stride": 4}),
+    "one pixel": (7, 9, (1, 1), (3, 3), {"padding": 1}),
+    "one row": (5, 6, (1, 70), (1, 5), {"padding": (0, 2)}),
+    "one column": (5, 6, (70, 1), (5, 1), {"padding": (2, 0)}),
+    "2 groups": (6, 10, (9, 12), (3, 3), {"groups": 2, "padding": 1}),
+    "4 groups, 1x1": (32, 24, (7, 9), (1, 1), {"groups": 4}),
+    "8 groups of 4, stride 2": (32, 32, (13, 18), (3, 3), {"groups": 8, "stride": 2, "padding": 1}),
+    "3 groups of 5 to 1": (15, 3, (6, 8), (2, 3), {"groups": 3}),
+    "depthwise": (9, 9, (13, 17), (3, 3), {"groups": 9, "padding": 1}),
+    "depthwise, 33 channels of 7x7": (33, 33, (7, 7), (3, 3), {"groups": 33, "padding": 1}),
+    "depthwise stride 2": (8, 8, (14, 33), (3, 3), {"groups": 8, "stride": 2, "padding": 1}),
+    "depthwise 5x5": (17, 17, (12, 15), (5, 5), {"groups": 17, "padding": 2}),
+    "depthwise 7x7, dilation 2": (5, 5, (19, 24), (7, 7), {"groups": 5, "dilation": 2, "padding": 6}),
+    "depthwise times 3": (7, 21, (9, 10), (3, 3), {"groups": 7, "padding": 1}),
+    "depthwise times 2, stride (3, 2)": (
+        9,
+        18,
+        (11, 16),
+        (3, 2),
+        {"groups": 9, "stride": (3, 2), "padding": 1},
+    ),
+}
+every_case = pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+
+
+def bound(kind: str, grad: np.ndarray, other: np.ndarray, shape: Any, dtype: Any, options: Any) -> np.ndarray:
+    """How far a gradient may be off, Winograd aside: (terms + 2) * eps * sum of |product|."""
+    if kind == "input":
+        terms = other.shape[0] * np.prod(other.shape[2:])
+        largest = reference.conv2d_input_grad(abs(grad), abs(other), input_shape=shape, **options)
+    else:
+        terms = grad.size
+        largest = reference.conv2d_weight_grad(abs(grad), abs(other), weight_shape=shape, **options)
+    return (terms + 2) * np.finfo(dtype).eps * largest
+
+
+class Data:
+    """Arrays of a case, and what the reference makes of them."""
+
+    def __init__(self, case: Any, dtype: Any, layout: str = "NCHW", batch: int = 2) -> None:
+        channels, outputs, size, kernel, options = case
+        self.dtype, self.options = dtype, {**options, "layout": layout}
+        self.x = to_layout(normal((batch, channels, *size), dtype, 1), layout)
+        self.weight = normal((outputs, channels // options.get("groups", 1), *kernel), dtype, 2)
+        self.grad = normal(reference.conv2d(self.x, self.weight, **self.options).shape, dtype, 3)
+
+    def input_grad(self, **more: Any) -> np.ndarray:
+        return fastconv.conv2d_input_grad(
+            self.grad, self.weight, input_shape=self.x.shape, **self.options, **more
+        )
+
+    def weight_grad(self, **more: Any) -> np.ndarray:
+        return fastconv.conv2d_weight_grad(
+            self.grad, self.x, weight_shape=self.weight.shape, **self.options, **more
+        )
+
+    def check_input_grad(self, grad: np.ndarray) -> None:
+        shape = self.x.shape
+        expected = reference.conv2d_input_grad(self.grad, self.weight, input_shape=shape, **self.options)
+        assert grad.dtype == self.dtype
+        assert_within(grad, expected, bound("input", self.grad, self.weight, shape, self.dtype, self.options))
+
+    def check_weight_grad(self, grad: np.ndarray) -> None:
+        shape = self.weight.shape
+        expected = reference.conv2d_weight_grad(self.grad, self.x, weight_shape=shape, **self.options)
+        assert grad.dtype == self.dtype
+        assert_within(grad, expected, bound("weight", self.grad, self.x, shape, self.dtype, self.options))
+
+
+# --- Against the reference ----------------------------------------------------------------------------
+
+
+@every_case
+@both_layouts
+@both_dtypes
+@every_isa
+def test_input_grad(case: Any, layout: str, dtype: Any, name: str) -> None:
+    """Exact algorithms meet the bound of a plain sum; the choice between all of them is looked at below."""
+    data = Data(case, dtype, layout)
+    fastconv.set_exact(True)
+    with isa(name):
+        data.check_input_grad(data.input_grad())
+
+
+@every_case
+@both_layouts
+@both_dtypes
+@every_isa
+def test_weight_grad(case: Any, layout: str, dtype: Any, name: str) -> None:
+    data = Data(case, dtype, layout)
+    fastconv.set_exact(True)
+    depthwise = case[0] == case[1] == case[4].get("groups", 1)
+    with isa(name):
+        for algorithm in (*METHODS, *(["channels"] if depthwise and layout == "NHWC" else [])):
+            data.check_weight_grad(data.weight_grad(algorithm=algorithm))
+
+
+@both_layouts
+def test_input_grad_with_winograd(layout: str) -> None:
+    """The documented error of Winograd, 1e-5 of the largest value, with all its algorithms."""
+    data = Data(CASES["3x3, 48 to 40, Winograd"], np.float32, layout)
+    expected = reference.conv2d_input_grad(data.grad, data.weight, input_shape=data.x.shape, **data.options)
+    for algorithm in ("auto", "winograd2", "winograd4"):
+        assert_within(data.input_grad(algorithm=algorithm), expected, 1e-5 * np.abs(expected).max())
+
+
+@both_dtypes
+@both_layouts
+@pytest.mark.parametrize(
+    "shape", [(3, 5, 4, 6), (1, 70, 9, 11), (2, 3, 40, 50), (4, 130, 1, 1), (1, 1, 300, 333)]
+)
+def test_bias_grad(shape: tuple[int, ...], layout: str, dtype: Any) -> None:
+    grad = to_layout(normal(shape, dtype), layout)
+    result = fastconv.conv2d_bias_grad(grad, layout=layout)
+    terms = grad.size // shape[1]
+    limit = terms * np.finfo(dtype).eps * reference.conv2d_bias_grad(abs(grad), layout=layout)
+    assert result.dtype == dtype
+    assert_within(result, reference.conv2d_bias_grad(grad, layout=layout), limit)
+
+
+@pytest.mark.parametrize("rank", [1, 3])
+@pytest.mark.parametrize("last", [False, True])
+def test_other_ranks(rank: int, last: bool) -> None:
+    """1-D and 3-D, with every option at once; small whole numbers, so that results are exact."""
+    rng = np.random.default_rng(0)
+    size, kernel = ((23,), (5,)) if rank == 1 else ((5, 9, 8), (3, 2, 3))
+    layout = {1: ("NCL", "NLC"), 3: ("NCDHW", "NDHWC")}[rank][last]
+    options = {"stride": 2, "padding": [(1, 2)] * rank, "dilation": 2, "groups": 2, "layout": layout}
+    shape = (2, *size, 6) if last else (2, 6, *size)
+    x = rng.integers(-3, 4, shape).astype(np.float32)
+    weight = rng.integers(-3, 4, (4, 3, *kernel)).astype(np.float32)
+    y = getattr(reference, f"conv{rank}d")(x, weight, **options)
+    grad = rng.integers(-3, 4, y.shape).astype(np.float32)
+
+    def check(kind: str, *args: Any, **more: Any) -> None:
+        function = f"conv{rank}d_{kind}_grad"
+        result = getattr(fastconv, function)(*args, **more)
+        np.testing.assert_array_equal(result, getattr(reference, function)(*args, **more))
+
+    check("input", grad, weight, input_shape=shape, **options)
+    check("weight", grad, x, weight_shape=weight.shape, **options)
+    check("bias", grad, layout=layout)
+
+
+# --- Against other definitions ------------------------------------------------------------------------
+
+DIFFERENCES = (
+    "3x3 stride 2",
+    "dilation (3, 2), stride 2",
+    "2 groups",
+    "depthwise times 3",
+    "same_lower, stride 3",
+)
+
+
+@pytest.mark.parametrize("name", DIFFERENCES)
+@both_layouts
+def test_central_differences(name: str, layout: str) -> None:
+    """<conv(x + h e) - conv(x - h e), grad> / 2h is exact for a linear map but for rounding.
+
+    With h = 1, values below 10 and at most 1e4 terms, rounding is below 1e4 * 1e4 * 2.2e-16 * 10 < 1e-6.
+    """
+    data = Data(CASES[name], np.float64, layout, batch=1)
+    rng = np.random.default_rng(4)
+
+    def slope(array: np.ndarray, place: tuple[int, ...]) -> float:
+        before = array[place]
+        results = []
+        for step in (1, -1):
+            array[place] = before + step
+            results.append(fastconv.conv2d(data.x, data.weight, **data.options))
+        array[place] = before
+        return float(((results[0] - results[1]) * data.grad).sum() / 2)
+
+    for array, gradient in ((data.x, data.input_grad()), (data.weight, data.weight_grad())):
+        for _ in range(12):
+            place = tuple(int(rng.integers(n)) for n in array.shape)
+            assert abs(slope(array, place) - gradient[place]) < 1e-6
+
+
+def test_adjointness() -> None:
+    """<conv(x), y> = <x, input_grad(y)> = <w, weight_grad(y)>: whole numbers, so equality is exact."""
+    hypothesis = pytest.importorskip("hypothesis", reason="the option space is searched by Hypothesis")
+    from hypothesis import strategies as st
+
+    def per_axis(low: int, high: int) -> Any:
+        return st.tuples(st.integers(low, high), st.integers(low, high))
+
+    @hypothesis.settings(max_examples=150)
+    @hypothesis.given(
+        st.integers(0, 3),
+        st.integers(1, 4),
+        st.integers(1, 6),
+        st.integers(1, 9),
+        per_axis(1, 20),
+        per_axis(1, 5),
+        per_axis(1, 5),
+        per_axis(1, 3),
+        st.one_of(st.just("same"), st.tuples(per_axis(0, 4), per_axis(0, 4))),
+        st.sampled_from(LAYOUTS),
+        st.sampled_from(METHODS),
+        st.integers(0, 2**32 - 1),
+    )
+    def check(
+        batch: int,
+        groups: int,
+        ins: int,
+        outs: int,
+        size: Any,
+        kernel: Any,
+        stride: Any,
+        dilation: Any,
+        padding: Any,
+        layout: str,
+        method: str,
+        seed: int,
+    ) -> None:
+        rng = np.random.default_rng(seed)
+        how = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups, "layout": layout}
+        x = to_layout(rng.integers(-4, 5, (batch, groups * ins, *size)).astype(np.float64), layout)
+        weight = rng.integers(-4, 5, (groups * outs, ins, *kernel)).astype(np.float64)
+        try:
+            y = fastconv.conv2d(x, weight, algorithm="direct", **how)
+        except ValueError:
+            hypothesis.reject()
+        grad = rng.integers(-4, 5, y.shape).astype(np.float64)
+        fastconv.set_exact(True)
+        grad_x = fastconv.conv2d_input_grad(grad, weight, input_shape=x.shape, **how)
+        grad_w = fastconv.conv2d_weight_grad(grad, x, weight_shape=weight.shape, algorithm=method, **how)
+        assert (y * grad).sum() == (x * grad_x).sum() == (weight * grad_w).sum()
+
+    check()
+
+
+@every_case
+def test_against_torch(case: Any) -> None:
+    torch = pytest.importorskip("torch", reason="PyTorch is the second opinion")
+    outputs, options = case[1], case[4]
+    if isinstance(options.get("padding"), str) or max(np.ravel(options.get("stride", 1))) > 2**31:
+        pytest.skip("PyTorch's function takes neither words nor such strides")
+    padding = options.get("padding", 0)
+    pads = np.broadcast_to(padding if np.ndim(padding) == 2 else np.reshape(padding, (-1, 1)), (2, 2))
+    if (pads[:, 0] != pads[:, 1]).any() or max(np.ravel(options.get("dilation", 1))) > 2**31:
+        pytest.skip("PyTorch's function takes symmetric padding only")
+    data = Data(case, np.float64)
+    pair = {
+        name: [int(v) for v in np.broadcast_to(options.get(name, 1), 2)] for name in ("stride", "dilation")
+    }
+    arrays = [torch.from_numpy(a) for a in (data.grad, data.x, data.weight)]
+    expected = torch.ops.aten.convolution_backward(
+        *arrays,
+        [outputs],
+        pair["stride"],
+        [int(p) for p in pads[:, 0]],
+        pair["dilation"],
+        False,
+        [0, 0],
+        options.get("groups", 1),
+        [True, True, True],
+    )
+    eps = 2 * np.finfo(np.float64).eps  # both may be off
+    largest = [
+        reference.conv2d_input_grad(
+            abs(data.grad), abs(data.weight), input_shape=data.x.shape, **data.options
+        ),
+        reference.conv2d_weight_grad(
+            abs(data.grad), abs(data.x), weight_shape=data.weight.shape, **data.options
+        ),
+        reference.conv2d_bias_grad(abs(data.grad)),
+    ]
+    fastconv.set_exact(True)
+    results = data.input_grad(), data.weight_grad(), fastconv.conv2d_bias_grad(data.grad)
+    for result, other, most in zip(results, expected, largest, strict=True):
+        terms = data.grad.size + data.weight.size
+        assert_within(result, other.numpy(), terms * eps * most)
+
+
+# --- Promises -----------------------------------------------------------------------------------------
+
+SAME_BITS = {
+    "dense": (64, 64, (56, 56), (3, 3), {"padding": 1}),
+    "stride": (24, 40, (57, 61), (3, 3), {"padding": 1, "stride": 2}),
+    "pointwise": (96, 64, (30, 31), (1, 1), {}),
+    "depthwise": (40, 40, (61, 67), (3, 3), {"padding": 1, "groups": 40}),
+    "depthwise stride": (24, 24, (61, 66), (5, 5), {"padding": 2, "groups": 24, "stride": 2}),
+    "two depthwise channels": (2, 2, (301, 300), (3, 3), {"padding": 1, "groups": 2}),
+    "grouped": (64, 64, (31, 30), (3, 3), {"padding": 1, "groups": 16}),
+    "few weights, many pixels": (3, 8, (200, 210), (3, 3), {"padding": 1}),
+}
+
+
+@pytest.mark.parametrize("case", SAME_BITS.values(), ids=SAME_BITS.keys())
+@both_layouts
+def test_same_bits_for_any_number_of_threads(case: Any, layout: str) -> None:
+    data = Data(case, np.float32, layout, batch=3)
+    results = []
+    for count in (1, 2, 3, 5):
+        with threads(count):
+            bias = fastconv.conv2d_bias_grad(data.grad, layout=layout)
+            results.append((data.input_grad(), data.weight_grad(), bias))
+    for other in results[1:]:
+        assert all(same_bits(a, b) for a, b in zip(results[0], other, strict=True))
+
+
+@every_case
+@both_layouts
+@every_isa
+def test_nothing_outside_is_read_or_written(case: Any, layout: str, name: str) -> None:
+    """Outputs between guards, full of NaN before; inputs between NaN."""
+    data = Data(case, np.float32, layout)
+    fastconv.set_exact(True)
+    for memory in ("contiguous", "rows", "steps"):
+        with isa(name):
+            grad_x, grad_w = (Poisoned(a.shape, np.float32, memory) for a in (data.x, data.weight))
+            clean = data.x, data.weight, data.grad
+            data.x, data.weight, data.grad = (amid_nan(a, memory) for a in clean)
+            data.input_grad(out=grad_x.out)
+            data.weight_grad(out=grad_w.out)
+            data.x, data.weight, data.grad = clean
+            bias = Poisoned(data.weight.shape[:1], np.float32, memory)
+            fastconv.conv2d_bias_grad(amid_nan(data.grad, memory), layout=layout, out=bias.out)
+        for poisoned in (grad_x, grad_w, bias):
+            poisoned.check()
+            assert not np.isnan(poisoned.out).any()
+        data.check_input_grad(grad_x.out)
+        data.check_weight_grad(grad_w.out)
+
+
+@both_layouts
+@pytest.mark.parametrize("groups", [1, 8])
+@pytest.mark.parametrize("method", METHODS)
+def test_nan_reaches_only_the_weights_that_see_it(method: str, groups: int, layout: str) -> None:
+    """A NaN in the last column is under the last kernel column alone where padding is absent."""
+    x = np.ones((1, 8, 6, 13), np.float32)
+    x[:, :, :, -1] = np.nan
+    grad = np.ones((1, 8, 4, 11), np.float32)
+    shape = (8, 8 // groups, 3, 3)
+    result = fastconv.conv2d_weight_grad(
+        to_layout(grad, layout),
+        to_layout(x, layout),
+        weight_shape=shape,
+        groups=groups,
+        layout=layout,
+        algorithm=method,
+    )
+    assert np.isnan(result[..., 2]).all()
+    np.testing.assert_array_equal(result[..., :2], 44)
+
+
+# --- Arguments ----------------------------------------------------------------------------------------
+
+
+@both_layouts
+def test_empty_batch(layout: str) -> None:
+    data = Data(CASES["3x3"], np.float32, layout, batch=0)
+    assert data.input_grad().shape == data.x.shape
+    np.testing.assert_array_equal(data.weight_grad(out=np.full(data.weight.shape, 7, np.float32)), 0)
+    np.testing.assert_array_equal(fastconv.conv2d_bias_grad(data.grad, layout=layout), np.zeros(8))
+
+
+@both_layouts
+def test_without_a_batch(layout: str) -> None:
+    data = Data(CASES["3x3 stride 2"], np.float64, layout, batch=1)
+    grads = data.input_grad(), data.weight_grad()
+    data.x, data.grad = data.x[0], data.grad[0]
+    np.testing.assert_array_equal(data.input_grad(), grads[0][0])
+    np.testing.assert_array_equal(data.weight_grad(), grads[1])
+    assert fastconv.conv2d_bias_grad(data.grad, layout=layout).shape == (12,)
+
+
+def test_out_is_returned() -> None:
+    data = Data(CASES["3x3"], np.float32)
+    for result, shape in ((data.input_grad, data.x.shape), (data.weight_grad, data.weight.shape)):
+        out = np.empty(shape, np.float32)
+        assert result(out=out) is out
+
+
+GRAD = np.ones((1, 4, 3, 3), np.float32)
+WEIGHT = np.ones((4, 2, 3, 3), np.float32)
+X = np.ones((1, 2, 5, 5), np.float32)
+INPUT_ERRORS: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
+    "grad_output's shape": ({"grad_output": GRAD[:, :, 1:]}, ValueError, "grad_output has shape"),
+    "grad_output without batch": ({"grad_output": GRAD[0]}, ValueError, "grad_output has shape"),
+    "input_shape's rank": ({"input_shape": (5, 5)}, ValueError, "input_shape must have 4 axes"),
+    "input_shape's channels": ({"input_shape": (1, 3, 5, 5)}, ValueError, "input_shape has 3 channels"),
+    "input_shape no tuple": ({"input_shape": 5}, TypeError, "input_shape must be a tuple of integers"),
+    "input_shape of floats": ({"input_shape": (1, 2, 5.0, 5)}, TypeError, "input_shape must be an integer"),
+    "input_shape negative": ({"input_shape": (-1, 2, 5, 5)}, ValueError, "input_shape: batch size -1"),
+    "weight's dtype": ({"weight": WEIGHT.astype(np.float64)}, TypeError, "weight has dtype float64"),
+    "kernel": ({"input_shape": (1, 2, 2, 2)}, ValueError, "weight: kernel height 3"),
+    "stride": ({"stride": 0}, ValueError, "stride must be at least 1"),
+    "groups": ({"groups": 3}, ValueError, "groups=3 does not divide"),
+    "algorithm": ({"algorithm": "magic"}, ValueError, "algorithm must be one of"),
+    "algorithm that cannot": ({"algorithm": "depthwise"}, ValueError, "depthwise needs"),
+    "layout": ({"layout": "HWC"}, ValueError, "layout must be"),
+    "out's shape": ({"out": np.empty((1, 2, 5, 4), np.float32)}, ValueError, "out has shape"),
+    "out's dtype": ({"out": np.empty((1, 2, 5, 5))}, TypeError, "out has dtype"),
+    "out read-only": ({"out": np.broadcast_to(np.float32(0), (1, 2, 5, 5))}, ValueError, "read-only"),
+}
+WEIGHT_ERRORS: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
+    "grad_output's shape": ({"grad_output": GRAD[:, 1:]}, ValueError, "grad_output has shape"),
+    "weight_shape's rank": ({"weight_shape": (4, 3, 3)}, ValueError, "weight_shape must have 4 axes"),
+    "weight_shape's channels": (
+        {"weight_shape": (4, 3, 3, 3)},
+        ValueError,
+        "weight_shape has 3 input channels",
+    ),
+    "weight_shape no tuple": ({"weight_shape": "4233"}, TypeError, "weight_shape must be a tuple"),
+    "x's rank": ({"x": X[0, 0]}, ValueError, "x must have 4 axes"),
+    "x's dtype": ({"x": X.astype(np.float64)}, TypeError, "x has dtype float64"),
+    "x no float": ({"x": X.astype(int)}, TypeError, "x"),
+    "padding": ({"padding": -1}, ValueError, "padding must not be negative"),
+    "padding huge": ({"padding": 2**62}, ValueError, "padding"),
+    "algorithm": ({"algorithm": "winograd9"}, ValueError, "algorithm must be one of"),
+    "algorithm that cannot": ({"algorithm": "channels"}, ValueError, "channels needs a depthwise"),
+    "out": ({"out": np.empty((4, 2, 3, 2), np.float32)}, ValueError, "out has shape"),
+}
+
+
+@pytest.mark.parametrize("change", INPUT_ERRORS.values(), ids=INPUT_ERRORS.keys())
+def test_input_grad_errors(change: Any) -> None:
+    arguments = {"grad_output": GRAD, "weight": WEIGHT, "input_shape": (1, 2, 5, 5), **change[0]}
+    with pytest.raises(change[1], match=change[2]):
+        fastconv.conv2d_input_grad(**arguments)
+
+
+@pytest.mark.parametrize("change", WEIGHT_ERRORS.values(), ids=WEIGHT_ERRORS.keys())
+def test_weight_grad_errors(change: Any) -> None:
+    arguments = {"grad_output": GRAD, "x": X, "weight_shape": WEIGHT.shape, **change[0]}
+    with pytest.raises(change[1], match=change[2]):
+        fastconv.conv2d_weight_grad(**arguments)
+
+
+def test_errors_leave_out_alone() -> None:
+    out = np.full((1, 2, 5, 5), 7, np.float32)
+    with pytest.raises(ValueError, match="cannot compute"):
+        fastconv.conv2d_input_grad(GRAD, WEIGHT, input_shape=(1, 2, 5, 5), algorithm="depthwise", out=out)
+    np.testing.assert_array_equal(out, 7)
+
+
+def test_out_may_not_share_memory() -> None:
+    memory = np.zeros(100, np.float32)
+    grad, out = memory[:36].reshape(1, 4, 3, 3), memory[30:80].reshape(1, 2, 5, 5)
+    with pytest.raises(ValueError, match="out shares memory with grad_output"):
+        fastconv.conv2d_input_grad(grad, WEIGHT, input_shape=(1, 2, 5, 5), out=out)
+
+
+def test_bias_grad_errors() -> None:
+    with pytest.raises(ValueError, match="grad_output must have 4 axes"):
+        fastconv.conv2d_bias_grad(GRAD[0, 0])
+    with pytest.raises(ValueError, match="out has shape"):
+        fastconv.conv2d_bias_grad(GRAD, out=np.empty(3, np.float32))
+    with pytest.raises(ValueError, match="layout must be"):
+        fastconv.conv2d_bias_grad(GRAD, layout="NCL")

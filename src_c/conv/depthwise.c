@@ -224,7 +224,8 @@ static void compute_long_row(const fc_conv_run *run, const depthwise_view *v, in
     const int64_t out[FC_SPATIAL] = { depth, row, col0 };
     fc_depthwise d = start_of(conv, v);
     d.lane = axis_of(conv, v, FC_WIDTH, col0, col1 - col0);
-    const int64_t room = d.lane.in - 1 - d.lane.reach + d.lane.pad;
+    /* A pair of vectors read for stride 2 ends one value after the last that is used. */
+    const int64_t room = d.lane.in - 1 - d.lane.reach + d.lane.pad - (d.lane.stride == 2);
     int64_t first = d.lane.first, end = d.lane.first + d.lane.count;
     if (v->phase == 0) {
         first = d.lane.pad > 0 ? fc_max(first, fc_div_up(d.lane.pad, d.lane.stride)) : first;

@@ -136,7 +136,7 @@ def conv2d_weight_grad(
         Order of the axes of `grad_output` and `x`.
     algorithm : str
         ``"auto"``, ``"direct"`` (a matrix product over blocks of pixels), ``"rows"`` (sums of products of
-        rows of pixels: few channels a group) or ``"channels"`` (depthwise in ``"NHWC"``).
+        rows of pixels: few channels a group) or ``"channels"`` (depthwise).
     out : ndarray, optional
         Array to write to, as in `conv2d`.
 

@@ -242,6 +242,10 @@ def grouped() -> Iterator[Case]:
     yield Case("3 groups, dilation 2, valid", 9, 12, (11, 19), groups=3, dilation=2)
     yield Case("2 groups, padding of four widths", 6, 4, (7, 9), (2, 5), groups=2, padding=((0, 2), (3, 1)))
     yield Case("32 groups of 4, 7x7", 128, 128, (7, 7), groups=32, padding=1)
+    # More rows of channels than a band has room for: the sum of one output in several passes.
+    wide: dict[str, Any] = {"groups": 2, "padding": (3, 0), "activation": "relu"}
+    yield Case("2 groups of 256, 7x1, rows of 80", 512, 4, (8, 80), (7, 1), **wide)
+    yield Case("2 groups of 256, 7x1 valid, rows of 80", 512, 6, (8, 80), (7, 1), groups=2)
 
 
 def _varied(cases: Iterator[Case]) -> Iterator[Case]:
@@ -249,7 +253,7 @@ def _varied(cases: Iterator[Case]) -> Iterator[Case]:
     leaky = ("leaky_relu", 0.125)
     kinds = cycle([(True, None), (False, None), (True, "relu"), (False, leaky), (True, "relu6")])
     for case, (bias, activation) in zip(cases, kinds):
-        yield replace(case, bias=bias, activation=activation)
+        yield replace(case, bias=bias, activation=case.activation or activation)
 
 
 FAMILIES = (tiles, depths, kernels, steps, borders, batches, large, depthwise, grouped)

@@ -135,14 +135,17 @@ def test_calls_leave_nothing_behind() -> None:
     try:
         for _ in range(100):
             use()
-        before = state()
-        for _ in range(600):
-            use()
-        after = state()
+        states = [state()]
+        for _ in range(3):
+            for _ in range(300):
+                use()
+            states.append(state())
     finally:
         tracemalloc.stop()
-    assert after[1:] == before[1:]
-    assert after[0] - before[0] < 600 * 16, "not even half of the smallest object for every round"
+    assert len({references[1:] for references in states}) == 1
+    # What a round leaves behind, it leaves in each of the three runs; caches of others grow in one.
+    grown = min(after[0] - before[0] for before, after in zip(states, states[1:], strict=False))
+    assert grown < 300 * 16, "not even half of the smallest object for every round"
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")

@@ -8,6 +8,12 @@
 
 extern const fc_algorithm fc_algorithm_grouped;
 
+enum {
+    TURN_BAND = 16,           /* input channels per task of turning filters */
+    LEAST_BLOCK = 64,         /* input channels whose filters are turned at a time */
+    BLOCK_BYTES = 1 << 21,
+};
+
 static int64_t gcd(int64_t a, int64_t b)
 {
     while (b != 0) {
@@ -130,33 +136,54 @@ static void fill_taps(const fc_conv *conv, const fc_grad_phase *phase, int64_t *
                            h * phase->tap_step[1]) * conv->kernel[2] + phase->tap[2] + w * phase->tap_step[2];
 }
 
-/* One group's filters of one phase. */
+typedef struct turn_job {
+    const fc_grad_phases *phases;
+    const fc_grad_phase *phase;
+    int64_t first, count, bands;
+} turn_job;
+
+/* The filters of some input channels of one group. */
 static void turn_task(void *context, int64_t task, void *scratch)
 {
     (void)scratch;
-    const fc_grad_phases *phases = context;
-    const fc_conv *conv = phases->conv;
+    const turn_job *job = context;
+    const fc_conv *conv = job->phases->conv;
+    const fc_grad_phase *phase = job->phase;
     const size_t size = fc_size_of(conv->dtype);
-    const fc_grad_phase *phase = &phases->phase[task / conv->groups];
-    const int64_t group = task % conv->groups;
-    if (!phase->live)
-        return;
-    const int64_t *taps = phases->taps;
-    for (const fc_grad_phase *before = phases->phase; before < phase; before++)
-        taps += before->live ? before->conv.taps : 0;
+    const int64_t group = task / job->bands, channel = task % job->bands * TURN_BAND;
     const fc_swap_weight swap = {
-        .i = conv->in_per_group, .o = conv->out_per_group, .taps = phase->conv.taps,
-        .src_i = conv->taps, .src_o = conv->depth, .tap = taps, .all = phase->conv.taps == conv->taps,
-        .src = fc_at(phases->weight, group * conv->out_per_group * conv->depth, size),
-        .dst = fc_at_mut(phase->weight, group * conv->in_per_group * phase->conv.depth, size),
+        .i = fc_min(TURN_BAND, job->count - channel), .o = conv->out_per_group, .taps = phase->conv.taps,
+        .src_i = conv->taps, .src_o = conv->depth, .tap = phase->taps, .all = phase->conv.taps == conv->taps,
+        .src = fc_at(job->phases->weight,
+                     group * conv->out_per_group * conv->depth + (job->first + channel) * conv->taps, size),
+        .dst = fc_at_mut(phase->weight, (group * job->count + channel) * phase->conv.depth, size),
     };
     if (conv->taps > 1) {
-        phases->table->swap_weight(&swap);
+        job->phases->table->swap_weight(&swap);
         return;
     }
     const fc_move move = { .rows = swap.i, .cols = swap.o, .src = swap.src, .src_row = 1, .src_col = swap.src_o,
                            .dst = swap.dst, .dst_row = swap.o, .dst_col = 1 };
-    phases->table->move(&move);
+    job->phases->table->move(&move);
+}
+
+fc_status fc_turn_filters(const fc_grad_phases *phases, const fc_grad_phase *phase, int64_t first, int64_t count,
+                          fc_error *error)
+{
+    const fc_conv *conv = phases->conv;
+    turn_job job = { phases, phase, first, count, fc_div_up(count, TURN_BAND) };
+    const double elements = (double)phase->conv.depth * (double)(count * conv->groups);
+    return fc_parallel(conv->groups * job.bands, elements * 5e-10, 0, turn_task, &job, error);
+}
+
+int64_t fc_turn_block(const fc_grad_phases *phases, const fc_grad_phase *phase)
+{
+    const fc_conv *conv = phases->conv;
+    const int64_t bytes = phase->conv.depth * (int64_t)fc_size_of(conv->dtype);
+    if (conv->groups > 1 || conv->in_per_group * bytes <= 2 * BLOCK_BYTES)
+        return conv->in_per_group;
+    const int64_t blocks = fc_div_up(conv->in_per_group * bytes, BLOCK_BYTES);
+    return fc_min(conv->in_per_group, fc_max(LEAST_BLOCK, fc_round_up(fc_div_up(conv->in_per_group, blocks), TURN_BAND)));
 }
 
 static size_t prepared_size(const fc_grad_phases *phases, const fc_grad_phase *phase)
@@ -175,19 +202,26 @@ static void prepare_task(void *context, int64_t task, void *scratch)
         phase->algorithm->prepare(&phase->conv, phases->table, phase->weight, phase->prepared);
 }
 
-static fc_status turn_filters(fc_grad_phases *phases, bool prepare, fc_error *error)
+static size_t weight_size(const fc_grad_phases *phases, const fc_grad_phase *phase, bool all)
 {
     const fc_conv *conv = phases->conv;
-    const size_t size = fc_size_of(conv->dtype);
+    const int64_t channels = all ? conv->in_per_group : fc_turn_block(phases, phase);
+    return (size_t)fc_round_up(phase->conv.depth * conv->groups * channels * (int64_t)fc_size_of(conv->dtype), 64);
+}
+
+/* Room for all filters where they are prepared, else for those of one phase at a time. */
+static fc_status reserve(fc_grad_phases *phases, bool prepare, fc_error *error)
+{
     size_t bytes = 0;
-    int64_t taps = 0;
+    int64_t *taps = phases->taps;
     for (int64_t i = 0; i < phases->all; i++) {
-        const fc_grad_phase *phase = &phases->phase[i];
+        fc_grad_phase *phase = &phases->phase[i];
         if (!phase->live)
             continue;
-        bytes += (size_t)fc_round_up(phase->conv.depth * conv->in_channels * (int64_t)size, 64);
-        bytes += prepare ? prepared_size(phases, phase) : 0;
-        fill_taps(conv, phase, phases->taps + taps);
+        const size_t weights = weight_size(phases, phase, prepare);
+        bytes = prepare ? bytes + weights + prepared_size(phases, phase) : weights > bytes ? weights : bytes;
+        fill_taps(phases->conv, phase, taps);
+        phase->taps = taps;
         taps += phase->conv.taps;
     }
     phases->memory = aligned_alloc(64, bytes + 64);
@@ -196,20 +230,26 @@ static fc_status turn_filters(fc_grad_phases *phases, bool prepare, fc_error *er
     char *memory = phases->memory;
     for (int64_t i = 0; i < phases->all; i++) {
         fc_grad_phase *phase = &phases->phase[i];
-        if (!phase->live)
-            continue;
         phase->weight = memory;
-        memory += fc_round_up(phase->conv.depth * conv->in_channels * (int64_t)size, 64);
-        if (prepare && prepared_size(phases, phase) > 0) {
+        if (!phase->live || !prepare)
+            continue;
+        memory += weight_size(phases, phase, true);
+        if (prepared_size(phases, phase) > 0)
             phase->prepared = memory;
-            memory += prepared_size(phases, phase);
-        }
+        memory += prepared_size(phases, phase);
     }
+    return FC_OK;
+}
+
+static fc_status prepare_all(fc_grad_phases *phases, fc_error *error)
+{
+    const fc_conv *conv = phases->conv;
+    fc_status status = FC_OK;
+    for (int64_t i = 0; i < phases->all && status == FC_OK; i++)
+        if (phases->phase[i].live)
+            status = fc_turn_filters(phases, &phases->phase[i], 0, conv->in_per_group, error);
     const double elements = (double)conv->depth * (double)conv->out_channels;
-    fc_status status = fc_parallel(phases->all * conv->groups, elements * 5e-10, 0, turn_task, phases, error);
-    if (status == FC_OK && prepare)
-        status = fc_parallel(phases->all, elements * 5e-10, 0, prepare_task, phases, error);
-    return status;
+    return status == FC_OK ? fc_parallel(phases->all, elements * 5e-10, 0, prepare_task, phases, error) : status;
 }
 
 fc_status fc_grad_phases_init(fc_grad_phases *phases, const fc_conv *conv, const char *algorithm, const void *weight,
@@ -227,7 +267,8 @@ fc_status fc_grad_phases_init(fc_grad_phases *phases, const fc_conv *conv, const
         if (status != FC_OK)
             return status;
     }
-    return turn_filters(phases, prepare, error);
+    const fc_status status = reserve(phases, prepare, error);
+    return status == FC_OK && prepare ? prepare_all(phases, error) : status;
 }
 
 void fc_grad_phases_free(fc_grad_phases *phases)

@@ -32,6 +32,7 @@ typedef struct fc_grad_phase {
     int64_t x, y;
     const fc_algorithm *algorithm;
     int64_t tap[FC_SPATIAL], tap_step[FC_SPATIAL];
+    const int64_t *taps;                      /* where each tap of its filters lies in one of the forward's */
     void *weight, *prepared;                  /* its filters; prepared is NULL where raw ones are as good */
 } fc_grad_phase;
 
@@ -45,9 +46,16 @@ typedef struct fc_grad_phases {
     void *memory;                             /* of all filters */
 } fc_grad_phases;
 
-/* Chooses algorithms and turns the filters round.  With `prepare`, weights are prepared as a plan does. */
+/* Chooses algorithms.  With `prepare`, all filters are turned round and prepared as a plan does;
+ * without, fc_turn_filters makes them when they are needed. */
 fc_status fc_grad_phases_init(fc_grad_phases *phases, const fc_conv *conv, const char *algorithm, const void *weight,
                               bool prepare, fc_error *error);
+/* Input channels whose filters phase->weight has room for: all, or so many of one group as a cache holds. */
+int64_t fc_turn_block(const fc_grad_phases *phases, const fc_grad_phase *phase);
+/* Filters of input channels first .. first + count of every group, which is all of them unless there is
+ * one group, to phase->weight. */
+fc_status fc_turn_filters(const fc_grad_phases *phases, const fc_grad_phase *phase, int64_t first, int64_t count,
+                          fc_error *error);
 void fc_grad_phases_free(fc_grad_phases *phases);
 
 /* Where columns have a stride and rows are adjacent pixels: blocks of rows are computed by phase in

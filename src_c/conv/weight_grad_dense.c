@@ -143,13 +143,20 @@ static void pack_panels(const dense_part *p, const fc_pixel_block *b)
             }
 }
 
+/* Whether the pixels under one tap are neighbours from the first to the last. */
+static bool adjacent(const dense_part *p, const fc_pixel_block *b)
+{
+    return b->images == 1 && b->rows == 1 && p->run->conv->stride[FC_WIDTH] == 1;
+}
+
 static void multiply(const dense_part *p, const fc_pixel_block *b, bool accumulate, void *sums)
 {
     const fc_conv *conv = p->run->conv;
     const fc_weight_split *s = &p->run->split;
     const int64_t pixels = b->images * b->rows * b->cols;
     const fc_gemm g = {
-        .m = p->ics * conv->taps, .n = p->ocs, .k = pixels, .a = at(p, ROWS_AT), .a_offset = at(p, OFFSETS_AT),
+        .m = p->ics * conv->taps, .n = p->ocs, .k = pixels, .a = at(p, ROWS_AT),
+        .a_offset = adjacent(p, b) ? NULL : at(p, OFFSETS_AT),
         .b = at(p, PANELS_AT), .b_panel = pixels * s->a[PANEL], .b_step = s->a[PANEL],
         .panel_vectors = (int)s->a[VECTORS], .accumulate = accumulate, .c = sums, .c_row = s->a[OC],
     };

@@ -4,10 +4,12 @@
 #define FC_KERNELS_GRAD_H
 #include <stdint.h>
 
-/* sums[t][lane] += sum over row, col of g(row, col)[lane] * x(row, col, t)[lane], where t counts
- * FC_TAP_LINES lines of x by FC_TAP_STEPS steps along one: tap t = line * steps + step is read `line[line]
- * + step * x_step` elements further on.  A vector holds `lanes` of them, VLEN at most, and every row
- * ends with one more vector of `tail` lanes, if that is not 0.  Lanes that are not there are not read. */
+/* sums[line][step][lane] += sum over row, col of
+ *     g[row * g_row + col * g_col + lane] * x[row * x_row + col * x_col + line[line] + step * x_step + lane]
+ *
+ * A vector holds `lanes` lanes, VLEN at most; every row ends with one more vector of `tail` lanes, if
+ * that is not 0.  Lanes that are not there are not read.  FC_TAP_LINES x FC_TAP_STEPS sums are kept in
+ * registers at a time. */
 enum { FC_TAP_LINES = 3, FC_TAP_STEPS = 4 };
 typedef struct fc_tap_sums {
     int64_t rows, cols, lanes, tail;

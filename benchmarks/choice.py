@@ -116,11 +116,15 @@ def main() -> None:
             continue
         chosen, seconds = measure(layer, arguments.rounds, arguments.prepared)
         fastest = min(seconds, key=seconds.get)
-        rows.append({"layer": layer, "chosen": chosen, "seconds": seconds, "loss": seconds[chosen] / seconds[fastest]})
+        rows.append(
+            {"layer": layer, "chosen": chosen, "seconds": seconds, "loss": seconds[chosen] / seconds[fastest]}
+        )
     rows.sort(key=lambda row: -row["loss"])
     good = sum(row["loss"] <= CLOSE for row in rows)
     for row in rows[:25]:
-        times = ", ".join(f"{name} {1e3 * s:.4g}" for name, s in sorted(row["seconds"].items(), key=lambda p: p[1]))
+        times = ", ".join(
+            f"{name} {1e3 * s:.4g}" for name, s in sorted(row["seconds"].items(), key=lambda p: p[1])
+        )
         print(f"{row['loss']:5.2f}  {row['chosen']:<10} {times} ms  {row['layer']}")
     print(f"{good} of {len(rows)} layers within 10% of the fastest algorithm ({100 * good / len(rows):.1f}%)")
     if arguments.json:

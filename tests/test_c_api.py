@@ -1,4 +1,4 @@
-"""The public C interface, called as an extension module would: through the capsule and fastconv.h's structs."""
+"""The public C interface, called as an extension module would: the capsule and the structs of fastconv.h."""
 
 from __future__ import annotations
 
@@ -105,6 +105,9 @@ def test_errors_write_nothing(api: Api, changes: dict[str, object], status: int,
     x = np.zeros((2, 6, 9, 11), np.float32)
     weight = np.zeros((4, 3, 3, 2), np.float32)
     error = ctypes.create_string_buffer(400)
-    assert api.forward(problem(**changes), x.ctypes.data, weight.ctypes.data, None, y.ctypes.data, error, 400) == status
+    assert (
+        api.forward(problem(**changes), x.ctypes.data, weight.ctypes.data, None, y.ctypes.data, error, 400)
+        == status
+    )
     assert words in error.value.decode()
     assert (y == 7).all()

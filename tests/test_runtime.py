@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import itertools
 import os
 import sys
 import tracemalloc
@@ -144,7 +145,7 @@ def test_calls_leave_nothing_behind() -> None:
         tracemalloc.stop()
     assert len({references[1:] for references in states}) == 1
     # What a round leaves behind, it leaves in each of the three runs; caches of others grow in one.
-    grown = min(after[0] - before[0] for before, after in zip(states, states[1:], strict=False))
+    grown = min(after[0] - before[0] for before, after in itertools.pairwise(states))
     assert grown < 300 * 16, "not even half of the smallest object for every round"
 
 

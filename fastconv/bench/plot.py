@@ -112,7 +112,7 @@ def _roofline(axes: Axes, report: Report) -> None:
                 [], [], color=GREY, linewidth=1, linestyle="--", label=f"L2 {l2 / 1e9:.0f} GB/s, one core"
             )
     axes.set_xlim(*span)
-    axes.set_xlabel("operations per byte that must be moved (input, weights, output once); caches are warm")
+    axes.set_xlabel("operations per byte moved once (input, weights, output); warm caches")
     axes.set_ylabel("GFLOP/s")
     axes.set_title(
         "Roofline (above the peak: algorithms with fewer multiplications than are counted)", fontsize=10

@@ -120,11 +120,14 @@ cdef int read_padding(object padding, fc_conv* conv) except -1:
             f"one per axis, got {short(padding)}"
         )
     for axis in range(conv.spatial):
-        pair = sequence(items[axis])
+        item = items[axis]
+        pair = None if type(item) is int else sequence(item)
         if pair is None:
-            pair = (items[axis], items[axis])
-        elif len(pair) != 2:
-            raise ValueError(f"padding must have (before, after) for an axis, got {short(items[axis])}")
+            amount = integer(item, "padding")
+            conv.pad_before[first + axis] = conv.pad_after[first + axis] = amount
+            continue
+        if len(pair) != 2:
+            raise ValueError(f"padding must have (before, after) for an axis, got {short(item)}")
         conv.pad_before[first + axis] = integer(pair[0], "padding")
         conv.pad_after[first + axis] = integer(pair[1], "padding")
     return 0

@@ -353,13 +353,12 @@ void fc_set_num_threads(int count)
 void fc_clear_scratch(void)
 {
     unsigned stops;
-    fc_scratch *mine = inside_task ? NULL : fc_scratch_of_thread();
     worker *team = take_idle(&stops);
     for (worker *w = team; w; w = w->next)
         fc_scratch_release(&w->scratch);
     give_back(team, stops);
-    if (mine)
-        fc_scratch_release(mine);
+    if (!inside_task)
+        fc_scratch_clear_thread();
 }
 
 void fc_parallel_stop(void)

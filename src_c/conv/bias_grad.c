@@ -3,10 +3,10 @@
  * Images and rows are cut into chunks by the problem alone; each chunk's sums have a place of their
  * own and are added in order. */
 #include "../base/parallel.h"
+#include "../base/scratch.h"
 #include "../base/size.h"
 #include "geometry.h"
 #include "weight_grad.h"
-#include <stdlib.h>
 #include <string.h>
 
 enum { CHUNKS = 8, CHANNEL_BLOCK = 64, TILE = 1024 };
@@ -80,7 +80,7 @@ fc_status fc_conv_bias_grad(const fc_conv *conv, const void *grad_output, void *
     const double elements = (double)job.rows * (double)job.cols * (double)conv->out_channels;
     job.blocks = fc_div_up(conv->out_channels, CHANNEL_BLOCK);
     job.chunks = fc_max(1, fc_min(fc_min(CHUNKS, job.rows), (int64_t)fc_min(1 << 20, (int64_t)(elements / CHUNK_ELEMENTS))));
-    job.out = malloc((size_t)(job.chunks * conv->out_channels) * size);
+    job.out = fc_scratch_borrow((size_t)(job.chunks * conv->out_channels) * size);
     if (!job.out)
         return fc_fail(error, FC_NO_MEMORY, "grad_output: no memory for the sums of %lld channels",
                        (long long)conv->out_channels);
@@ -93,6 +93,6 @@ fc_status fc_conv_bias_grad(const fc_conv *conv, const void *grad_output, void *
     }
     if (status == FC_OK)
         memcpy(grad_bias, job.out, (size_t)conv->out_channels * size);
-    free(job.out);
+    fc_scratch_give_back(job.out);
     return status;
 }

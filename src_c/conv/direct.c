@@ -6,12 +6,12 @@
  * transposed tile.  Weights are packed per block, or once in a plan.  Supports every problem.
  * Listed in list.c. */
 #include "../base/parallel.h"
+#include "../base/scratch.h"
 #include "algorithm.h"
 #include "band.h"
 #include "cost.h"
 #include "geometry.h"
 #include <stdio.h>
-#include <stdlib.h>
 
 enum {
     K_BLOCK = 320,            /* a panel of weights that deep stays in L1 */
@@ -415,7 +415,7 @@ static fc_status forward(const fc_conv_run *run, fc_error *error)
     void *packed = NULL;
     if (!run->prepared && !job.split.packs) {
         const size_t bytes = prepared_size(conv, run->table);
-        packed = aligned_alloc(64, (bytes + 63) / 64 * 64);
+        packed = fc_scratch_borrow(bytes);
         if (!packed)
             return fc_fail(error, FC_NO_MEMORY, "weight: no memory for %zu bytes of packed weights", bytes);
         direct_weights w = { conv, run->table, &job.split, run->weight, packed };
@@ -424,7 +424,7 @@ static fc_status forward(const fc_conv_run *run, fc_error *error)
         job.prepared = packed;
     }
     const fc_status status = fc_parallel(job.split.tasks, seconds, job.split.bytes, run_task, &job, error);
-    free(packed);
+    fc_scratch_give_back(packed);
     return status;
 }
 

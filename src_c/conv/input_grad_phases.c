@@ -1,6 +1,7 @@
 /* Phases of the input gradient: see input_grad_phases.h. */
 #include "input_grad_phases.h"
 #include "../base/parallel.h"
+#include "../base/scratch.h"
 #include "../base/size.h"
 #include "geometry.h"
 #include <stdlib.h>
@@ -224,7 +225,7 @@ static fc_status reserve(fc_grad_phases *phases, bool prepare, fc_error *error)
         phase->taps = taps;
         taps += phase->conv.taps;
     }
-    phases->memory = aligned_alloc(64, bytes + 64);
+    phases->memory = fc_scratch_borrow(bytes);
     if (!phases->memory)
         return fc_fail(error, FC_NO_MEMORY, "weight: no memory for %zu bytes of filters turned round", bytes);
     char *memory = phases->memory;
@@ -273,7 +274,7 @@ fc_status fc_grad_phases_init(fc_grad_phases *phases, const fc_conv *conv, const
 
 void fc_grad_phases_free(fc_grad_phases *phases)
 {
-    free(phases->memory);
+    fc_scratch_give_back(phases->memory);
     free(phases->taps);
     free(phases->phase);
 }

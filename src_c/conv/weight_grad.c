@@ -6,9 +6,9 @@
  * are added in order, so that the bits do not depend on the number of threads. */
 #include "weight_grad.h"
 #include "../base/parallel.h"
+#include "../base/scratch.h"
 #include "../base/size.h"
 #include "geometry.h"
-#include <stdlib.h>
 #include <string.h>
 
 enum {
@@ -165,7 +165,7 @@ fc_status fc_conv_weight_grad(const fc_conv *original, const char *algorithm, co
     job.chunks = chunks_of(&run, elements);
     if (job.chunks > 1) {
         const size_t bytes = (size_t)((job.chunks - 1) * elements) * size;
-        job.partial = malloc(bytes);
+        job.partial = fc_scratch_borrow(bytes);
         if (!job.partial)
             return fc_fail(error, FC_NO_MEMORY, "weight_shape: no memory for %zu bytes of partial sums", bytes);
     }
@@ -174,6 +174,6 @@ fc_status fc_conv_weight_grad(const fc_conv *original, const char *algorithm, co
     if (status == FC_OK && job.chunks > 1)
         status = fc_parallel(fc_div_up(elements, ADD_BLOCK), (double)elements * (double)job.chunks * 2e-10, 0, add_task,
                              &job, error);
-    free(job.partial);
+    fc_scratch_give_back(job.partial);
     return status;
 }

@@ -5,12 +5,12 @@
  * dense product, one per xi, and transformed back with output channels as lanes.  Bias and
  * activation ride on the way out.  Listed in list.c as winograd4 and winograd2. */
 #include "../base/parallel.h"
+#include "../base/scratch.h"
 #include "algorithm.h"
 #include "band.h"
 #include "cost.h"
 #include "geometry.h"
 #include <stdio.h>
-#include <stdlib.h>
 
 enum {
     K_BLOCK = 320,            /* input channels whose panel of U stays in L1 */
@@ -336,7 +336,7 @@ static fc_status forward_of(const fc_conv_run *run, fc_error *error, int m)
     void *u = NULL;
     if (!run->prepared) {
         const size_t bytes = prepared_size_of(run->conv, run->table, m);
-        u = aligned_alloc(64, (bytes + 63) / 64 * 64);
+        u = fc_scratch_borrow(bytes);
         if (!u)
             return fc_fail(error, FC_NO_MEMORY, "weight: no memory for %zu bytes of transformed weights", bytes);
         weight_job weights = { run, &job.split, u };
@@ -345,7 +345,7 @@ static fc_status forward_of(const fc_conv_run *run, fc_error *error, int m)
         job.u = u;
     }
     const fc_status status = fc_parallel(job.split.tasks, seconds, job.split.bytes, run_task, &job, error);
-    free(u);
+    fc_scratch_give_back(u);
     return status;
 }
 

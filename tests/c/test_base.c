@@ -7,6 +7,7 @@
 #define _GNU_SOURCE
 #include "../../src_c/base/cpus.h"
 #include "../../src_c/base/parallel.h"
+#include "../../src_c/base/scratch.h"
 #include "check.h"
 #include <dirent.h>
 #include <fenv.h>
@@ -212,6 +213,32 @@ static void test_thread_frees_its_scratch(void)
     fc_clear_scratch();
     pthread_create(&thread, NULL, use_scratch, NULL);
     pthread_join(thread, NULL);
+    CHECK(fc_scratch_held() == 0);
+}
+
+/* Borrowed blocks are a stack, keep their addresses from call to call, and are freed when nobody has them. */
+static void test_borrowed(void)
+{
+    enum { SIZE = 1 << 16, DEPTH = 5 };
+    unsigned char *blocks[DEPTH];
+    fc_clear_scratch();
+    for (int i = 0; i < DEPTH; i++) {
+        blocks[i] = fc_scratch_borrow(SIZE);
+        CHECK(blocks[i] && (uintptr_t)blocks[i] % 64 == 0);
+        memset(blocks[i], i, SIZE);
+    }
+    fc_clear_scratch(); /* frees nothing that is in use */
+    for (int i = 0; i < DEPTH; i++)
+        CHECK(blocks[i][0] == i && blocks[i][SIZE - 1] == i);
+    CHECK(fc_scratch_held() >= SIZE);
+    for (int i = DEPTH - 1; i >= 0; i--)
+        fc_scratch_give_back(blocks[i]);
+    CHECK(fc_scratch_borrow(SIZE) == blocks[0]);
+    fc_scratch_give_back(blocks[0]);
+    fc_scratch_give_back(NULL);
+    CHECK(fc_scratch_borrow(SIZE_MAX) == NULL);
+    fc_scratch_give_back(fc_scratch_borrow((size_t)FC_KEPT_BYTES + 1)); /* too large to keep */
+    fc_clear_scratch();
     CHECK(fc_scratch_held() == 0);
 }
 
@@ -545,7 +572,7 @@ int main(void)
 {
     static const test tests[] = {
         TEST(test_exit), TEST(test_small_calls_start_nothing), TEST(test_every_task_once), TEST(test_threads_meet),
-        TEST(test_scratch), TEST(test_thread_frees_its_scratch), TEST(test_huge_scratch),
+        TEST(test_scratch), TEST(test_thread_frees_its_scratch), TEST(test_borrowed), TEST(test_huge_scratch),
         TEST(test_scratch_for_some), TEST(test_nested), TEST(test_many_callers), TEST(test_stop_beside_a_call),
         TEST(test_settings_while_running), TEST(test_fork), TEST(test_mode), TEST(test_nothing_is_left),
     };

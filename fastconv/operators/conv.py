@@ -1,0 +1,284 @@
+"""Convolution and its gradients, which are convolutions: each one's gradients are the other two.
+
+Read through `fastconv.operators.REGISTRY`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import fastconv
+from fastconv.operators.registry import (
+    Argument,
+    Call,
+    Framework,
+    Gradient,
+    Kind,
+    Operator,
+    Spec,
+    channels_of,
+    each_spatial,
+    pairs,
+    per_axis,
+    read_pads,
+    register,
+    spatial_sizes,
+    with_sizes,
+)
+
+WINDOWS: dict[str, Kind] = {
+    "stride": "ints",
+    "padding": "pads",
+    "dilation": "ints",
+    "groups": "int",
+    "layout": "layout",
+}
+GRAD_OUTPUT, X = Argument("grad_output", "image"), Argument("x", "image")
+WEIGHT, BIAS = Argument("weight", "filter"), Argument("bias", "channel", optional=True)
+
+
+class Convolution:
+    """The four operators of one number of axes: y = conv(x, weight) + bias and its three gradients."""
+
+    def __init__(self, spatial: int) -> None:
+        self.spatial = spatial
+        self.name = f"conv{spatial}d"
+        self.conv = getattr(fastconv, self.name)
+        self.input_grad = getattr(fastconv, f"{self.name}_input_grad")
+        self.weight_grad = getattr(fastconv, f"{self.name}_weight_grad")
+        self.bias_grad = getattr(fastconv, f"{self.name}_bias_grad")
+
+    def register(self) -> None:
+        """Enter the four."""
+        self._register_forward()
+        self._register_gradients()
+
+    def _register_forward(self) -> None:
+        register(
+            Operator(
+                name=self.name,
+                spatial=self.spatial,
+                arrays=(X, WEIGHT, BIAS),
+                results=(Argument("y", "image"),),
+                options=WINDOWS,
+                function=self.conv,
+                canonical=self.options,
+                forward=self.forward,
+                shape=self.shape,
+                gradients={
+                    "x": Gradient(("weight",), self.to_x),
+                    "weight": Gradient(("x",), self.to_weight),
+                    "bias": Gradient((), self.to_bias),
+                },
+            )
+        )
+
+    def _register_gradients(self) -> None:
+        register(
+            Operator(
+                name=f"{self.name}_input_grad",
+                spatial=self.spatial,
+                arrays=(GRAD_OUTPUT, WEIGHT),
+                results=(Argument("grad_x", "image"),),
+                options={"input_shape": "image_shape", **WINDOWS},
+                function=self.input_grad,
+                canonical=self.input_grad_options,
+                forward=self.input_grad_forward,
+                shape=lambda specs, options: (Spec(options["input_shape"], specs["grad_output"].dtype),),
+                gradients={
+                    "grad_output": Gradient(("weight",), self.along_x),
+                    "weight": Gradient(("grad_output",), self.input_grad_to_weight),
+                },
+            )
+        )
+        register(
+            Operator(
+                name=f"{self.name}_weight_grad",
+                spatial=self.spatial,
+                arrays=(GRAD_OUTPUT, X),
+                results=(Argument("grad_weight", "filter"),),
+                options={"weight_shape": "filter_shape", **WINDOWS},
+                function=self.weight_grad,
+                canonical=self.weight_grad_options,
+                forward=self.weight_grad_forward,
+                shape=lambda specs, options: (Spec(options["weight_shape"], specs["grad_output"].dtype),),
+                gradients={
+                    "grad_output": Gradient(("x",), self.along_weight),
+                    "x": Gradient(("grad_output",), self.weight_grad_to_x),
+                },
+            )
+        )
+        register(
+            Operator(
+                name=f"{self.name}_bias_grad",
+                spatial=self.spatial,
+                arrays=(GRAD_OUTPUT,),
+                results=(Argument("grad_bias", "channel"),),
+                options={"layout": "layout"},
+                function=self.bias_grad,
+                canonical=lambda shapes, layout: {"layout": layout},
+                forward=self.bias_grad,
+                shape=self.bias_grad_shape,
+                gradients={"grad_output": Gradient((), self.spread)},
+            )
+        )
+
+    # --- Options ----------------------------------------------------------------------------------------
+
+    def _windows(
+        self, x: Any, weight: Any, stride: Any, padding: Any, dilation: Any, groups: int, layout: str
+    ) -> dict[str, Any]:
+        """Canonical options from the shapes of x and weight."""
+        stride = per_axis(stride, self.spatial, "stride")
+        dilation = per_axis(dilation, self.spatial, "dilation")
+        sizes = spatial_sizes(x, self.spatial, layout)
+        pads = read_pads(padding, sizes, tuple(weight[2:]), stride, dilation)
+        return {"stride": stride, "padding": pads, "dilation": dilation, "groups": groups, "layout": layout}
+
+    def options(
+        self, shapes: Mapping[str, Any], stride: Any, padding: Any, dilation: Any, groups: int, layout: str
+    ) -> dict[str, Any]:
+        """Of the convolution."""
+        return self._windows(shapes["x"], shapes["weight"], stride, padding, dilation, groups, layout)
+
+    def input_grad_options(
+        self,
+        shapes: Mapping[str, Any],
+        input_shape: Any,
+        stride: Any,
+        padding: Any,
+        dilation: Any,
+        groups: int,
+        layout: str,
+    ) -> dict[str, Any]:
+        """Of the gradient with respect to x."""
+        rest = self._windows(input_shape, shapes["weight"], stride, padding, dilation, groups, layout)
+        return {"input_shape": tuple(input_shape), **rest}
+
+    def weight_grad_options(
+        self,
+        shapes: Mapping[str, Any],
+        weight_shape: Any,
+        stride: Any,
+        padding: Any,
+        dilation: Any,
+        groups: int,
+        layout: str,
+    ) -> dict[str, Any]:
+        """Of the gradient with respect to weight."""
+        rest = self._windows(shapes["x"], weight_shape, stride, padding, dilation, groups, layout)
+        return {"weight_shape": tuple(weight_shape), **rest}
+
+    # --- Computing --------------------------------------------------------------------------------------
+
+    def forward(
+        self, x: Any, weight: Any, bias: Any = None, *, padding: Any, out: Any = None, **options: Any
+    ) -> Any:
+        """Convolve."""
+        return self.conv(x, weight, bias, padding=pairs(padding), out=out, **options)
+
+    def input_grad_forward(
+        self, grad_output: Any, weight: Any, *, padding: Any, out: Any = None, **options: Any
+    ) -> Any:
+        """Differentiate with respect to x."""
+        return self.input_grad(grad_output, weight, padding=pairs(padding), out=out, **options)
+
+    def weight_grad_forward(
+        self, grad_output: Any, x: Any, *, padding: Any, out: Any = None, **options: Any
+    ) -> Any:
+        """Differentiate with respect to weight."""
+        return self.weight_grad(grad_output, x, padding=pairs(padding), out=out, **options)
+
+    # --- Shapes -----------------------------------------------------------------------------------------
+
+    def shape(self, specs: Mapping[str, Spec], options: Mapping[str, Any]) -> tuple[Spec, ...]:
+        """Of y."""
+        x, weight, layout = specs["x"], specs["weight"], options["layout"]
+        if len(weight.shape) != self.spatial + 2:
+            raise ValueError(f"weight must have {self.spatial + 2} axes, got shape {tuple(weight.shape)}")
+        sizes = spatial_sizes(x.shape, self.spatial, layout)
+        channels = channels_of(x.shape, self.spatial, layout)
+        if channels != weight.shape[1] * options["groups"]:
+            raise ValueError(
+                f"weight of shape {tuple(weight.shape)} with groups={options['groups']} does not fit the "
+                f"{channels} channels of x"
+            )
+        made = []
+        for axis in range(self.spatial):
+            before, after = options["padding"][2 * axis : 2 * axis + 2]
+            reach = (weight.shape[2 + axis] - 1) * options["dilation"][axis] + 1
+            room = sizes[axis] + before + after - reach
+            if room < 0:
+                raise ValueError(
+                    f"weight: a kernel of shape {tuple(weight.shape[2:])} is larger than the padded x"
+                )
+            made.append(room // options["stride"][axis] + 1)
+        return (Spec(with_sizes(x.shape, weight.shape[0], made, layout), x.dtype),)
+
+    def bias_grad_shape(self, specs: Mapping[str, Spec], options: Mapping[str, Any]) -> tuple[Spec, ...]:
+        """Of the bias."""
+        grad = specs["grad_output"]
+        return (Spec((channels_of(grad.shape, self.spatial, options["layout"]),), grad.dtype),)
+
+    # --- Gradients: all of these are linear in each of their arrays -------------------------------------
+
+    def to_x(self, ops: Framework, grad: Any, call: Call) -> Any:
+        """From y to x."""
+        return ops(
+            f"{self.name}_input_grad",
+            grad,
+            call.arrays["weight"],
+            input_shape=call.shapes["x"],
+            **windows(call),
+        )
+
+    def to_weight(self, ops: Framework, grad: Any, call: Call) -> Any:
+        """From y to weight."""
+        return ops(
+            f"{self.name}_weight_grad",
+            grad,
+            call.arrays["x"],
+            weight_shape=call.shapes["weight"],
+            **windows(call),
+        )
+
+    def to_bias(self, ops: Framework, grad: Any, call: Call) -> Any:
+        """From y to bias."""
+        return ops(f"{self.name}_bias_grad", grad, layout=call.options["layout"])
+
+    def along_x(self, ops: Framework, grad: Any, call: Call) -> Any:
+        """From grad_x to grad_output."""
+        return ops(self.name, grad, call.arrays["weight"], None, **windows(call))
+
+    def input_grad_to_weight(self, ops: Framework, grad: Any, call: Call) -> Any:
+        """From grad_x to weight."""
+        shape = call.shapes["weight"]
+        return ops(
+            f"{self.name}_weight_grad", call.arrays["grad_output"], grad, weight_shape=shape, **windows(call)
+        )
+
+    def along_weight(self, ops: Framework, grad: Any, call: Call) -> Any:
+        """From grad_weight to grad_output."""
+        return ops(self.name, call.arrays["x"], grad, None, **windows(call))
+
+    def weight_grad_to_x(self, ops: Framework, grad: Any, call: Call) -> Any:
+        """From grad_weight to x."""
+        shape = call.shapes["x"]
+        return ops(
+            f"{self.name}_input_grad", call.arrays["grad_output"], grad, input_shape=shape, **windows(call)
+        )
+
+    def spread(self, ops: Framework, grad: Any, call: Call) -> Any:
+        """From grad_bias to grad_output: every pixel of a channel counts alike."""
+        column = (-1,) if call.options["layout"][-1] == "C" else (-1,) + (1,) * self.spatial
+        return ops.xp.broadcast_to(ops.xp.reshape(grad, column), call.shapes["grad_output"])
+
+
+def windows(call: Call) -> dict[str, Any]:
+    """The options that a convolution and its gradients have in common."""
+    return {option: call.options[option] for option in WINDOWS}
+
+
+for _spatial, _ in each_spatial():
+    Convolution(_spatial).register()

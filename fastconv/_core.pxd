@@ -71,6 +71,9 @@ cdef extern from "conv/problem.h" nogil:
         FC_D
         FC_AXES
 
+    ctypedef enum fc_pad_mode:
+        FC_PAD_ZEROS
+
     ctypedef struct fc_conv:
         fc_dtype dtype
         int spatial
@@ -79,6 +82,8 @@ cdef extern from "conv/problem.h" nogil:
         int64_t kernel[3]
         int64_t stride[3]
         int64_t dilation[3]
+        fc_pad_mode pad_mode
+        double pad_value
         int64_t pad_before[3]
         int64_t pad_after[3]
         int64_t out_size[3]

@@ -69,8 +69,7 @@ include "_core_arrays.pxi"
 # A call or a plan before it meets memory.
 cdef struct Problem:
     fc_conv conv
-    bint channels_last, batched, padded_outside
-    int64_t outside[3][2]       # padding that pad() adds, not C: other modes than zeros
+    bint channels_last, batched
 
 
 cdef int check_ranks(int spatial, object layout, const View* x, const View* weight,
@@ -142,43 +141,11 @@ cdef int make_problem(Problem* p, int spatial, const View* x, const View* weight
     conv.has_bias = bias != NULL
     conv.exact = exact_mode
     if padding_mode is not ZEROS or padding_value is not 0:
-        pad_outside(p, padding_mode, padding_value)
+        conv.pad_mode = <fc_pad_mode><int>padding_helper.mode_number(padding_mode, padding_value)
+        conv.pad_value = padding_value
     check(fc_conv_check(conv, &error), &error)
     fc_conv_default_strides(conv, p.channels_last)
     return 0
-
-
-cdef int pad_outside(Problem* p, object padding_mode, object padding_value) except -1:
-    """Move the padding of another mode than zeros from the problem to a copy that pad_x makes."""
-    cdef fc_conv* conv = &p.conv
-    cdef int axis
-    elements = int(conv.batch) * conv.in_channels
-    if not padding_helper.check_mode(padding_mode, padding_value):
-        return 0
-    for axis in range(3 - conv.spatial, 3):
-        elements *= padding_helper.check_width(
-            padding_mode, axis, conv.in_size[axis], conv.pad_before[axis], conv.pad_after[axis]
-        )
-    if elements > 2**57:
-        raise ValueError("padding: the padded x has more elements than fit 64 bits")
-    for axis in range(3 - conv.spatial, 3):
-        p.outside[axis][0] = conv.pad_before[axis]
-        p.outside[axis][1] = conv.pad_after[axis]
-        conv.in_size[axis] += conv.pad_before[axis] + conv.pad_after[axis]
-        conv.pad_before[axis] = conv.pad_after[axis] = 0
-        p.padded_outside = p.padded_outside or p.outside[axis][0] > 0 or p.outside[axis][1] > 0
-    return 0
-
-
-cdef object pad_x(const Problem* p, object x, View* view, object padding_mode, object padding_value):
-    """A padded copy of x, which replaces it."""
-    cdef int axis
-    widths = [(p.outside[axis][0], p.outside[axis][1]) for axis in range(3 - p.conv.spatial, 3)]
-    widths = [*widths, (0, 0)] if p.channels_last else [(0, 0), *widths]
-    if p.batched:
-        widths = [(0, 0), *widths]
-    arrays.check_memory(padding_helper.padded_bytes(x, widths), "padding: the padded input")
-    return take(padding_helper.pad(x, widths, padding_mode, padding_value), "x", view, False)
 
 
 cdef int out_shape(const Problem* p, int64_t* sizes) noexcept nogil:
@@ -270,8 +237,6 @@ def conv(int spatial, x, weight, bias, stride, padding, dilation, groups, paddin
         if has_bias != NULL:
             no_overlap(out, &vy, bias, &vb, "bias")
         place(vy.step, &p, p.conv.y_stride)
-    if p.padded_outside:
-        x = pad_x(&p, x, &vx, padding_mode, padding_value)
     place(vx.step, &p, p.conv.x_stride)
     if is_small(&p.conv):
         status = fc_conv_forward(&p.conv, name, vx.data, vw.data, bias_data, vy.data, &error)
@@ -344,8 +309,6 @@ cdef class Plan:
             take_out(out, p, &vy)
             no_overlap(out, &vy, x, &vx, "x")
             place(vy.step, p, y_stride)
-        if p.padded_outside:
-            x = pad_x(p, x, &vx, self.padding_mode, self.padding_value)
         place(vx.step, p, x_stride)
         if is_small(&p.conv):
             status = fc_plan_run(&self.plan, vx.data, x_stride, weight, bias, vy.data, y_stride, &error)
@@ -385,7 +348,7 @@ cdef class Plan:
         """A (before, after) pair per axis."""
         cdef const Problem* p = &self.problem
         return tuple([
-            (p.conv.pad_before[axis] + p.outside[axis][0], p.conv.pad_after[axis] + p.outside[axis][1])
+            (p.conv.pad_before[axis], p.conv.pad_after[axis])
             for axis in range(3 - p.conv.spatial, 3)
         ])
 

@@ -59,7 +59,7 @@ def conv2d(
         Number of groups that the channels are split into; a group of output channels sees its own
         group of input channels only.
     padding_mode : {"zeros", "constant", "replicate", "edge", "reflect", "symmetric", "circular", "wrap"}
-        What padding contains.  Every mode but ``"zeros"`` makes a padded copy of `x`.
+        What padding contains.  Small images are copied with it, of large ones the borders only.
     padding_value : float
         What ``padding_mode="constant"`` pads with.
     layout : {"NCHW", "NHWC"}

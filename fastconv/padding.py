@@ -1,6 +1,6 @@
-"""Padding of other kinds than zeros: a padded copy, which is then convolved without padding.
+"""Padding of other kinds than zeros: its names, for `_core`, and padded copies, for filters.py.
 
-Called by `_core` for every `padding_mode` but ``"zeros"``.  With an input of `a b c d`::
+With an input of `a b c d`::
 
     mode         before      input     after
     constant      v v v  |  a b c d  |  v v v      v: padding_value
@@ -10,7 +10,6 @@ Called by `_core` for every `padding_mode` but ``"zeros"``.  With an input of `a
     circular      b c d  |  a b c d  |  a b c      also "wrap"
 """
 
-import math
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -26,7 +25,7 @@ _NUMPY_MODES = {
     "circular": "wrap",
     "wrap": "wrap",
 }
-_AXES = ("depth", "height", "width")
+_NUMBERS = {"zeros": 0, "constant": 1, "edge": 2, "reflect": 3, "symmetric": 4, "wrap": 5}  # fc_pad_mode in C
 
 
 def check_mode(mode: Any, value: Any) -> bool:
@@ -51,40 +50,10 @@ def check_mode(mode: Any, value: Any) -> bool:
     return mode != "zeros" and not (mode == "constant" and value == 0)
 
 
-def check_width(mode: str, axis: int, size: int, before: int, after: int) -> int:
-    """Check how far one axis is padded; return its padded size.
-
-    Parameters
-    ----------
-    mode : str
-        A `padding_mode` that `check_mode` took.
-    axis : int
-        0, 1 or 2: depth, height or width.
-    size, before, after : int
-        Pixels along the axis, and of padding on its two sides.
-
-    Returns
-    -------
-    int
-
-    Raises
-    ------
-    ValueError
-        If a width is negative or the mode cannot reach so far.
-    """
-    asked = f"({before}, {after}) for {_AXES[axis]}"
-    if before < 0 or after < 0:
-        raise ValueError(f"padding must not be negative, got {asked}")
-    if size + before + after > 2**59:
-        raise ValueError(f"padding {asked} is too large for a 64-bit size")
-    kind = _NUMPY_MODES[mode]
-    if kind == "edge" and size < 1 and before + after > 0:
-        raise ValueError(f'padding_mode="{mode}" needs a pixel to repeat; x has {_AXES[axis]} {size}')
-    if kind == "reflect" and max(before, after) > max(size - 1, 0):
-        raise ValueError(f'padding_mode="{mode}" needs padding smaller than x, got {asked} {size}')
-    if kind in {"symmetric", "wrap"} and max(before, after) > size:
-        raise ValueError(f'padding_mode="{mode}" needs padding no larger than x, got {asked} {size}')
-    return size + before + after
+def mode_number(mode: Any, value: Any) -> int:
+    """Return C's number of a `padding_mode`, checked as by `check_mode`."""
+    check_mode(mode, value)
+    return _NUMBERS["zeros" if mode == "zeros" else _NUMPY_MODES[mode]]
 
 
 def pad(x: npt.NDArray[Any], widths: Sequence[tuple[int, int]], mode: str, value: float) -> npt.NDArray[Any]:
@@ -116,9 +85,3 @@ def pad(x: npt.NDArray[Any], widths: Sequence[tuple[int, int]], mode: str, value
     if mode == "constant":
         return np.pad(x, widths, mode="constant", constant_values=value)
     return np.pad(x, widths, mode=cast(Any, _NUMPY_MODES[mode]))
-
-
-def padded_bytes(x: npt.NDArray[Any], widths: Sequence[tuple[int, int]]) -> int:
-    """Return the size of what `pad` would return."""
-    sizes: list[int] = [size + sum(width) for size, width in zip(x.shape, widths, strict=True)]
-    return math.prod(sizes) * x.itemsize

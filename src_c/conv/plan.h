@@ -1,10 +1,13 @@
 /* A plan: a checked problem, its algorithm and its prepared weights.  Called by _core. */
 #ifndef FC_CONV_PLAN_H
 #define FC_CONV_PLAN_H
-#include "algorithm.h"
+#include "padding.h"
 
 typedef struct fc_plan {
-    fc_conv conv;
+    fc_conv conv;                             /* what the algorithm computes: the core where `pads` */
+    fc_conv original;
+    bool pads, named;                         /* another padding than zeros; algorithm named by the user */
+    fc_padded padded;
     const fc_algorithm *algorithm;
     const fc_table *table;                    /* of the ISA in use when the plan was made */
     void *prepared;                           /* owned; NULL where raw weights are as good */

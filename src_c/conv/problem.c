@@ -36,6 +36,20 @@ static fc_status check_counts(fc_conv *conv, fc_error *error)
     return FC_OK;
 }
 
+/* How far a mode can reach from an image of so many pixels. */
+static fc_status check_pad_mode(const fc_conv *conv, int axis, fc_error *error)
+{
+    static const char *const names[] = { "zeros", "constant", "replicate", "reflect", "symmetric", "circular" };
+    const int64_t size = conv->in_size[axis], before = conv->pad_before[axis], after = conv->pad_after[axis];
+    const int64_t most = conv->pad_mode == FC_PAD_REFLECT ? size - 1
+                         : conv->pad_mode >= FC_PAD_SYMMETRIC ? size : INT64_MAX;
+    if (fc_max(before, after) > most)
+        return fc_fail(error, FC_BAD_VALUE, "padding: padding_mode=\"%s\" reaches over %lld pixels at most for %s %lld, got (%lld, %lld)",
+                       names[conv->pad_mode], (long long)most, axis_names[axis], (long long)size, (long long)before,
+                       (long long)after);
+    return FC_OK;
+}
+
 /* padded = before + size + after, reach = (kernel - 1) * dilation + 1, out = (padded - reach) / stride + 1. */
 static fc_status check_axis(fc_conv *conv, int axis, fc_error *error)
 {
@@ -70,7 +84,7 @@ static fc_status check_axis(fc_conv *conv, int axis, fc_error *error)
                        name, (long long)kernel, (long long)conv->dilation[axis], (long long)reach, (long long)size,
                        (long long)conv->pad_before[axis], (long long)conv->pad_after[axis], (long long)padded);
     conv->out_size[axis] = (padded - reach) / conv->stride[axis] + 1;
-    return FC_OK;
+    return check_pad_mode(conv, axis, error);
 }
 
 /* Elements of the largest things formed: 64 bytes each keeps every byte count below 2**63. */

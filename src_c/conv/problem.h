@@ -10,6 +10,14 @@
 enum { FC_SPATIAL = 3 };                      /* depth, height, width */
 enum { FC_N, FC_C, FC_D, FC_H, FC_W, FC_AXES }; /* axes of a stride array */
 
+/* With an input of a b c d, two pixels before and behind:
+ *   zeros      0 0 | a b c d | 0 0      reflect    c b | a b c d | c b
+ *   constant   v v | a b c d | v v      symmetric  b a | a b c d | d c
+ *   replicate  a a | a b c d | d d      circular   c d | a b c d | a b */
+typedef enum fc_pad_mode {
+    FC_PAD_ZEROS, FC_PAD_CONSTANT, FC_PAD_REPLICATE, FC_PAD_REFLECT, FC_PAD_SYMMETRIC, FC_PAD_CIRCULAR
+} fc_pad_mode;
+
 typedef struct fc_conv {
     fc_dtype dtype;
     int spatial;                              /* 1, 2 or 3: for messages only */
@@ -17,7 +25,9 @@ typedef struct fc_conv {
     int64_t batch, in_channels, out_channels, groups;
     int64_t in_per_group;                     /* the weight's second axis; checked against the rest */
     int64_t in_size[FC_SPATIAL], kernel[FC_SPATIAL], stride[FC_SPATIAL], dilation[FC_SPATIAL];
-    int64_t pad_before[FC_SPATIAL], pad_after[FC_SPATIAL]; /* zeros */
+    int64_t pad_before[FC_SPATIAL], pad_after[FC_SPATIAL];
+    fc_pad_mode pad_mode;                     /* algorithms see FC_PAD_ZEROS only: padding.h */
+    double pad_value;                         /* of FC_PAD_CONSTANT */
     int64_t out_size[FC_SPATIAL];             /* filled by fc_conv_check */
     int64_t x_stride[FC_AXES], y_stride[FC_AXES]; /* elements; any sign */
     bool has_bias;

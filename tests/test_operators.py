@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import itertools
+import re
 from typing import Any
 
 import numpy as np
@@ -275,5 +276,45 @@ def test_shape_rules_refuse_what_does_not_fit() -> None:
         operators.get("conv2d").shape(spec, options)
     with pytest.raises(ValueError, match="axes"):
         operators.get("max_pool2d").bind(np.zeros((2, 2)), 2)
+    spec["weight"] = Spec((2, 1, 3, 3), np.float32)
+    with pytest.raises(ValueError, match="divide"):
+        operators.get("conv2d").shape(spec, {**options, "groups": 3})
+    spec |= {"weight": Spec((2, 3, 3, 3), np.float32), "bias": Spec((3,), np.float32)}
+    with pytest.raises(ValueError, match="bias"):
+        operators.get("conv2d").shape(spec, options)
     with pytest.raises(ValueError, match="already"):
         operators.register(operators.get("conv2d"))
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "error", "message"),
+    [
+        ("conv2d", {"stride": 0}, ValueError, "stride must be at least 1, got 0"),
+        ("conv2d", {"stride": 1.5}, TypeError, "stride must be an integer, got float"),
+        ("conv2d", {"stride": (1, 2, 3)}, ValueError, "stride"),
+        ("conv2d", {"dilation": (1, -1)}, ValueError, "dilation"),
+        ("conv2d", {"groups": 0}, ValueError, "groups"),
+        ("conv2d", {"groups": True}, TypeError, "groups"),
+        ("conv2d", {"padding": -1}, ValueError, "padding"),
+        ("conv2d", {"padding": ((0, 1, 2), 0)}, ValueError, "padding"),
+        ("conv2d", {"padding": "sane"}, ValueError, "sane"),
+        ("conv2d", {"padding": "same", "stride": 0}, ValueError, "stride"),
+        ("conv2d", {"layout": "NWHC"}, ValueError, "layout must be one of NCHW, NHWC, got 'NWHC'"),
+        ("max_pool2d", {"kernel_size": 0}, ValueError, "kernel_size"),
+        ("max_pool2d", {"kernel_size": "two"}, TypeError, "kernel_size"),
+        ("max_pool2d", {"kernel_size": 2, "padding": 2}, ValueError, "padding"),
+        ("adaptive_avg_pool2d", {"output_size": (2, 0)}, ValueError, "output_size"),
+    ],
+)
+def test_options_are_refused_before_anything_is_computed(
+    name: str, given: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    arrays = [np.ones((1, 2, 5, 5)), np.ones((2, 2, 3, 3))][: 2 if name == "conv2d" else 1]
+    with pytest.raises(error, match=re.escape(message)):
+        operators.get(name).bind(*arrays, **given)
+
+
+def test_options_of_numpy_become_plain() -> None:
+    _, options = operators.get("avg_pool2d").bind(np.ones((1, 2, 5, 5)), np.int64(2), np.array([1, 2]))
+    assert (options["kernel_size"], options["stride"]) == ((2, 2), (1, 2))
+    assert all(type(n) is int for n in (*options["kernel_size"], *options["stride"]))

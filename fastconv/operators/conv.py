@@ -24,6 +24,7 @@ from fastconv.operators.registry import (
     read_pads,
     register,
     spatial_sizes,
+    whole,
     with_sizes,
 )
 
@@ -130,7 +131,7 @@ class Convolution:
         self, x: Any, weight: Any, stride: Any, padding: Any, dilation: Any, groups: int, layout: str
     ) -> dict[str, Any]:
         """Canonical options from the shapes of x and weight."""
-        stride = per_axis(stride, self.spatial, "stride")
+        stride, groups = per_axis(stride, self.spatial, "stride"), whole(groups, "groups", 1)
         dilation = per_axis(dilation, self.spatial, "dilation")
         sizes = spatial_sizes(x, self.spatial, layout)
         pads = read_pads(padding, sizes, tuple(weight[2:]), stride, dilation)
@@ -204,6 +205,12 @@ class Convolution:
                 f"weight of shape {tuple(weight.shape)} with groups={options['groups']} does not fit the "
                 f"{channels} channels of x"
             )
+        if weight.shape[0] % options["groups"]:
+            raise ValueError(
+                f"groups={options['groups']} does not divide the {weight.shape[0]} filters of weight"
+            )
+        if "bias" in specs and tuple(specs["bias"].shape) != (weight.shape[0],):
+            raise ValueError(f"bias must have shape ({weight.shape[0]},), got {tuple(specs['bias'].shape)}")
         made = []
         for axis in range(self.spatial):
             before, after = options["padding"][2 * axis : 2 * axis + 2]

@@ -21,12 +21,14 @@ from fastconv.operators.registry import (
     Kind,
     Operator,
     Spec,
+    each_axis,
     each_spatial,
     pairs,
     per_axis,
     read_pads,
     register,
     spatial_sizes,
+    whole,
     with_sizes,
 )
 from fastconv.pool import _unpooled_shape
@@ -34,8 +36,8 @@ from fastconv.pool import _unpooled_shape
 X, Y, GRAD_OUTPUT = Argument("x", "image"), Argument("y", "image"), Argument("grad_output", "image")
 GRAD_X, INDICES, RANDOM = (
     Argument("grad_x", "image"),
-    Argument("indices", "image"),
-    Argument("random", "image"),
+    Argument("indices", "image", dtype=np.int64),
+    Argument("random", "image", dtype=np.float64),
 )
 WINDOWS: dict[str, Kind] = {
     "kernel_size": "ints",
@@ -114,10 +116,17 @@ class Pooling:
         stride = kernel if stride is None else per_axis(stride, self.spatial, "stride")
         dilation = per_axis(dilation, self.spatial, "dilation")
         sizes = spatial_sizes(shapes["x"], self.spatial, layout)
+        pads = read_pads(padding, sizes, kernel, stride, dilation)
+        for axis, (size, step) in enumerate(zip(kernel, dilation)):
+            if max(pads[2 * axis : 2 * axis + 2]) > (size - 1) * step:
+                raise ValueError(
+                    f"padding {pads[2 * axis : 2 * axis + 2]} must be less than what kernel_size {size} with "
+                    f"dilation {step} reaches over"
+                )
         return {
             "kernel_size": kernel,
             "stride": stride,
-            "padding": read_pads(padding, sizes, kernel, stride, dilation),
+            "padding": pads,
             "dilation": dilation,
             "ceil_mode": bool(ceil_mode),
             "layout": layout,
@@ -160,8 +169,9 @@ class Pooling:
     def grid(self, shapes: Mapping[str, Any], output_size: Any, layout: str) -> dict[str, Any]:
         """Of adaptive windows."""
         sizes = spatial_sizes(shapes["x"], self.spatial, layout)
-        wanted = per_axis(output_size, self.spatial, "output_size")
-        return {"output_size": tuple(n if w is None else w for n, w in zip(sizes, wanted)), "layout": layout}
+        wanted = each_axis(output_size, self.spatial, "output_size")
+        made = tuple(n if w is None else whole(w, "output_size", 1) for n, w in zip(sizes, wanted))
+        return {"output_size": made, "layout": layout}
 
     def unpooled(
         self,

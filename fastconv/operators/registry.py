@@ -48,6 +48,7 @@ class Argument:
     name: str
     role: Role
     optional: bool = False
+    dtype: Any = None  # None: that of the image; else one of its own, such as int64 for indices
 
 
 class Framework(Protocol):
@@ -208,17 +209,36 @@ class NumPy:
 # --- Reading options ------------------------------------------------------------------------------------
 
 
-def per_axis(value: Any, spatial: int, name: str) -> tuple[int, ...]:
-    """One integer for each axis, from one for all of them or one each."""
-    if not hasattr(value, "__len__"):
+LAYOUTS = {1: ("NCL", "NLC"), 2: ("NCHW", "NHWC"), 3: ("NCDHW", "NDHWC")}
+
+
+def whole(value: Any, name: str, least: int) -> Any:
+    """Refuse what is no integer, or too small; symbols stay what they are."""
+    if not hasattr(value, "__index__") or isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} must be an integer, got {type(value).__name__}")
+    if value < least:
+        raise ValueError(f"{name} must be at least {least}, got {value}")
+    return int(value) if isinstance(value, np.integer) else value
+
+
+def each_axis(value: Any, spatial: int, name: str) -> tuple[Any, ...]:
+    """One thing for each axis, from one for all of them or one each."""
+    if isinstance(value, str) or not hasattr(value, "__len__") or getattr(value, "ndim", 1) == 0:
         return (value,) * spatial
     if len(value) != spatial:
         raise ValueError(f"{name} must be one integer or {spatial}, one per axis, got {value!r}")
     return tuple(value)
 
 
+def per_axis(value: Any, spatial: int, name: str) -> tuple[int, ...]:
+    """One positive integer for each axis, from one for all of them or one each."""
+    return tuple(whole(item, name, 1) for item in each_axis(value, spatial, name))
+
+
 def spatial_sizes(shape: Sequence[int], spatial: int, layout: str) -> tuple[int, ...]:
     """Sizes of an image without batch and channels."""
+    if layout not in LAYOUTS[spatial]:
+        raise ValueError(f"layout must be one of {', '.join(LAYOUTS[spatial])}, got {layout!r}")
     if len(shape) not in (spatial + 1, spatial + 2):
         raise ValueError(
             f"an image must have {spatial + 2} axes, or {spatial + 1} without the batch; got {tuple(shape)}"
@@ -255,13 +275,12 @@ def read_pads(
             for axis in zip(sizes, kernel, stride, dilation)
             for amount in _pads_by_word(padding, len(sizes), *axis)
         )
-    items: Any = per_axis(padding, len(sizes), "padding")
     flat: list[int] = []
-    for item in items:
-        pair = tuple(item) if hasattr(item, "__len__") else (item, item)
+    for item in each_axis(padding, len(sizes), "padding"):
+        pair = tuple(item) if isinstance(item, (tuple, list)) else (item, item)
         if len(pair) != 2:
             raise ValueError(f"padding must have (before, after) for an axis, got {item!r}")
-        flat.extend(pair)
+        flat.extend(whole(amount, "padding", 0) for amount in pair)
     return tuple(flat)
 
 

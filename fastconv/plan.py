@@ -15,6 +15,9 @@ from fastconv.conv import Activation, Padding, Sizes
 
 __all__ = ["ConvPlan", "plan_conv1d", "plan_conv2d", "plan_conv3d"]
 
+_measured: dict[tuple[Any, ...], str] = {}  # problem and state of the library to algorithm
+_MOST_MEASURED = 10_000
+
 
 class ConvPlan(_core.Plan):
     """A convolution prepared for inputs of one shape; made by `plan_conv1d`, `plan_conv2d`, `plan_conv3d`.
@@ -134,8 +137,9 @@ def plan_conv2d(
         ``"auto"`` for the one with the lowest predicted time with prepared weights, or a name.
     effort : {"estimate", "measure"}
         ``"measure"`` runs every algorithm a few times with the present number of threads and takes the
-        fastest: which one that is, and with it the last bits of results, may differ between plans.
-        It is ignored if `algorithm` is a name.
+        fastest: which one that is, and with it the last bits of results, may differ between runs.
+        Within a process it is remembered: the next plan of the same problem with as many threads
+        takes it without measuring.  It is ignored if `algorithm` is a name.
 
     Returns
     -------
@@ -301,12 +305,24 @@ def _make(arguments: tuple[Any, ...], effort: str) -> ConvPlan:
     plan = ConvPlan(*arguments)
     if effort == "estimate" or arguments[-1] != "auto":
         return plan
+    problem = (
+        *(plan.isa, _core.get_num_threads(), _core.get_exact(), plan.dtype, plan.x_shape, plan.weight.shape),
+        *(plan.stride, plan.padding, plan.dilation, plan.groups, plan.padding_mode, plan.layout),
+        *(plan.bias is None, plan.activation),
+    )
+    name = _measured.get(problem)
+    if name is not None:
+        return plan if name == plan.algorithm else ConvPlan(*(*arguments[:-1], name))
     # Ones, not zeros or whatever memory holds: neither denormals nor NaN may slow an algorithm down.
     x = np.ones(plan.x_shape, plan.dtype)
     out = np.empty(plan.out_shape, plan.dtype)
     names = [entry["name"] for entry in plan.candidates() if entry["reason"] is None]
     plans = [ConvPlan(*(*arguments[:-1], name)) for name in names]
-    return min(plans, key=lambda candidate: _fastest(candidate, x, out))
+    best = min(plans, key=lambda candidate: _fastest(candidate, x, out))
+    if len(_measured) >= _MOST_MEASURED:
+        _measured.clear()
+    _measured[problem] = best.algorithm
+    return best
 
 
 def _fastest(plan: ConvPlan, x: npt.NDArray[Any], out: npt.NDArray[Any], runs: int = 4) -> float:

@@ -1,4 +1,4 @@
-"""Padding of other kinds than zeros on images too large to be copied whole: core in place, borders from strips.
+"""Padding of other kinds than zeros around large images: borders from strips, the rest in place.
 
 Small images, copied with their padding, are in test_conv.py; a copy takes 1 MiB at most.
 """

@@ -22,10 +22,12 @@ from support import (
     run_python,
     same_bits,
     supports,
+    threads,
     to_layout,
 )
 
 import fastconv
+from fastconv import plan as plan_module
 
 PROBLEMS: list[tuple[str, tuple[int, int, int, int], tuple[int, ...], dict[str, Any]]] = [
     ("3x3", (2, 12, 15, 17), (20, 12, 3, 3), {"padding": 1, "activation": "relu"}),
@@ -238,3 +240,31 @@ def test_choosing_by_measurement() -> None:
     assert_conv2d(plan(x), x, weight, bias, padding=1)
     with pytest.raises(ValueError, match=r"effort.*guess"):
         fastconv.plan_conv2d(x.shape, weight, effort="guess")
+
+
+def test_measurements_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same problem is measured once; another shape, option or number of threads is another problem."""
+    timed: list[str] = []
+    fastest = plan_module._fastest
+
+    def timing(plan: fastconv.ConvPlan, *given: Any) -> float:
+        timed.append(plan.algorithm)
+        return fastest(plan, *given)
+
+    monkeypatch.setattr(plan_module, "_measured", {})
+    monkeypatch.setattr(plan_module, "_fastest", timing)
+    weight = normal((4, 4, 3, 3))
+
+    def measure(size: int = 12, **options: Any) -> tuple[str, bool]:
+        timed.clear()
+        made = fastconv.plan_conv2d((1, 4, size, size), weight, effort="measure", **options)
+        return made.algorithm, bool(timed)
+
+    name, measured = measure()
+    assert measured
+    assert measure() == (name, False)
+    for options in ({"size": 13}, {"padding": 1}, {"activation": "relu"}, {"layout": "NHWC", "size": 4}):
+        assert measure(**options)[1], options
+    with threads(fastconv.get_num_threads() + 1):
+        assert measure()[1]
+    assert not measure()[1]

@@ -87,6 +87,7 @@ class Plan:
         algorithm: str,
     ) -> None: ...
     def __call__(self, x: object, out: npt.NDArray[Any] | None = None) -> npt.NDArray[Any]: ...
+    def run(self, x: int, y: int) -> None: ...
     @property
     def algorithm(self) -> str: ...
     @property
@@ -124,6 +125,39 @@ class Plan:
     @property
     def prepared_bytes(self) -> int: ...
     def candidates(self) -> list[dict[str, Any]]: ...
+
+class BoundConv:
+    def __init__(
+        self,
+        kind: str,
+        spatial: int,
+        x_shape: Sequence[int],
+        weight_shape: Sequence[int],
+        has_bias: bool,
+        stride: object,
+        padding: object,
+        dilation: object,
+        groups: int,
+        layout: str,
+        dtype: np.dtype[Any],
+    ) -> None: ...
+    def run(self, a: int, b: int, c: int = 0, d: int = 0) -> None: ...
+
+class BoundPool:
+    def __init__(
+        self,
+        kind: str,
+        spatial: int,
+        x_shape: Sequence[int],
+        out_shape: Sequence[int],
+        windows: tuple[Any, ...] | None,
+        layout: str,
+        dtype: np.dtype[Any],
+        count_include_pad: bool = False,
+        divisor_override: int | None = None,
+        norm_type: float = 1.0,
+    ) -> None: ...
+    def run(self, a: int, b: int, c: int = 0) -> None: ...
 
 def max_pool(
     spatial: int,

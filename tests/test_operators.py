@@ -170,6 +170,25 @@ def test_shapes_are_those_computed(name: str, layout: str, batched: bool, given:
     assert len(made) == len(op.results)
 
 
+@pytest.mark.parametrize(("name", "layout", "batched", "given"), CASES)
+def test_from_addresses_the_same_is_computed(
+    name: str, layout: str, batched: bool, given: dict[str, Any]
+) -> None:
+    op = operators.get(name)
+    if op.bound is None:
+        pytest.skip("computes from arrays only")
+    for dtype in (np.float64, np.float32):
+        arrays, options = make(op, layout, batched, given)
+        floats = [a for a, value in arrays.items() if value is not None and value.dtype == np.float64]
+        arrays.update({a: arrays[a].astype(dtype) for a in floats})
+        arrays = {a: value if value is None else np.ascontiguousarray(value) for a, value in arrays.items()}
+        wanted = results_of(op, arrays, options)
+        made = tuple(np.full_like(a, 77) for a in wanted)
+        inputs = [0 if a is None else a.ctypes.data for a in arrays.values()]
+        op.bound(specs_of(arrays), options)(*inputs, *(a.ctypes.data for a in made))
+        assert all(np.array_equal(a, b) for a, b in zip(made, wanted))
+
+
 class Watched(NumPy):
     """NumPy, but every operator that a rule calls must be registered, and called with canonical options."""
 

@@ -5,10 +5,13 @@ Read through `fastconv.operators.REGISTRY`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
+
 import fastconv
+from fastconv import _core
 from fastconv.operators.registry import (
     Argument,
     Call,
@@ -72,6 +75,7 @@ class Convolution:
                     "weight": Gradient(("x",), self.to_weight),
                     "bias": Gradient((), self.to_bias),
                 },
+                bound=self.bound,
             )
         )
 
@@ -91,6 +95,7 @@ class Convolution:
                     "grad_output": Gradient(("weight",), self.along_x),
                     "weight": Gradient(("grad_output",), self.input_grad_to_weight),
                 },
+                bound=self.input_grad_bound,
             )
         )
         register(
@@ -108,6 +113,7 @@ class Convolution:
                     "grad_output": Gradient(("x",), self.along_weight),
                     "x": Gradient(("grad_output",), self.weight_grad_to_x),
                 },
+                bound=self.weight_grad_bound,
             )
         )
         register(
@@ -122,6 +128,7 @@ class Convolution:
                 forward=self.bias_grad,
                 shape=self.bias_grad_shape,
                 gradients={"grad_output": Gradient((), self.spread)},
+                bound=self.bias_grad_bound,
             )
         )
 
@@ -190,6 +197,44 @@ class Convolution:
     ) -> Any:
         """Differentiate with respect to weight."""
         return self.weight_grad(grad_output, x, padding=pairs(padding), out=out, **options)
+
+    # --- Computing from addresses -----------------------------------------------------------------------
+
+    def bound(self, specs: Mapping[str, Spec], options: Mapping[str, Any]) -> Callable[..., None]:
+        """Convolve."""
+        return self._bound("forward", specs["x"], specs["weight"].shape, "bias" in specs, options)
+
+    def input_grad_bound(self, specs: Mapping[str, Spec], options: Mapping[str, Any]) -> Callable[..., None]:
+        """Differentiate with respect to x."""
+        like_x = Spec(options["input_shape"], specs["grad_output"].dtype)
+        return self._bound("input_grad", like_x, specs["weight"].shape, False, options)
+
+    def weight_grad_bound(self, specs: Mapping[str, Spec], options: Mapping[str, Any]) -> Callable[..., None]:
+        """Differentiate with respect to weight."""
+        return self._bound("weight_grad", specs["x"], options["weight_shape"], False, options)
+
+    def bias_grad_bound(self, specs: Mapping[str, Spec], options: Mapping[str, Any]) -> Callable[..., None]:
+        """Differentiate with respect to bias, of any convolution with such an output."""
+        grad, layout = specs["grad_output"], options["layout"]
+        channels = channels_of(grad.shape, self.spatial, layout)
+        each = {
+            "stride": 1,
+            "padding": (0, 0) * self.spatial,
+            "dilation": 1,
+            "groups": channels,
+            "layout": layout,
+        }
+        return self._bound("bias_grad", grad, (channels, 1) + (1,) * self.spatial, False, each)
+
+    def _bound(
+        self, kind: str, x: Spec, weight: tuple[int, ...], has_bias: bool, options: Mapping[str, Any]
+    ) -> Callable[..., None]:
+        stride, dilation, groups = options["stride"], options["dilation"], options["groups"]
+        pads, layout, dtype = pairs(options["padding"]), options["layout"], np.dtype(x.dtype)
+        conv = _core.BoundConv(
+            kind, self.spatial, x.shape, weight, has_bias, stride, pads, dilation, groups, layout, dtype
+        )
+        return conv.run
 
     # --- Shapes -----------------------------------------------------------------------------------------
 

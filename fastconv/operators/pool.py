@@ -205,6 +205,39 @@ class Pooling:
         spatial_sizes(shape, self.spatial, options["layout"])
         return (Spec(with_sizes(shape, None, options["output_size"], options["layout"]), specs["x"].dtype),)
 
+    # --- Computing from addresses -----------------------------------------------------------------------
+
+    def bound(
+        self, kind: str, shape: Any, specs: Mapping[str, Spec], options: Mapping[str, Any]
+    ) -> Callable[..., None]:
+        """Of poolings and of the gradients of averages."""
+        first = next(iter(specs.values()))
+        x = Spec(options["input_shape"], first.dtype) if "input_shape" in options else first
+        windows = None
+        if "kernel_size" in options:
+            kernel, stride, dilation = options["kernel_size"], options["stride"], options["dilation"]
+            windows = (kernel, stride, pairs(options["padding"]), dilation, options["ceil_mode"])
+        return _core.BoundPool(
+            kind,
+            self.spatial,
+            x.shape,
+            shape({"x": x}, options)[0].shape,
+            windows,
+            options["layout"],
+            np.dtype(x.dtype),
+            options.get("count_include_pad", False),
+            options.get("divisor_override"),
+            options.get("norm_type", 1.0),
+        ).run
+
+    def bound_move(
+        self, kind: str, whole: str, specs: Mapping[str, Spec], options: Mapping[str, Any]
+    ) -> Callable[..., None]:
+        """Of what moves numbers by index to an array as large as the option `whole` says."""
+        first, dtype = specs["indices"].shape, np.dtype(next(iter(specs.values())).dtype)
+        layout = options["layout"]
+        return _core.BoundPool(kind, self.spatial, options[whole], first, None, layout, dtype).run
+
     # --- Maxima -----------------------------------------------------------------------------------------
 
     def register_maxima(self) -> None:
@@ -227,6 +260,7 @@ class Pooling:
                 shape,
                 {"x": Gradient(("x",), partial(self.find_and_scatter, kind))},
                 self.named(kind, "_with_indices"),
+                partial(self.bound, "max", shape),
             )
             self.enter(
                 self.named(kind, "_with_indices"),
@@ -238,6 +272,7 @@ class Pooling:
                 forward(with_indices),
                 partial(_and_indices, shape),
                 {"x": Gradient(("indices",), self.scatter_rule)},
+                bound=partial(self.bound, "max_indices", shape),
             )
 
     def find_and_scatter(self, kind: str, ops: Framework, grad: Any, call: Call) -> Any:
@@ -296,6 +331,7 @@ class Pooling:
             self.scatter,
             give("input_shape"),
             {"grad_output": Gradient(("indices",), self.gather_rule)},
+            bound=partial(self.bound_move, "scatter", "input_shape"),
         )
         self.enter(
             self.named("max_unpool"),
@@ -307,6 +343,7 @@ class Pooling:
             self.unpool,
             give("output_shape"),
             {"x": Gradient(("indices",), self.gather_rule)},
+            bound=partial(self.bound_move, "unpool", "output_shape"),
         )
         self.enter(
             self.named("max_unpool", "_grad"),
@@ -375,6 +412,7 @@ class Pooling:
             backward,
             give("input_shape"),
             {"grad_output": Gradient((), to_grad_output)},
+            bound=partial(self.bound, "avg_grad", shape),
         )
 
     def sums(self, ops: Framework, x: Any, call: Call) -> Any:
@@ -412,6 +450,7 @@ class Pooling:
             windowed(self.function("lp_pool")),
             self.shape,
             {"x": Gradient(("x", "y"), self.norm_to_x)},
+            bound=partial(self.bound, "lp", self.shape),
         )
         self.enter(
             self.named("lp_pool", "_grad"),
@@ -542,11 +581,23 @@ def enter(
     shape: Callable[..., tuple[Spec, ...]],
     gradients: Mapping[str, Gradient],
     graded: str | None = None,
+    bound: Callable[..., Any] | None = None,
 ) -> None:
     """Register an operator."""
     register(
         Operator(
-            name, spatial, arrays, results, options, function, canonical, forward, shape, gradients, graded
+            name,
+            spatial,
+            arrays,
+            results,
+            options,
+            function,
+            canonical,
+            forward,
+            shape,
+            gradients,
+            graded,
+            bound,
         )
     )
 

@@ -115,6 +115,10 @@ class Operator:
     graded : str or None
         The operator to call in place of this one if a gradient is going to be asked for: it has the same
         arguments, its first result is this operator's, and the others make the gradient cheap.
+    bound : callable or None
+        ``bound(specs, options)`` checks once and returns what computes from addresses: of the arrays in their
+        order, 0 for one that is None, then of the results.  All are contiguous, of the shapes and dtypes of
+        `specs` and of the shape rule.  None where only `forward` can compute.
     """
 
     name: str
@@ -128,6 +132,7 @@ class Operator:
     shape: Callable[[Mapping[str, Spec], Mapping[str, Any]], tuple[Spec, ...]]
     gradients: Mapping[str, Gradient] = field(default_factory=dict)
     graded: str | None = None
+    bound: Callable[[Mapping[str, Spec], Mapping[str, Any]], Callable[..., None]] | None = None
 
     @property
     def signature(self) -> inspect.Signature:

@@ -6,25 +6,21 @@ Whatever is wrong with what the user gave is one line on stderr and exit code 2.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import platform
-import re
 import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, TextIO
+from typing import Any, NoReturn
 
 import numpy as np
 
 import fastconv
 from fastconv import _core, filters
-from fastconv.bench.layers import NETWORKS, Layer, select
-from fastconv.bench.peers import PEERS
-
-if TYPE_CHECKING:
-    from fastconv.bench.run import Report
+from fastconv._arguments import UsageError, import_error, integers, positive
+from fastconv.bench import command
+from fastconv.bench.networks import NETWORKS
 
 KERNELS: dict[str, Callable[[argparse.Namespace], tuple[str, Callable[[Any], Any]]]] = {
     "sobel": lambda a: ("sobel", lambda x: filters.sobel(x, a.padding_mode)),
@@ -41,10 +37,6 @@ KERNELS: dict[str, Callable[[argparse.Namespace], tuple[str, Callable[[Any], Any
     ),
 }
 """By the name that ``--kernel`` takes: from the arguments, a label and the filter."""
-
-
-class UsageError(Exception):
-    """What the user gave cannot be done; the text is one line that says why."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -90,35 +82,9 @@ def make_parser() -> Parser:
     info = commands.add_parser("info", help="CPU, instruction set, caches, threads, build")
     info.set_defaults(run=run_info)
     _add_filter(commands.add_parser("filter", help="filter a photograph (needs fastconv[image])"))
-    _add_bench(commands.add_parser("bench", help="measure beside other libraries (needs fastconv[bench])"))
+    command.add(commands.add_parser("bench", help="measure beside other libraries (needs fastconv[bench])"))
     _add_explain(commands.add_parser("explain", help="how a convolution would be computed, and why"))
     return parser
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, got {value}")
-    return value
-
-
-def _integers(text: str) -> list[int]:
-    return [int(part) for part in re.split(r"[,x]", text)]
-
-
-def _names(known: Sequence[str]) -> Callable[[str], list[str]]:
-    def split(text: str) -> list[str]:
-        names = [name for name in text.split(",") if name]
-        for name in names:
-            if name not in known:
-                raise argparse.ArgumentTypeError(f"unknown name {name!r}, known are {', '.join(known)}")
-        return names
-
-    return split
-
-
-def _import_error(command: str, module: str, extra: str) -> UsageError:
-    return UsageError(f"{command} needs {module}: pip install 'fastconv[{extra}]'")
 
 
 def _mib(size: int) -> str:
@@ -154,7 +120,7 @@ def _add_filter(parser: argparse.ArgumentParser) -> None:
         help=f"{', '.join(KERNELS)}; or all, for a labelled contact sheet of a reduced picture",
     )  # fmt: skip
     parser.add_argument("-o", "--output", type=Path, required=True, help="any image that Pillow writes")
-    parser.add_argument("--size", type=_positive, default=5, help="window of box_blur (default 5)")
+    parser.add_argument("--size", type=positive, default=5, help="window of box_blur (default 5)")
     parser.add_argument("--sigma", type=float, default=2.0, help="of gaussian_blur, in pixels (default 2)")
     parser.add_argument("--padding-mode", default="replicate", help="what is outside (default replicate)")
     parser.set_defaults(run=run_filter)
@@ -167,7 +133,7 @@ def run_filter(args: argparse.Namespace) -> int:
     try:
         from fastconv import _image
     except ModuleNotFoundError as error:
-        raise _import_error("filter", "Pillow", "image") from error
+        raise import_error("filter", "Pillow", "image") from error
     try:
         photo = _image.load(args.image)
         start = time.perf_counter()
@@ -193,150 +159,19 @@ def run_filter(args: argparse.Namespace) -> int:
     return 0
 
 
-def _add_bench(parser: argparse.ArgumentParser) -> None:
-    parser.description = (
-        "Measure the convolutions of known networks beside every installed peer, in one process."
-    )
-    networks, peers = list(NETWORKS), list(PEERS)
-    parser.add_argument(
-        "--networks", type=_names(networks), default=networks, help=f"of {','.join(networks)} (default all)"
-    )
-    parser.add_argument(
-        "--filter", default="", metavar="REGEX", help="only layers whose name or shape matches"
-    )
-    parser.add_argument("--quick", action="store_true", help="one layer of each kind, few rounds")
-    parser.add_argument("--list", action="store_true", help="print the layers and measure nothing")
-    parser.add_argument("--batch", type=_integers, default=[1], help="batch sizes, as 1,16 (default 1)")
-    parser.add_argument("--rounds", type=_positive, help="of every contender (default 10, quick 4)")
-    parser.add_argument("--threads", type=_positive, default=1, help="of every contender (default 1)")
-    parser.add_argument("--dtype", choices=["float32", "float64"], default="float32")
-    parser.add_argument("--layout", choices=["NCHW", "NHWC"], default="NCHW", help="of fastconv's arrays")
-    parser.add_argument("--algorithm", default="auto", metavar="NAME", help="of fastconv (default auto)")
-    parser.add_argument(
-        "--peers", type=_names(peers), default=peers, help=f"of {','.join(peers)} (default those installed)"
-    )
-    parser.add_argument("--json", metavar="FILE", help="write everything measured; - for stdout")
-    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the table for a README")
-    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw speed-up bars and a roofline")
-    parser.set_defaults(run=run_bench)
-
-
-def run_bench(args: argparse.Namespace) -> int:
-    """Measure, show, save."""
-    from fastconv.bench.run import TooManyThreads, check_threads, run
-
-    layers = _layers(args)
-    if args.list:
-        for layer in layers:
-            print(
-                f"{layer.full_name:<32}{layer.describe():<28}{layer.flops / 1e9:8.3f} GFLOP  x{layer.count}"
-            )
-        return 0
-    try:
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-        from fastconv.bench import report as reports
-    except ModuleNotFoundError as error:
-        raise _import_error("bench", "rich", "bench") from error
-    _check_outputs(args)
-    try:
-        check_threads(args.threads)
-    except TooManyThreads as error:
-        raise UsageError(str(error)) from error
-    rounds = args.rounds or (4 if args.quick else 10)
-    columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()]
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("starting the peers", total=rounds * len(layers))
-        result = run(
-            layers,
-            peers=args.peers,
-            dtype=args.dtype,
-            layout=args.layout,
-            threads=args.threads,
-            rounds=rounds,
-            algorithm=args.algorithm,
-            start=lambda layer: progress.update(task, description=f"{layer.network} {layer.describe()}"),
-            tick=lambda: progress.advance(task),
-        )
-    if not result.rows:
-        raise UsageError(f"no layer can be computed: {next(iter(result.skipped.values()))}")
-    out = sys.stderr if args.json == "-" else sys.stdout
-    reports.show(result, Console(file=out, width=None if out.isatty() else 200))
-    _save(args, result, out)
-    return 1 if any(row.wrong for row in result.rows) else 0
-
-
-def _layers(args: argparse.Namespace) -> list[Layer]:
-    if min(args.batch) < 1:
-        raise UsageError(f"--batch must be at least 1, got {min(args.batch)}")
-    try:
-        layers = select(args.networks, args.filter, args.batch, args.quick)
-    except re.error as error:
-        raise UsageError(f"--filter is no regular expression: {error}") from error
-    if not layers:
-        raise UsageError("no layer matches; --list prints them all")
-    return layers
-
-
-def _check_outputs(args: argparse.Namespace) -> None:
-    """Find out before minutes are spent measuring."""
-    if args.plot:
-        try:
-            from fastconv.bench import plot
-        except ModuleNotFoundError as error:
-            raise _import_error("--plot", "Matplotlib", "bench") from error
-        _check_writable(args.plot, plot.suffixes())
-    if args.json and args.json != "-":
-        _check_writable(Path(args.json))
-    if args.markdown:
-        _check_writable(args.markdown)
-
-
-def _save(args: argparse.Namespace, result: Report, out: TextIO) -> None:
-    """Write the files that were asked for."""
-    from fastconv.bench import report as reports
-
-    if args.json:
-        text = json.dumps(reports.as_dict(result), indent=1)
-        if args.json == "-":
-            print(text)
-        else:
-            Path(args.json).write_text(text + "\n")
-            print(f"written: {args.json}", file=out)
-    if args.markdown:
-        args.markdown.write_text(reports.markdown(result))
-        print(f"written: {args.markdown}", file=out)
-    if args.plot:
-        from fastconv.bench import plot
-
-        plot.draw(result, args.plot)
-        print(f"drawn: {args.plot}", file=out)
-
-
-def _check_writable(path: Path, suffixes: Sequence[str] = ()) -> None:
-    """Raise UsageError where a file cannot be written, or its name has no known suffix."""
-    if suffixes and path.suffix.lower() not in suffixes:
-        raise UsageError(f"cannot draw {path}: its name must end with one of {' '.join(suffixes)}")
-    if not path.parent.is_dir():
-        raise UsageError(f"cannot write {path}: there is no folder {path.parent}")
-    if path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
-        raise UsageError(f"cannot write {path}: {'it is a folder' if path.is_dir() else 'permission denied'}")
-
-
 def _add_explain(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Print the plan of a convolution: a layer of a network (fastconv bench --list names them), "
         "or one described by the shapes of its arrays."
     )
     parser.add_argument("layer", nargs="?", help="such as resnet50.layer1.0.conv2")
-    parser.add_argument("--batch", type=_positive, default=1, help="of a named layer (default 1)")
-    parser.add_argument("--input", type=_integers, metavar="SHAPE", help="such as 1x64x56x56")
-    parser.add_argument("--weight", type=_integers, metavar="SHAPE", help="out, in / groups, height, width")
-    parser.add_argument("--stride", type=_integers, default=[1])
+    parser.add_argument("--batch", type=positive, default=1, help="of a named layer (default 1)")
+    parser.add_argument("--input", type=integers, metavar="SHAPE", help="such as 1x64x56x56")
+    parser.add_argument("--weight", type=integers, metavar="SHAPE", help="out, in / groups, height, width")
+    parser.add_argument("--stride", type=integers, default=[1])
     parser.add_argument("--padding", default="0", help='a number, one per axis as 1,2, "same" or "valid"')
-    parser.add_argument("--dilation", type=_integers, default=[1])
-    parser.add_argument("--groups", type=_positive, default=1)
+    parser.add_argument("--dilation", type=integers, default=[1])
+    parser.add_argument("--groups", type=positive, default=1)
     parser.add_argument("--dtype", choices=["float32", "float64"], default="float32")
     parser.add_argument("--layout", choices=["NCHW", "NHWC"], default="NCHW")
     parser.add_argument("--algorithm", default="auto")
@@ -347,7 +182,7 @@ def run_explain(args: argparse.Namespace) -> int:
     """Make the plan and let it explain itself."""
     options: dict[str, Any] = {"layout": args.layout, "algorithm": args.algorithm}
     if args.layer:
-        layers = {layer.full_name: layer for make in NETWORKS.values() for layer in make()}
+        layers = {layer.full_name: layer for network in NETWORKS.values() for layer in network}
         if args.layer not in layers:
             raise UsageError(f"unknown layer {args.layer!r}; fastconv bench --list prints them all")
         layer = layers[args.layer]
@@ -355,7 +190,8 @@ def run_explain(args: argparse.Namespace) -> int:
         first = (args.batch, channels, height, width)
         x_shape = first if args.layout == "NCHW" else (args.batch, height, width, channels)
         weight_shape: tuple[int, ...] = layer.weight_shape
-        options |= {"stride": layer.stride, "padding": layer.padding, "groups": layer.groups}
+        options |= {"stride": layer.stride, "padding": layer.padding, "dilation": layer.dilation}
+        options |= {"groups": layer.groups}
     elif args.input and args.weight:
         x_shape, weight_shape = tuple(args.input), tuple(args.weight)
         per_axis = {"stride": args.stride, "dilation": args.dilation}
@@ -373,7 +209,7 @@ def run_explain(args: argparse.Namespace) -> int:
 
 def _padding(text: str) -> Any:
     try:
-        values = _integers(text)
+        values = integers(text)
     except ValueError:
         return text
     return values[0] if len(values) == 1 else values

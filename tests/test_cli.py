@@ -462,6 +462,11 @@ def test_bench_lists_layers(run: Callable[..., Any]) -> None:
         (["--peers", "caffe"], ["unknown name 'caffe'", "onnxruntime"]),
         (["--batch", "0"], ["--batch must be at least 1"]),
         (["--batch", "two"], ["--batch"]),
+        (["--operator", "backward"], ["unknown name 'backward'", "weight_grad"]),
+        (["--threads", "0"], ["--threads must be at least 1"]),
+        (["--seconds", "0"], ["--seconds", "above 0"]),
+        (["--sample", "0"], ["--sample", "at least 1"]),
+        (["--layout", "CHWN"], ["unknown name 'CHWN'", "NHWC"]),
         (["--threads", "100000", "--peers", ""], ["threads must be at most"]),
         (["--dtype", "float16"], ["--dtype"]),
         (["--algorithm", "magic", "--peers", ""], ["no layer can be computed", "magic"]),
@@ -513,8 +518,27 @@ def test_bench_measures_and_writes(run: Callable[..., Any], tmp_path: Path) -> N
         assert ours["flops_per_second"] == pytest.approx(row["layer"]["flops"] / ours["min_seconds"])
         if row["peak_flops"]:
             assert ours["share_of_peak"] == pytest.approx(ours["flops_per_second"] / row["peak_flops"])
-    assert files["md"].read_text().count("\n| mobilenetv2 ") == 2
+    assert files["md"].read_text().count("\n| mobilenetv2 ") == 3  # two rows and one of the summary
     assert Image.open(files["png"]).size[0] > 500
+
+
+def test_bench_of_all_takes_shapes_once_and_says_what_it_leaves_out(run: Callable[..., Any]) -> None:
+    code, out, err = run("bench", "--all", "--list", "--threads", "1")
+    assert code == 0
+    lines = out.splitlines()
+    assert len(lines) == len(set(lines)) > 500
+    assert any(line.startswith("deeplabv3.aspp.rate24") for line in lines)
+    assert "left out" in err
+    assert len(run("bench", "--all", "--sample", "20", "--list")[1].splitlines()) <= 20
+
+
+@pytest.mark.parametrize("operator", ["input_grad", "weight_grad", "bias_grad", "pool", "pool_grad"])
+def test_bench_measures_every_operator(run: Callable[..., Any], operator: str) -> None:
+    pytest.importorskip("rich", reason="rich is not installed")
+    wanted = ["--networks", "tiny", "--filter", "lenet", "--operator", operator, "--layout", "NCHW,NHWC"]
+    code, out, _ = run("bench", *wanted, "--rounds", "1", "--seconds", "0.01", "--peers", "torch")
+    assert code == 0
+    assert f"{operator}, 1 thread, NHWC:" in out or "No peer is installed" in out
 
 
 def test_bench_writes_json_to_stdout_alone(run: Callable[..., Any]) -> None:

@@ -1,4 +1,4 @@
-"""One small adapter per library that computes convolutions, fastconv's own two ways among them: for run.py.
+"""One small adapter per library that computes convolutions, fastconv among them: for operators.py.
 
 A peer is found by importing it.  To add one, write a class with what `Peer` lists and name it in `PEERS`.
 Each takes the way its users take at their fastest: weights prepared, buffers bound and threads limited before
@@ -7,79 +7,33 @@ the clock starts.
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import tempfile
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
 import numpy as np
 
+from fastconv.bench.contender import (
+    Array,
+    Entry,
+    FastconvBase,
+    Job,
+    Tensors,
+    TorchBase,
+    from_layout,
+    to_layout,
+)
 from fastconv.bench.layers import Layer
 
-Array = np.ndarray[Any, Any]
 
-
-@dataclass(frozen=True)
-class Tensors:
-    """The operands of one layer: contiguous, NCHW and OIHW; no bias is None."""
-
-    x: Array
-    weight: Array
-    bias: Array | None
-
-
-@dataclass(frozen=True)
-class Job:
-    """One layer ready to be timed: `run()` is timed, `output(run())` is the result as an NCHW array.
-
-    `algorithm` says how it is computed, where that is known.
-    """
-
-    run: Callable[[], Any]
-    output: Callable[[Any], Array]
-    algorithm: str | None = None
-
-
-class Peer(Protocol):
-    """What an adapter is.
-
-    Attributes
-    ----------
-    name : str
-        Heading of its column.
-    prepared : bool
-        Whether weights are transformed before the clock starts; else each call gets them plain.
-    version : str
-        The library's.
-    """
-
-    name: str
-    prepared: bool
-    version: str
-
-    def refuse(self, layer: Layer, dtype: str) -> str | None:
-        """Say why it cannot compute this layer, or None."""
-
-    def prepare(self, layer: Layer, tensors: Tensors) -> Job:
-        """Do all that need not be done again for each input."""
-
-
-class Fastconv:
+class Fastconv(FastconvBase):
     """`fastconv.conv2d`, or a plan of it."""
 
-    def __init__(self, layout: str, threads: int, *, prepared: bool, algorithm: str = "auto") -> None:
-        import fastconv
-
-        self._fastconv = fastconv
-        self._layout = layout
+    def __init__(
+        self, layout: str, threads: int, *, prepared: bool, algorithm: str = "auto", name: str = ""
+    ) -> None:
+        super().__init__(name or ("plan" if prepared else "call"), layout, threads, prepared=prepared)
         self._algorithm = algorithm
-        self.version = fastconv.__version__
-        self.prepared = prepared
-        self.name = "plan" if prepared else "call"
-        fastconv.set_num_threads(threads)
 
     def _options(self, layer: Layer) -> dict[str, Any]:
         return {
@@ -87,16 +41,16 @@ class Fastconv:
             "padding": layer.padding,
             "dilation": layer.dilation,
             "groups": layer.groups,
-            "layout": self._layout,
+            "layout": self.layout,
             "algorithm": self._algorithm,
         }
 
     def refuse(self, layer: Layer, dtype: str) -> str | None:
         """Refuse what the algorithm cannot compute."""
         n, c, h, w = layer.x_shape
-        x_shape = (n, h, w, c) if self._layout == "NHWC" else (n, c, h, w)
+        x_shape = (n, h, w, c) if self.layout == "NHWC" else (n, c, h, w)
         try:
-            self._fastconv.plan_conv2d(x_shape, np.zeros(layer.weight_shape, dtype), **self._options(layer))
+            self.fastconv.plan_conv2d(x_shape, np.zeros(layer.weight_shape, dtype), **self._options(layer))
         except ValueError as error:
             return str(error)
         return None
@@ -104,36 +58,18 @@ class Fastconv:
     def prepare(self, layer: Layer, tensors: Tensors) -> Job:
         """A plan writes into one output again and again, a call makes its own."""
         options = self._options(layer)
-        x, weight, bias = tensors.x, tensors.weight, tensors.bias
-        last = self._layout == "NHWC"
-        if last:
-            x = np.ascontiguousarray(x.transpose(0, 2, 3, 1))
-        algorithm = None
-        if self.prepared:
-            plan = self._fastconv.plan_conv2d(x.shape, weight, bias, **options)
-            n, c, h, w = layer.y_shape
-            out = np.empty((n, h, w, c) if last else (n, c, h, w), x.dtype)
-            algorithm = plan.algorithm
-            run = lambda: plan(x, out=out)  # noqa: E731
-        else:
-            conv2d = self._fastconv.conv2d
-            run = lambda: conv2d(x, weight, bias, **options)  # noqa: E731
-        return Job(run, (lambda y: y.transpose(0, 3, 1, 2)) if last else (lambda y: y), algorithm)
+        x, weight, bias = to_layout(tensors.x, self.layout), tensors.weight, tensors.bias
+        back = from_layout(self.layout)
+        if not self.prepared:
+            conv2d = self.fastconv.conv2d
+            return Job(lambda: conv2d(x, weight, bias, **options), back, before=self.before)
+        plan = self.fastconv.plan_conv2d(x.shape, weight, bias, **options)
+        out = np.empty(plan.out_shape, x.dtype)
+        return Job(lambda: plan(x, out=out), back, plan.algorithm, self.before)
 
 
-class Torch:
-    """PyTorch's conv2d in inference mode, in one of its two memory formats."""
-
-    prepared = False
-
-    def __init__(self, threads: int, *, channels_last: bool = False) -> None:
-        import torch
-
-        torch.set_num_threads(threads)
-        self._torch = torch
-        self._format = torch.channels_last if channels_last else torch.contiguous_format
-        self.name = "torch NHWC" if channels_last else "torch"
-        self.version = torch.__version__
+class Torch(TorchBase):
+    """PyTorch's conv2d."""
 
     def refuse(self, layer: Layer, dtype: str) -> str | None:
         """Refuse nothing."""
@@ -141,18 +77,10 @@ class Torch:
 
     def prepare(self, layer: Layer, tensors: Tensors) -> Job:
         """Bring the operands into the memory format."""
-        torch = self._torch
-        x = torch.from_numpy(tensors.x).contiguous(memory_format=self._format)
-        weight = torch.from_numpy(tensors.weight).contiguous(memory_format=self._format)
-        bias = None if tensors.bias is None else torch.from_numpy(tensors.bias)
-        args = (x, weight, bias, layer.stride, layer.padding, layer.dilation, layer.groups)
-        conv2d, inference = torch.nn.functional.conv2d, torch.inference_mode
-
-        def run() -> Any:
-            with inference():
-                return conv2d(*args)
-
-        return Job(run, lambda y: y.contiguous().numpy())
+        bias = None if tensors.bias is None else self.torch.from_numpy(tensors.bias)
+        x, weight = self.tensor(tensors.x), self.tensor(tensors.weight)
+        options = (layer.stride, layer.padding, layer.dilation, layer.groups)
+        return self.job(self.torch.nn.functional.conv2d, x, weight, bias, *options)
 
 
 def onnx_model(layer: Layer, tensors: Tensors) -> bytes:
@@ -167,10 +95,10 @@ def onnx_model(layer: Layer, tensors: Tensors) -> bytes:
         "Conv",
         ["x", *(tensor.name for tensor in weights)],
         ["y"],
-        kernel_shape=[layer.kernel] * 2,
-        strides=[layer.stride] * 2,
-        pads=[layer.padding] * 4,
-        dilations=[layer.dilation] * 2,
+        kernel_shape=layer.kernel,
+        strides=layer.stride,
+        pads=layer.padding * 2,
+        dilations=layer.dilation,
         group=layer.groups,
     )
     graph = helper.make_graph(
@@ -227,8 +155,8 @@ class OpenCV:
     def __init__(self, threads: int) -> None:
         import cv2
 
-        cv2.setNumThreads(threads)
         self._cv2 = cv2
+        self._threads = threads
         self.version = cv2.__version__
 
     def refuse(self, layer: Layer, dtype: str) -> str | None:
@@ -244,7 +172,7 @@ class OpenCV:
             net.setInput(x)
             return net.forward()
 
-        return Job(run, lambda y: y)
+        return Job(run, lambda y: y, before=lambda: self._cv2.setNumThreads(self._threads))
 
 
 class SciPy:
@@ -264,9 +192,9 @@ class SciPy:
 
     def refuse(self, layer: Layer, dtype: str) -> str | None:
         """Refuse what would take many seconds a call, and what it has not."""
-        if layer.dilation > 1:
+        if layer.dilation != (1, 1):
             return "has no dilation"
-        if layer.flops * layer.stride**2 > self.MOST_FLOPS:
+        if layer.flops * layer.stride[0] * layer.stride[1] > self.MOST_FLOPS:
             return f"would take seconds (over {self.MOST_FLOPS / 1e9:g} GFLOP computed)"
         return None
 
@@ -274,23 +202,25 @@ class SciPy:
         """Correlate the channels of one group with one filter, without padding."""
         if len(planes) > 1:
             return self._planes(planes, weight, mode="valid")[0]  # type: ignore[no-any-return]
-        first, size = weight.shape[-1] // 2, planes.shape[-1] - weight.shape[-1] + 1
-        inside = slice(first, first + size)
-        return self._plane(planes[0], weight[0])[inside, inside]  # type: ignore[no-any-return]
+        rows, columns = (
+            slice(k // 2, k // 2 + n - k + 1) for n, k in zip(planes.shape[1:], weight.shape[1:])
+        )
+        return self._plane(planes[0], weight[0])[rows, columns]  # type: ignore[no-any-return]
 
     def prepare(self, layer: Layer, tensors: Tensors) -> Job:
         """Padding is part of each call; a stride is taken from the full result."""
         per_group, out_per_group = layer.in_channels // layer.groups, layer.out_channels // layer.groups
-        edge, step = layer.padding, layer.stride
+        down, right = layer.stride
+        edges = [(0, 0), (0, 0), *((edge, edge) for edge in layer.padding)]
         x, weight, bias = tensors.x, tensors.weight, tensors.bias
 
         def run() -> Array:
             y = np.empty(layer.y_shape, x.dtype)
-            padded = np.pad(x, ((0, 0), (0, 0), (edge, edge), (edge, edge)))
+            padded = np.pad(x, edges)
             for n in range(layer.batch):
                 for o in range(layer.out_channels):
                     first = o // out_per_group * per_group
-                    y[n, o] = self._one(padded[n, first : first + per_group], weight[o])[::step, ::step]
+                    y[n, o] = self._one(padded[n, first : first + per_group], weight[o])[::down, ::right]
             if bias is not None:
                 y += bias[:, None, None]
             return y
@@ -319,9 +249,11 @@ class Ncnn:
         """Write the layer in ncnn's own two files and load them."""
         kind = "Convolution" if layer.groups == 1 else "ConvolutionDepthWise"
         settings = {
-            0: layer.out_channels, 1: layer.kernel, 2: layer.dilation, 3: layer.stride, 4: layer.padding,
-            5: int(tensors.bias is not None), 6: tensors.weight.size, 7: layer.groups,
+            0: layer.out_channels, 5: int(tensors.bias is not None), 6: tensors.weight.size, 7: layer.groups,
         }  # fmt: skip
+        # Horizontal ones are 1 to 4, vertical ones 11 to 14.
+        for number, pair in enumerate((layer.kernel, layer.dilation, layer.stride, layer.padding), start=1):
+            settings[10 + number], settings[number] = pair
         param = "7767517\n2 2\nInput x 0 1 x\n"
         param += f"{kind} conv 1 1 x y {' '.join(f'{k}={v}' for k, v in settings.items())}\n"
         model = bytes(4) + tensors.weight.tobytes()  # four zero bytes: plain float32 follows
@@ -381,14 +313,6 @@ class OpenVINO:
         return Job(request.infer, lambda _: request.get_output_tensor().data)
 
 
-class Entry(NamedTuple):
-    """How a peer is found: its module, what else the adapter imports, how to make it for so many threads."""
-
-    module: str
-    needs: tuple[str, ...]
-    make: Callable[[int], Peer]
-
-
 PEERS: dict[str, Entry] = {
     "torch": Entry("torch", (), Torch),
     "torch-nhwc": Entry("torch", (), lambda threads: Torch(threads, channels_last=True)),
@@ -399,36 +323,3 @@ PEERS: dict[str, Entry] = {
     "openvino": Entry("openvino", ("onnx",), OpenVINO),
 }
 """By the name that ``--peers`` takes."""
-
-
-def find(names: Sequence[str], threads: int) -> tuple[list[Peer], dict[str, str]]:
-    """Make an adapter of each peer that can be imported.
-
-    Parameters
-    ----------
-    names : sequence of str
-        Keys of `PEERS`.
-    threads : int
-        How many threads each may use.
-
-    Returns
-    -------
-    peers : list of Peer
-    absent : dict
-        Why each other one is left out.
-    """
-    peers: list[Peer] = []
-    absent: dict[str, str] = {}
-    for name in names:
-        entry = PEERS[name]
-        missing = [
-            wanted for wanted in (entry.module, *entry.needs) if importlib.util.find_spec(wanted) is None
-        ]
-        if missing:
-            absent[name] = f"not installed ({', '.join(missing)})"
-            continue
-        try:
-            peers.append(entry.make(threads))
-        except Exception as error:  # a broken installation of a peer is no reason to stop
-            absent[name] = f"does not import: {error}"
-    return peers, absent

@@ -1,31 +1,35 @@
-"""Shows a Report: a table for people (drawn by rich), a dictionary for programs.  Called by cli.py."""
+"""Shows a Report: tables drawn by rich, Markdown for docs, a dictionary for programs.  For command.py."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from fastconv.bench.run import Report, Row
+from fastconv.bench.run import OURS, Report, Row
+from fastconv.bench.summary import (
+    RATIOS,
+    Sum,
+    bars,
+    by_ratio,
+    groups,
+    headings,
+    label,
+    networks,
+)  # fmt: skip
+from fastconv.bench.summary import (
+    as_dict as sum_as_dict,
+)
 
-OURS = ("call", "plan")
-
-
-def geometric_mean(values: Iterable[float]) -> float:
-    """Mean of ratios: n values give the n-th root of their product.
-
-    Examples
-    --------
-    >>> geometric_mean([0.5, 2.0, 8.0])
-    2.0
-    """
-    logs = [math.log(value) for value in values]
-    return math.exp(math.fsum(logs) / len(logs))
+MANY = 60
+"""With more rows than this, docs get the best and the worst and fold the rest away."""
 
 
 def as_dict(report: Report) -> dict[str, Any]:
@@ -44,21 +48,29 @@ def as_dict(report: Report) -> dict[str, Any]:
             "peak_unknown": report.peak_unknown,
         },
         "settings": {
+            "operators": report.operators,
             "threads": report.threads,
+            "layouts": report.layouts,
             "dtype": report.dtype,
-            "layout": report.layout,
             "rounds": report.rounds,
         },
         "versions": report.versions,
         "absent": report.absent,
         "skipped": report.skipped,
         "rows": [_row_dict(row) for row in report.rows],
-        "summary": summary(report.rows),
+        "summary": [
+            {"operator": operator, "threads": threads, "layout": layout}
+            | {title: sum_as_dict(total) for title, total in (by_ratio(rows) | bars(rows)).items()}
+            for (operator, threads, layout), rows in groups(report.rows).items()
+        ],
     }
 
 
 def _row_dict(row: Row) -> dict[str, Any]:
     return {
+        "operator": row.task.operator.name,
+        "threads": row.task.threads,
+        "layout": row.task.layout,
         "layer": asdict(row.layer) | {"description": row.layer.describe(), "flops": row.layer.flops},
         "contenders": {
             name: {
@@ -78,30 +90,9 @@ def _row_dict(row: Row) -> dict[str, Any]:
         "peak_flops": row.peak,
         "best_peer": row.best_peer(),
         "best_stateless_peer": row.best_peer(stateless=True),
+        "scaling": row.scaling,
         **{heading: row.speedup(ours, stateless=stateless) for heading, (ours, stateless) in RATIOS.items()},
     }
-
-
-RATIOS = {"call/plain": ("call", True), "call/best": ("call", False), "plan/best": ("plan", False)}
-"""Headings of the speed-ups: which of ours, and whether only peers that prepare no weights count."""
-
-
-def summary(rows: Iterable[Row]) -> dict[str, dict[str, Any]]:
-    """Geometric mean, worst row and rows behind, of each of `RATIOS`."""
-    rows = list(rows)
-    result = {}
-    for title, (ours, stateless) in RATIOS.items():
-        ratios = {row.layer: ratio for row in rows if (ratio := row.speedup(ours, stateless=stateless))}
-        if ratios:
-            worst = min(ratios, key=lambda layer: ratios[layer])
-            result[title] = {
-                "geometric_mean": geometric_mean(ratios.values()),
-                "rows": len(ratios),
-                "behind": sum(ratio < 1 for ratio in ratios.values()),
-                "worst": ratios[worst],
-                "worst_layer": f"{worst.full_name} {worst.describe()}",
-            }
-    return result
 
 
 def milliseconds(seconds: float) -> str:
@@ -120,36 +111,42 @@ def milliseconds(seconds: float) -> str:
 Peers = Literal["all, with medians", "all", "best"]
 
 
-def table(report: Report, peers: Peers) -> Table:
-    """Draw the rows: fastconv's two, and every peer or the best one."""
+def _ours(rows: Iterable[Row]) -> list[str]:
+    """Those of fastconv's contenders that are there."""
+    present = {name for row in rows for name in row.timings}
+    return [name for name in OURS if name in present]
+
+
+def table(report: Report, rows: Sequence[Row], peers: Peers) -> Table:
+    """Draw the rows of one operator: fastconv's contenders, and every peer or the best one."""
     drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     drawn.add_column("layer", no_wrap=True)
-    drawn.add_column("algorithm", no_wrap=True)
-    for heading in ("call ms", "plan ms", "GFLOP/s", "peak"):
+    algorithms = any(row.algorithm for row in rows)
+    if algorithms:
+        drawn.add_column("algorithm", no_wrap=True)
+    theirs = [name for name in report.peers if any(name in row.timings for row in rows)]
+    for heading in (*(f"{name} ms" for name in _ours(rows)), "GFLOP/s", "peak"):
         drawn.add_column(heading, justify="right", no_wrap=True)
-    for name in ["best peer ms"] if peers == "best" else report.peers:
+    for name in ["best peer ms"] if peers == "best" else theirs:
         drawn.add_column(name, justify="right", no_wrap=True)
-    for heading in _ratios(report.rows):
+    for heading in headings(rows):
         drawn.add_column(heading, justify="right", no_wrap=True)
-    network = None
-    for row in report.rows:
-        if row.layer.network != network:
-            network = row.layer.network
-            drawn.add_section()
-            drawn.add_row(f"[bold]{network}[/bold]")
-        drawn.add_row(*_cells(row, report, peers))
+    for network, members in networks(rows).items():
+        drawn.add_section()
+        drawn.add_row(f"[bold]{network}[/bold]")
+        for row in members:
+            drawn.add_row(*_cells(report, rows, row, peers, theirs, algorithms))
     return drawn
 
 
-def _ratios(rows: Iterable[Row]) -> list[str]:
-    """Headings of those speed-ups that at least one row has."""
-    return list(summary(rows))
-
-
-def _cells(row: Row, report: Report, peers: Peers) -> list[str]:
+def _cells(
+    report: Report, rows: Sequence[Row], row: Row, peers: Peers, theirs: list[str], algorithms: bool
+) -> list[str]:
     best = row.best_peer()
 
     def time_of(name: str, *, median: bool = True) -> str:
+        if name not in row.timings:
+            return "-"
         timing = row.timings[name]
         text = milliseconds(timing.best)
         text = f"[bold]{text}[/bold]" if name == best else text
@@ -161,54 +158,124 @@ def _cells(row: Row, report: Report, peers: Peers) -> list[str]:
         return "" if value is None else f"[{'green' if value >= 1 else 'red'}]{value:.2f}[/]"
 
     if peers == "best":
-        theirs = [f"{time_of(best)} {best}" if best else "-"]
+        times = [f"{time_of(best)} {best}" if best else "-"]
     else:
-        median = peers == "all, with medians"
-        theirs = [time_of(name, median=median) if name in row.timings else "-" for name in report.peers]
-    share = row.share_of_peak("plan")
+        times = [time_of(name, median=peers == "all, with medians") for name in theirs]
+    share = row.share_of_peak(row.ours)
     return [
-        f"  {row.layer.describe()}",
-        row.algorithm or "",
-        time_of("call"),
-        time_of("plan"),
-        f"{row.rate('plan') / 1e9:.1f}",
+        f"  {label(report, row)}",
+        *([row.algorithm or ""] if algorithms else []),
+        *(time_of(name) for name in _ours(rows)),
+        f"{row.rate(row.ours) / 1e9:.1f}",
         "?" if share is None else f"{share:.0%}",
-        *theirs,
-        *(ratio(*RATIOS[heading]) for heading in _ratios(report.rows)),
+        *times,
+        *(ratio(*RATIOS[heading]) for heading in headings(rows)),
     ]
 
 
-def markdown(report: Report) -> str:
-    """Write the rows as a Markdown table, for a README."""
-    headings = _ratios(report.rows)
-    lines = [
-        "| layer | algorithm | call ms | plan ms | plan, of peak | best plain peer ms | best peer ms "
-        f"| {' | '.join(headings)} |",
-        f"|{'---|' * (7 + len(headings))}",
-    ]
-    for row in report.rows:
-        plain, best = row.best_peer(stateless=True), row.best_peer()
-        times = [f"{milliseconds(row.timings[name].best)} {name}" if name else "" for name in (plain, best)]
-        ratios = [row.speedup(RATIOS[name][0], stateless=RATIOS[name][1]) for name in headings]
-        share = row.share_of_peak("plan")
+def markdown(report: Report, operator: str | None = None) -> str:
+    """Write the summary and the rows in Markdown, for docs; of one operator, or of all."""
+    parts = ["```", header(report), "```", ""]
+    for name in report.operators if operator is None else [operator]:
+        rows = [row for row in report.rows if row.task.operator.name == name]
+        if len(report.operators) > 1 and operator is None:
+            parts += [f"### {name}", ""]
+        parts += [*_markdown_summary(rows), ""]
+        if len(rows) > MANY:
+            order = _worst_first(rows)
+            parts += ["Worst rows:", "", *_markdown_rows(report, order[:15]), ""]
+            parts += ["Best rows:", "", *_markdown_rows(report, order[:-11:-1]), ""]
+            parts += [
+                "<details><summary>All rows</summary>",
+                "",
+                *_markdown_rows(report, rows),
+                "",
+                "</details>",
+            ]
+        else:
+            parts += _markdown_rows(report, rows)
+        parts.append("")
+    return "\n".join([*parts, "```", footer(report), "```", ""])
+
+
+def _worst_first(rows: Sequence[Row]) -> list[Row]:
+    """Sorted by the ratio that they are worst in."""
+
+    def worst(row: Row) -> float:
+        ratios = [row.speedup(RATIOS[title][0], stateless=RATIOS[title][1]) for title in RATIOS]
+        return min((ratio for ratio in (ratios[0], ratios[2] or ratios[1]) if ratio), default=math.inf)
+
+    return sorted(rows, key=worst)
+
+
+def _markdown_rows(report: Report, rows: Sequence[Row]) -> list[str]:
+    ratios, ours = headings(rows), _ours(rows)
+    stateless = any(RATIOS[title][1] for title in ratios)
+    names = ["layer", "algorithm", *(f"{name} ms" for name in ours), "of peak"]
+    names += [*(["best plain peer ms"] if stateless else []), "best peer ms", *ratios]
+    lines = [f"| {' | '.join(names)} |", f"|{'---|' * len(names)}"]
+    for row in rows:
+        peers = ([row.best_peer(stateless=True)] if stateless else []) + [row.best_peer()]
+        values = [row.speedup(RATIOS[name][0], stateless=RATIOS[name][1]) for name in ratios]
+        share = row.share_of_peak(row.ours)
         cells = [
-            f"{row.layer.network} {row.layer.describe()}",
+            f"{row.layer.network} {label(report, row)}",
             row.algorithm or "",
-            *(milliseconds(row.timings[name].best) for name in OURS),
+            *(milliseconds(row.timings[name].best) if name in row.timings else "" for name in ours),
             "" if share is None else f"{share:.0%}",
-            *times,
-            *("" if ratio is None else f"{ratio:.2f}" for ratio in ratios),
+            *(f"{milliseconds(row.timings[name].best)} {name}" if name else "" for name in peers),
+            *("" if ratio is None else f"{ratio:.2f}" for ratio in values),
         ]
         lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(["```", header(report), "```", "", *lines, "", "```", footer(report), "```", ""])
+    return lines
+
+
+def _markdown_summary(rows: Sequence[Row]) -> list[str]:
+    """A table of geometric means (rows behind / rows) by network, threads and layout."""
+    ratios = headings(rows)
+    lines = [
+        "Times as fast, geometric mean (rows behind / rows; of these by more than 5%):",
+        "",
+        f"| network | threads | layout | {' | '.join(ratios)} |",
+        f"|{'---|' * (3 + len(ratios))}",
+    ]
+    for (_, threads, layout), members in groups(rows).items():
+        for network, own in {"**all**": list(members), **networks(members)}.items():
+            sums = by_ratio(own)
+            cells = [_mean(sums[title]) if title in sums else "" for title in ratios]
+            lines.append(f"| {network} | {threads} | {layout} | {' | '.join(cells)} |")
+    return lines
+
+
+def _mean(total: Sum) -> str:
+    behind = f"{total.behind} / {len(total.ratios)}"
+    return f"{total.mean:.2f} ({behind}{f'; {total.well_behind}' if total.behind else ''})"
+
+
+def write_markdown(report: Report, path: Path) -> None:
+    """Write `markdown` to a file, or into it where it has marked places.
+
+    A place lies between ``<!-- figures: NAME begin -->`` and ``<!-- figures: NAME end -->``, NAME being an
+    operator; only those of the operators measured are replaced.
+    """
+    text = path.read_text() if path.exists() else ""
+    found = False
+    for operator in report.operators:
+        begin, end = (f"<!-- figures: {operator} {side} -->" for side in ("begin", "end"))
+        pattern = re.compile(re.escape(begin) + ".*?" + re.escape(end), re.DOTALL)
+        new = f"{begin}\n{markdown(report, operator)}{end}"
+        text, count = pattern.subn(lambda _, new=new: new, text)  # type: ignore[misc]
+        found = found or count > 0
+    path.write_text(text if found else markdown(report))
 
 
 def header(report: Report) -> str:
     """Name the machine and the settings."""
-    cpus = "" if report.cpus is None else f" on CPU {', '.join(map(str, report.cpus))}"
+    cpus = "" if report.cpus is None else f" of CPU {', '.join(map(str, report.cpus))}"
+    threads = ", ".join(map(str, report.threads))
     lines = [
-        f"{report.cpu}, {report.isa}, {report.threads} thread{'s' * (report.threads > 1)}{cpus}, "
-        f"{report.dtype} {report.layout}, {report.rounds} rounds",
+        f"{report.cpu}, {report.isa}, {threads} thread{'s' * (report.threads != [1])}{cpus}, "
+        f"{report.dtype} {' and '.join(report.layouts)}, {report.rounds} rounds",
         ", ".join(f"{name} {version}" for name, version in report.versions.items()),
     ]
     rate = report.peak.flops.get((report.isa, report.dtype)) if report.peak else None
@@ -230,10 +297,14 @@ def header(report: Report) -> str:
 def footer(report: Report) -> str:
     """Say what the columns mean and sum them up."""
     lines = [
-        "ms: fastest call (median). call: fastconv.conv2d on plain arrays; "
-        "plan: prepared weights, fixed output.",
-        "GFLOP/s and peak are the plan's, for the operations of the definition: above 100% the algorithm "
-        "has fewer.",
+        "ms: fastest call (median). call: plain arrays, a new result; plan: prepared weights, one result."
+    ]
+    if len(report.threads) > 1 or report.threads != [1]:
+        lines.append(
+            "alone: fastconv's plan, or call where there is none, with one thread in the same rounds."
+        )
+    lines += [
+        "GFLOP/s and of peak: for the operations of the definition; above 100% the algorithm has fewer.",
         "call/plain: times as fast as the best peer that prepares no "
         "weights either; /best: as the best of all.",
     ]
@@ -242,31 +313,48 @@ def footer(report: Report) -> str:
     )
     if prepared:
         lines.append(f"Weights are prepared by {', '.join(prepared)}.")
-    for title, numbers in summary(report.rows).items():
-        lines.append(
-            f"{title}: {numbers['geometric_mean']:.2f}x in the geometric mean, {numbers['behind']} of "
-            f"{numbers['rows']} rows behind, worst {numbers['worst']:.2f}x ({numbers['worst_layer']})"
-        )
+    for (operator, threads, layout), rows in groups(report.rows).items():
+        lines += ["", f"{operator}, {threads} thread{'s' * (threads > 1)}, {layout}:"]
+        lines += [f"  {_sentence(title, total)}" for title, total in (by_ratio(rows) | bars(rows)).items()]
+    lines += ["", _agreement(report)]
+    return "\n".join(lines)
+
+
+def _sentence(title: str, total: Sum) -> str:
+    worst, best = total.worst(1)[0], total.best(1)[0]
+    below = "behind" if total.wanted == 1 else f"below {total.wanted:g}"
+    return (
+        f"{title}: {total.mean:.2f}x in the geometric mean, {total.behind} of {len(total.ratios)} {below} "
+        f"({total.well_behind} by more than 5%), worst {worst.value:.2f}x ({_name(worst.row)}), "
+        f"best {best.value:.2f}x ({_name(best.row)})"
+    )
+
+
+def _name(row: Row) -> str:
+    return f"{row.layer.full_name} {row.layer.describe()}"
+
+
+def _agreement(report: Report) -> str:
     against = {row.checked_against for row in report.rows} - {None}
     wrong = [f"{name} on {row.layer.full_name}" for row in report.rows for name in row.wrong]
     if wrong:
-        lines.append(f"WRONG beyond rounding: {', '.join(wrong)}")
-    elif against:
-        lines.append(
-            f"Every result agrees with that of {', '.join(sorted(filter(None, against)))} within rounding."
-        )
-    else:
-        lines.append("No peer is installed, so nothing was compared: pip install 'fastconv[peers]'")
-    return "\n".join(lines)
+        return f"WRONG beyond rounding: {', '.join(wrong)}"
+    if against:
+        return f"Every result agrees with that of {', '.join(sorted(filter(None, against)))} within rounding."
+    return "No peer is installed, so nothing was compared: pip install 'fastconv[peers]'"
 
 
 def show(report: Report, console: Console) -> None:
     """Print it all, with as much of the peers as fits."""
     console.print(header(report), highlight=False, markup=False, soft_wrap=True)
-    tables = [table(report, peers) for peers in get_args(Peers)]
-    unlimited = console.options.update(max_width=10_000)
-    fitting = [
-        drawn for drawn in tables if console.measure(drawn, options=unlimited).maximum <= console.width
-    ]
-    console.print((fitting or tables[-1:])[0])
+    for operator in report.operators:
+        rows = [row for row in report.rows if row.task.operator.name == operator]
+        if len(report.operators) > 1:
+            console.print(f"\n[bold]{operator}[/bold]")
+        tables = [table(report, rows, peers) for peers in get_args(Peers)]
+        unlimited = console.options.update(max_width=10_000)
+        fitting = [
+            drawn for drawn in tables if console.measure(drawn, options=unlimited).maximum <= console.width
+        ]
+        console.print((fitting or tables[-1:])[0])
     console.print(footer(report), highlight=False, markup=False, soft_wrap=True)

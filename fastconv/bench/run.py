@@ -1,7 +1,7 @@
-"""Measures layers: every contender in one process, in interleaved rounds, checked against a peer.
+"""Measures rows: every contender in one process, in interleaved rounds, checked against a peer.
 
 The machine may change its speed while this runs, so only ratios within a row are to be trusted: a round times
-every contender, the order turns from round to round, and the peak is measured before and after each layer.
+every contender, the order turns from round to round, and the peak is measured before and after each row.
 """
 
 from __future__ import annotations
@@ -13,23 +13,30 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
-from fastconv.bench.layers import Layer
+from fastconv.bench.contender import Job, Peer, Tensors, find
+from fastconv.bench.operators import Operator, Task
 from fastconv.bench.peak import Peak, PeakProgram, PeakUnknown, peak_program
-from fastconv.bench.peers import Fastconv, Job, Peer, Tensors, find
 
 BLOCK_SECONDS = 0.02
 """A contender is called again and again for about so long in each round."""
 MOST_CALLS = 200
 """But not more often than this."""
+FEWEST_ROUNDS = 3
+"""A row that has used up its time still gets so many."""
 PATIENCE = 0.5
 """A contender slower than this is timed once, in the first round only."""
 OUT_OF_REACH = 10.0
 """A peer without preparation that takes so many times as long as the fastest peer is not compared with."""
 QUIET_SECONDS = 0.003
 """Pause before each block where there are several threads: the last contender's workers spin for a while."""
+TRANSFORMS = 64
+"""Roundings of the transforms of fast algorithms, in eps of the largest sum of magnitudes."""
+OURS = ("call", "plan", "alone")
+"""fastconv's contenders; "alone" is the last of the others with one thread, in rows that have several."""
 
 
 class TooManyThreads(ValueError):
@@ -64,10 +71,12 @@ class Row:
 
     Attributes
     ----------
+    task : Task
+        The operator, the layer, the threads and the layout of fastconv's arrays.
     algorithm : str
         What fastconv's plan took.
     timings : dict
-        By contender; "call" and "plan" are fastconv's.
+        By contender; those of `OURS` are fastconv's.
     refused : dict
         Why a peer has no timing.
     wrong : list of str
@@ -78,7 +87,7 @@ class Row:
         Operations per second of all threads, measured around this row.
     """
 
-    layer: Layer
+    task: Task
     algorithm: str | None = None
     timings: dict[str, Timing] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
@@ -86,13 +95,23 @@ class Row:
     checked_against: str | None = None
     peak: float | None = None
 
+    @property
+    def layer(self) -> Any:
+        """What was computed."""
+        return self.task.layer
+
+    @property
+    def ours(self) -> str:
+        """Whichever of fastconv's contenders is its best: the plan, where there is one."""
+        return "plan" if "plan" in self.timings else "call"
+
     def best_peer(self, *, stateless: bool = False) -> str | None:
         """Name the fastest peer, or the fastest of those that prepare no weights.
 
         A peer without preparation is none to compare with where it is out of reach of the fastest: it has no
         such operator, and a ratio of hundreds says nothing.
         """
-        theirs = {name: timing for name, timing in self.timings.items() if name not in ("call", "plan")}
+        theirs = {name: timing for name, timing in self.timings.items() if name not in OURS}
         best = min(theirs, key=lambda name: theirs[name].best, default=None)
         if best is None or not stateless:
             return best
@@ -103,11 +122,19 @@ class Row:
     def speedup(self, ours: str, *, stateless: bool = False) -> float | None:
         """Time of the best peer over ours: above 1 we are faster."""
         peer = self.best_peer(stateless=stateless)
-        return None if peer is None else self.timings[peer].best / self.timings[ours].best
+        if peer is None or ours not in self.timings:
+            return None
+        return self.timings[peer].best / self.timings[ours].best
+
+    @property
+    def scaling(self) -> float | None:
+        """Fastconv's time with one thread over that with the row's, where it has several."""
+        alone = self.timings.get("alone")
+        return None if alone is None else alone.best / self.timings[self.ours].best
 
     def rate(self, name: str) -> float:
         """Operations per second of a contender's fastest call."""
-        return self.layer.flops / self.timings[name].best
+        return float(self.layer.flops) / self.timings[name].best
 
     def share_of_peak(self, name: str) -> float | None:
         """That, as a part of what the machine can do."""
@@ -121,18 +148,31 @@ class Report:
     cpu: str
     isa: str
     caches: tuple[int, int, int]
-    threads: int
     cpus: list[int] | None
     dtype: str
-    layout: str
     rounds: int
     peak: Peak | None
     peak_unknown: str | None
     versions: dict[str, str]
-    absent: dict[str, str]
-    peers: list[str]
+    absent: dict[str, str] = field(default_factory=dict)
+    peers: list[str] = field(default_factory=list)
     skipped: dict[str, str] = field(default_factory=dict)
     rows: list[Row] = field(default_factory=list)
+
+    @property
+    def threads(self) -> list[int]:
+        """Numbers of threads among the rows."""
+        return sorted({row.task.threads for row in self.rows})
+
+    @property
+    def layouts(self) -> list[str]:
+        """Layouts of fastconv's arrays among the rows."""
+        return sorted({row.task.layout for row in self.rows})
+
+    @property
+    def operators(self) -> list[str]:
+        """Operators among the rows, in the order in which they were measured."""
+        return list(dict.fromkeys(row.task.operator.name for row in self.rows))
 
 
 def check_threads(threads: int) -> None:
@@ -164,26 +204,20 @@ def pinned(threads: int) -> Iterator[list[int] | None]:
         os.sched_setaffinity(0, allowed)
 
 
-def make_tensors(layer: Layer, dtype: str) -> Tensors:
-    """Gaussian operands, the same at every run."""
-    rng = np.random.default_rng(2024)
-    real = np.dtype(dtype)
-    x = rng.standard_normal(layer.x_shape).astype(real)
-    weight = (rng.standard_normal(layer.weight_shape) / np.sqrt(layer.depth)).astype(real)
-    bias = rng.standard_normal(layer.out_channels).astype(real) if layer.bias else None
-    return Tensors(x, weight, bias)
+def rounding_bound(operator: Operator, layer: Any, tensors: Tensors, peer: Peer[Any]) -> float:
+    """How far two correct results may be apart.
 
-
-def rounding_bound(layer: Layer, tensors: Tensors, peer: Peer) -> float:
-    """How far two correct results may be apart: each is within depth * eps * sum|x||w| of the exact one.
-
-    Direct summation keeps to that element by element, fast algorithms to its largest value only; a mistake is
-    larger than either.
+    Each is within depth * eps * sum|x||w| of the exact one, and all but surely within a few times
+    sqrt(depth) * eps * sum|x||w| (Higham and Mary 2019, "A new approach to probabilistic rounding error
+    analysis").  Direct summation keeps to that element by element, fast algorithms to its largest value only,
+    and their transforms cost some tens of eps more whatever the depth.  A mistake is larger than all that.
     """
-    bias = None if tensors.bias is None else abs(tensors.bias)
-    magnitude = peer.prepare(layer, Tensors(abs(tensors.x), abs(tensors.weight), bias))
+    magnitude = peer.prepare(layer, tensors.magnitudes())
+    depth = float(operator.depth(layer))
     eps = float(np.finfo(tensors.x.dtype).eps)
-    return 2.0 * (layer.depth + 2) * eps * float(magnitude.output(magnitude.run()).max())
+    terms: float = min(depth, 8 * depth**0.5) + TRANSFORMS
+    magnitude.before()
+    return 2.0 * terms * eps * float(abs(magnitude.output(magnitude.run())).max())
 
 
 def measure(
@@ -191,41 +225,56 @@ def measure(
     timings: dict[str, Timing],
     rounds: int,
     pause: float = 0.0,
-    tick: Callable[[], None] = lambda: None,
+    budget: float | None = None,
 ) -> None:
-    """Fill `timings` with interleaved calls of `jobs`, each run before; `tick` is called after each round."""
+    """Fill `timings` with interleaved calls of `jobs`, each run before.
+
+    Parameters
+    ----------
+    jobs, timings : dict
+        By contender.
+    rounds : int
+        How often they take turns.
+    pause : float
+        Seconds to wait before each block of calls.
+    budget : float, optional
+        Seconds for everything: blocks are shortened to fit, and rounds beyond the fewest left out.
+    """
     clock = time.perf_counter
+    end = float("inf") if budget is None else clock() + budget
+    block = BLOCK_SECONDS if budget is None else min(BLOCK_SECONDS, budget / (rounds * len(jobs)))
     calls = {}
     for name, job in jobs.items():
+        job.before()
         start = clock()
         job.run()
         spent = clock() - start
-        calls[name] = max(1, min(MOST_CALLS, int(BLOCK_SECONDS / max(spent, 1e-9))))
+        calls[name] = max(1, min(MOST_CALLS, int(block / max(spent, 1e-9))))
         if spent > PATIENCE:
             timings[name].seconds.append(spent)
     names = [name for name in jobs if not timings[name].seconds]
-    for turn in range(rounds):
+    for turn in range(rounds if names else 0):
         for name in names[turn % len(names) :] + names[: turn % len(names)]:
             run, seconds = jobs[name].run, timings[name].seconds
+            jobs[name].before()
             time.sleep(pause)
             run()  # fetches its own data again after the others
             for _ in range(calls[name]):
                 start = clock()
                 run()
                 seconds.append(clock() - start)
-        tick()
+        if turn + 1 >= FEWEST_ROUNDS and clock() > end:
+            break
 
 
-def run_layer(
-    layer: Layer,
-    peers: Sequence[Peer],
+def run_task(
+    task: Task,
+    peers: Sequence[Peer[Any]],
     dtype: str,
-    layout: str,
-    threads: int,
     rounds: int,
     peak: Callable[[], float | None],
-    tick: Callable[[], None] = lambda: None,
     algorithm: str = "auto",
+    budget: float | None = None,
 ) -> Row:
     """Prepare every contender, check the results, measure.
 
@@ -234,134 +283,165 @@ def run_layer(
     Skipped
         Where the algorithm cannot compute this layer.
     """
-    contenders: list[Peer] = [
-        Fastconv(layout, threads, prepared=prepared, algorithm=algorithm) for prepared in (False, True)
-    ]
-    if reason := contenders[0].refuse(layer, dtype):
+    layer, operator = task.layer, task.operator
+    ours = operator.ours(task.layout, task.threads, algorithm)
+    if reason := ours[0].refuse(layer, dtype):
         raise Skipped(reason)
-    tensors = make_tensors(layer, dtype)
-    row = Row(layer)
+    tensors = operator.tensors(layer, dtype)
+    row = Row(task)
     jobs: dict[str, Job] = {}
-    for contender in [*contenders, *peers]:
+    for contender in [*ours, *peers]:
         reason = contender.refuse(layer, dtype)
         if reason is None:
             try:
                 jobs[contender.name] = contender.prepare(layer, tensors)
             except Exception as error:
-                if contender in contenders:
+                if contender in ours:
                     raise
                 reason = f"failed: {error}"  # a peer that cannot is left out and named
         if reason is None:
             row.timings[contender.name] = Timing(contender.prepared)
         else:
             row.refused[contender.name] = reason
-    row.algorithm = jobs["plan"].algorithm
+    row.algorithm = jobs[row.ours].algorithm
     check(row, jobs, [peer for peer in peers if peer.name in jobs], tensors)
     before = peak()
     enabled = gc.isenabled()
     gc.disable()
     try:
-        measure(jobs, row.timings, rounds, QUIET_SECONDS if threads > 1 else 0.0, tick)
+        measure(jobs, row.timings, rounds, QUIET_SECONDS if task.threads > 1 else 0.0, budget)
     finally:
         if enabled:
             gc.enable()
     after = peak()
     if before is not None and after is not None:
-        row.peak = threads * max(before, after)
+        row.peak = task.threads * max(before, after)
     return row
 
 
-def check(row: Row, jobs: dict[str, Job], peers: Sequence[Peer], tensors: Tensors) -> None:
+def check(row: Row, jobs: dict[str, Job], peers: Sequence[Peer[Any]], tensors: Tensors) -> None:
     """Run every job once, and compare the results with the first peer's."""
-    results = {name: job.output(job.run()) for name, job in jobs.items()}
+    results = {}
+    for name, job in jobs.items():
+        job.before()
+        results[name] = job.output(job.run())
     if not peers:
         return
     row.checked_against = peers[0].name
     wanted = results[peers[0].name].astype(np.float64)
-    bound = rounding_bound(row.layer, tensors, peers[0])
+    bound = rounding_bound(row.task.operator, row.layer, tensors, peers[0])
     for name, got in results.items():
         if got.shape != wanted.shape or not (abs(got - wanted) <= bound).all():
             row.wrong.append(name)
 
 
 def run(
-    layers: Sequence[Layer],
+    tasks: Sequence[Task],
     *,
     peers: Sequence[str] = (),
     dtype: str = "float32",
-    layout: str = "NCHW",
-    threads: int = 1,
     rounds: int = 10,
     algorithm: str = "auto",
-    start: Callable[[Layer], None] = lambda layer: None,
-    tick: Callable[[], None] = lambda: None,
+    budget: float | None = None,
+    start: Callable[[Task], None] = lambda task: None,
 ) -> Report:
     """Measure layers beside peers.
 
     Parameters
     ----------
-    layers : sequence of Layer
+    tasks : sequence of Task
         What to measure.
     peers : sequence of str
-        Keys of `peers.PEERS`; those not installed are named in the report.
+        Names of peers; those not installed are named in the report.
     dtype : {"float32", "float64"}
         Of every operand.
-    layout : {"NCHW", "NHWC"}
-        Of fastconv's arrays; peers keep their own.
-    threads : int
-        For every contender, on as many CPUs.
     rounds : int
         How often the contenders take turns.
     algorithm : str
         Of fastconv; layers that it cannot compute are skipped and named in the report.
-    start, tick : callable
-        Called before each layer and after each round of it.
+    budget : float, optional
+        Seconds to measure one row.
+    start : callable
+        Called before each row.
 
     Returns
     -------
     Report
     """
     import fastconv
-    from fastconv import _core
 
     threads_before = fastconv.get_num_threads()
-    with pinned(threads) as cpus, ExitStack() as stack:
+    with pinned(max((task.threads for task in tasks), default=1)) as cpus, ExitStack() as stack:
         stack.callback(fastconv.set_num_threads, threads_before)
         # Only now: libraries that start threads when they are imported start them on these CPUs.
-        found, absent = find(peers, threads)
-        info = _core.info()
-        program = whole = unknown = None
-        try:
-            program = stack.enter_context(peak_program())
-            whole = program.measure()
-        except PeakUnknown as error:
-            program, unknown = None, str(error)
-        versions = {"fastconv": fastconv.__version__, "numpy": np.__version__}
-        report = Report(
-            cpu=info["cpu"],
-            isa=info["isa"],
-            caches=(info["l1"], info["l2"], info["l3"]),
-            threads=threads,
-            cpus=cpus,
-            dtype=dtype,
-            layout=layout,
-            rounds=rounds,
-            peak=whole,
-            peak_unknown=unknown,
-            versions=versions | {peer.name: peer.version for peer in found},
-            absent=absent,
-            peers=[peer.name for peer in found],
-        )
-        peak = _peak_now(program, info["isa"], dtype)
-        for layer in layers:
-            start(layer)
+        contenders = _Peers(peers)
+        for task in tasks:
+            contenders.of(task)
+        report, program = _report(stack, dtype, rounds, cpus)
+        report.absent, report.peers = contenders.absent, contenders.names
+        report.versions |= contenders.versions
+        peak = _peak_now(program, report.isa, dtype)
+        for task in tasks:
+            start(task)
             try:
-                row = run_layer(layer, found, dtype, layout, threads, rounds, peak, tick, algorithm)
+                with pinned(task.threads):
+                    found = contenders.of(task)
+                    row = run_task(task, found, dtype, rounds, peak, algorithm, budget)
             except Skipped as reason:
-                report.skipped[layer.full_name] = str(reason)
+                report.skipped[task.layer.full_name] = str(reason)
             else:
                 report.rows.append(row)
         return report
+
+
+class _Peers:
+    """The adapters of each operator and number of threads, made once."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self._wanted = names
+        self._found: dict[tuple[str, int], list[Peer[Any]]] = {}
+        self.absent: dict[str, str] = {}
+        self.names: list[str] = []
+        self.versions: dict[str, str] = {}
+
+    def of(self, task: Task) -> list[Peer[Any]]:
+        """Those of a row."""
+        key = task.operator.name, task.threads
+        if key not in self._found:
+            self._found[key], absent = find(task.operator.peers, self._wanted, task.threads)
+            self.absent |= absent
+            for peer in self._found[key]:
+                self.versions[peer.name] = peer.version
+            self.names = list(self.versions)
+        return self._found[key]
+
+
+def _report(
+    stack: ExitStack, dtype: str, rounds: int, cpus: list[int] | None
+) -> tuple[Report, PeakProgram | None]:
+    """Begin a report with what is known of the machine, and build the program that measures its peak."""
+    import fastconv
+    from fastconv import _core
+
+    info = _core.info()
+    program = whole = unknown = None
+    try:
+        program = stack.enter_context(peak_program())
+        whole = program.measure()
+    except PeakUnknown as error:
+        program, unknown = None, str(error)
+    report = Report(
+        cpu=info["cpu"],
+        isa=info["isa"],
+        caches=(info["l1"], info["l2"], info["l3"]),
+        cpus=cpus,
+        dtype=dtype,
+        rounds=rounds,
+        peak=whole,
+        peak_unknown=unknown,
+        versions={"fastconv": fastconv.__version__, "numpy": np.__version__},
+    )
+    return report, program
 
 
 def _peak_now(program: PeakProgram | None, isa: str, dtype: str) -> Callable[[], float | None]:

@@ -5,6 +5,7 @@
 #include "../base/parallel.h"
 #include "../base/size.h"
 #include "geometry.h"
+#include "input_grad_direct.h"
 #include "input_grad_phases.h"
 #include <string.h>
 
@@ -78,15 +79,23 @@ fc_status fc_conv_input_grad(const fc_conv *conv, const char *algorithm, const v
                              void *grad_input, fc_error *error)
 {
     fc_grad_phases phases;
-    const bool rows = fc_input_grad_by_rows(conv);
+    const bool rows = fc_input_grad_by_rows(conv), any = strcmp(algorithm, "auto") == 0;
+    const bool direct = fc_input_grad_direct_supports(conv) == NULL;
     if (conv->batch == 0) {                   /* only the algorithm's name may be wrong */
         const fc_algorithm *named;
         return fc_algorithm_choose(conv, algorithm, false, &named, error);
     }
-    fc_status status = fc_grad_phases_init(&phases, conv, algorithm, weight, rows, error);
-    if (status == FC_OK)
-        status = rows ? fc_input_grad_rows(&phases, grad_output, grad_input, error)
-                      : run_phases(&phases, grad_output, grad_input, error);
+    if (direct && strcmp(algorithm, "direct") == 0)
+        return fc_input_grad_direct(conv, grad_output, weight, grad_input, error);
+    fc_status status = fc_grad_phases_init(&phases, conv, algorithm, rows, error);
+    if (status == FC_OK && any && direct && fc_input_grad_direct_cost(conv, fc_machine_for(conv->dtype)) < phases.seconds) {
+        status = fc_input_grad_direct(conv, grad_output, weight, grad_input, error);
+    } else if (status == FC_OK) {
+        status = fc_grad_phases_reserve(&phases, weight, rows, error);
+        if (status == FC_OK)
+            status = rows ? fc_input_grad_rows(&phases, grad_output, grad_input, error)
+                          : run_phases(&phases, grad_output, grad_input, error);
+    }
     fc_grad_phases_free(&phases);
     return status;
 }

@@ -14,6 +14,7 @@ enum {
     LEAST_BLOCK = 64,         /* input channels whose filters are turned at a time */
     BLOCK_BYTES = 1 << 21,
 };
+static const double TURN_SECONDS = 5e-10;     /* per weight */
 
 static int64_t gcd(int64_t a, int64_t b)
 {
@@ -96,11 +97,17 @@ fc_status fc_phase_conv(const fc_conv *conv, const fc_axis_phase axes[FC_SPATIAL
 static fc_status choose(fc_grad_phase *phase, const char *algorithm, bool prepare, fc_error *error)
 {
     const fc_status status = fc_algorithm_choose(&phase->conv, algorithm, prepare, &phase->algorithm, error);
-    if (status != FC_OK || strcmp(algorithm, "auto") != 0 || phase->conv.groups > 1)
+    if (status != FC_OK)
         return status;
     const fc_machine *machine = fc_machine_for(phase->conv.dtype);
-    if (fc_algorithm_grouped.cost(&phase->conv, machine, prepare) < phase->algorithm->cost(&phase->conv, machine, prepare))
+    phase->seconds = phase->algorithm->cost(&phase->conv, machine, prepare);
+    if (strcmp(algorithm, "auto") != 0 || phase->conv.groups > 1)
+        return FC_OK;
+    const double grouped = fc_algorithm_grouped.cost(&phase->conv, machine, prepare);
+    if (grouped < phase->seconds) {
         phase->algorithm = &fc_algorithm_grouped;
+        phase->seconds = grouped;
+    }
     return FC_OK;
 }
 
@@ -123,7 +130,9 @@ static fc_status make_phase(fc_grad_phases *phases, int64_t index, const char *a
     if (status != FC_OK)
         return status;
     phases->covered += phase->conv.out_pixels;
-    return choose(phase, algorithm, prepare, error);
+    const fc_status chosen = choose(phase, algorithm, prepare, error);
+    phases->seconds += phase->seconds + TURN_SECONDS * (double)phase->conv.depth * (double)conv->in_channels;
+    return chosen;
 }
 
 /* Where each tap of a phase's filters lies in one of the forward's, last first. */
@@ -174,7 +183,7 @@ fc_status fc_turn_filters(const fc_grad_phases *phases, const fc_grad_phase *pha
     const fc_conv *conv = phases->conv;
     turn_job job = { phases, phase, first, count, fc_div_up(count, TURN_BAND) };
     const double elements = (double)phase->conv.depth * (double)(count * conv->groups);
-    return fc_parallel(conv->groups * job.bands, elements * 5e-10, 0, turn_task, &job, error);
+    return fc_parallel(conv->groups * job.bands, elements * TURN_SECONDS, 0, turn_task, &job, error);
 }
 
 int64_t fc_turn_block(const fc_grad_phases *phases, const fc_grad_phase *phase)
@@ -253,10 +262,10 @@ static fc_status prepare_all(fc_grad_phases *phases, fc_error *error)
     return status == FC_OK ? fc_parallel(phases->all, elements * 5e-10, 0, prepare_task, phases, error) : status;
 }
 
-fc_status fc_grad_phases_init(fc_grad_phases *phases, const fc_conv *conv, const char *algorithm, const void *weight,
-                              bool prepare, fc_error *error)
+fc_status fc_grad_phases_init(fc_grad_phases *phases, const fc_conv *conv, const char *algorithm, bool prepare,
+                              fc_error *error)
 {
-    *phases = (fc_grad_phases){ .conv = conv, .table = fc_table_for(conv->dtype), .weight = weight, .all = 1 };
+    *phases = (fc_grad_phases){ .conv = conv, .table = fc_table_for(conv->dtype), .all = 1 };
     for (int axis = 0; axis < FC_SPATIAL; axis++)
         phases->all *= phases->count[axis] = fc_axis_phases(conv, axis);
     phases->phase = malloc((size_t)phases->all * sizeof *phases->phase);
@@ -268,6 +277,12 @@ fc_status fc_grad_phases_init(fc_grad_phases *phases, const fc_conv *conv, const
         if (status != FC_OK)
             return status;
     }
+    return FC_OK;
+}
+
+fc_status fc_grad_phases_reserve(fc_grad_phases *phases, const void *weight, bool prepare, fc_error *error)
+{
+    phases->weight = weight;
     const fc_status status = reserve(phases, prepare, error);
     return status == FC_OK && prepare ? prepare_all(phases, error) : status;
 }

@@ -31,6 +31,7 @@ typedef struct fc_grad_phase {
     fc_conv conv;                             /* of all its pixels */
     int64_t x, y;
     const fc_algorithm *algorithm;
+    double seconds;                           /* predicted */
     int64_t tap[FC_SPATIAL], tap_step[FC_SPATIAL];
     const int64_t *taps;                      /* where each tap of its filters lies in one of the forward's */
     void *weight, *prepared;                  /* its filters; prepared is NULL where raw ones are as good */
@@ -41,15 +42,18 @@ typedef struct fc_grad_phases {
     const fc_table *table;
     fc_grad_phase *phase;                     /* [depth][height][width] of first taps */
     int64_t count[FC_SPATIAL], all, covered;  /* covered: pixels of live phases */
+    double seconds;                           /* predicted for all of it */
     int64_t *taps;
     const void *weight;
     void *memory;                             /* of all filters */
 } fc_grad_phases;
 
-/* Chooses algorithms.  With `prepare`, all filters are turned round and prepared as a plan does;
- * without, fc_turn_filters makes them when they are needed. */
-fc_status fc_grad_phases_init(fc_grad_phases *phases, const fc_conv *conv, const char *algorithm, const void *weight,
-                              bool prepare, fc_error *error);
+/* Chooses algorithms. */
+fc_status fc_grad_phases_init(fc_grad_phases *phases, const fc_conv *conv, const char *algorithm, bool prepare,
+                              fc_error *error);
+/* Memory for filters.  With `prepare`, as given to init, all of them are turned round and prepared as a plan
+ * does; without, fc_turn_filters makes them when they are needed. */
+fc_status fc_grad_phases_reserve(fc_grad_phases *phases, const void *weight, bool prepare, fc_error *error);
 /* Input channels whose filters phase->weight has room for: all, or so many of one group as a cache holds. */
 int64_t fc_turn_block(const fc_grad_phases *phases, const fc_grad_phase *phase);
 /* Filters of input channels first .. first + count of every group, which is all of them unless there is

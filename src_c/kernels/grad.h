@@ -53,6 +53,16 @@ typedef struct fc_swap_weight {
     void *dst;
 } fc_swap_weight;
 
+/* Filters as panels of the dense product whose lanes are input channels:
+ *     dst[i / panel * dst_panel + at[t] + o * panel + i % panel] = src[o * src_o + i * taps + t]
+ * for o < outs, i < ins, t < taps; lanes of the last panel that have no input are zero. */
+typedef struct fc_turn_panel {
+    int64_t outs, ins, taps, src_o, panel, dst_panel;
+    const int64_t *at;
+    const void *src;
+    void *dst;
+} fc_turn_panel;
+
 /* dst(row, col) = src[col % phases](row, col / phases); a NULL source is zeros. */
 enum { FC_WEAVE_PHASES = 4 };
 typedef struct fc_weave {

@@ -36,6 +36,7 @@ typedef struct fc_table {
     void (*add)(const fc_add_to *a);
     void (*sum_rows)(const fc_sum_rows *s);
     void (*swap_weight)(const fc_swap_weight *w);
+    void (*turn_panel)(const fc_turn_panel *w);
     void (*weave)(const fc_weave *w);
 } fc_table;
 #endif

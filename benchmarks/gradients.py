@@ -164,7 +164,9 @@ CASES = (
 )
 
 
-def torch_call(case: Case, arrays: list[np.ndarray[Any, Any]], gradient: str, last: bool) -> Callable[[], Any]:
+def torch_call(
+    case: Case, arrays: list[np.ndarray[Any, Any]], gradient: str, last: bool
+) -> Callable[[], Any]:
     """PyTorch's gradient of NCHW arrays, brought into the memory format first."""
     memory_format = torch.channels_last if last else torch.contiguous_format
     tensors = [torch.from_numpy(a).contiguous(memory_format=memory_format) for a in arrays]
@@ -179,12 +181,19 @@ def torch_call(case: Case, arrays: list[np.ndarray[Any, Any]], gradient: str, la
     return run
 
 
-def fastconv_call(case: Case, arrays: list[np.ndarray[Any, Any]], gradient: str, layout: str) -> Callable[[], Any]:
+def fastconv_call(
+    case: Case, arrays: list[np.ndarray[Any, Any]], gradient: str, layout: str
+) -> Callable[[], Any]:
     """The same of fastconv."""
     grad, x, weight = arrays
     if layout == "NHWC":
         grad, x = (np.ascontiguousarray(a.transpose(0, 2, 3, 1)) for a in (grad, x))
-    options = {"stride": case.stride, "padding": case.padding, "dilation": case.dilation, "groups": case.groups}
+    options = {
+        "stride": case.stride,
+        "padding": case.padding,
+        "dilation": case.dilation,
+        "groups": case.groups,
+    }
     if gradient == "input":
         return lambda: fastconv.conv2d_input_grad(grad, weight, input_shape=x.shape, layout=layout, **options)
     return lambda: fastconv.conv2d_weight_grad(grad, x, weight_shape=weight.shape, layout=layout, **options)
@@ -244,11 +253,15 @@ def show(rows: list[dict[str, Any]], console: Console) -> None:
             cells.append(f"{ratio:.2f}" if ratio >= 1 else f"[red]{ratio:.2f}[/red]")
         rate = row["flops"] / min(ms[layout] for layout in LAYOUTS) * 1e-9
         times = [f"{1e3 * ms[name]:.3g}" for name in ("torch NCHW", "torch NHWC", *LAYOUTS)]
-        drawn.add_row(f"{row['network']} {row['description']}", row["gradient"], *times, f"{rate:.0f}", *cells)
+        drawn.add_row(
+            f"{row['network']} {row['description']}", row["gradient"], *times, f"{rate:.0f}", *cells
+        )
     console.print(drawn)
     mean = math.exp(math.fsum(map(math.log, ratios)) / len(ratios))
     behind = sum(ratio < 1 for ratio in ratios)
-    console.print(f"{mean:.2f} times PyTorch's better layout, geometric mean of {len(ratios)}; {behind} behind")
+    console.print(
+        f"{mean:.2f} times PyTorch's better layout, geometric mean of {len(ratios)}; {behind} behind"
+    )
 
 
 def main() -> None:
@@ -271,7 +284,9 @@ def main() -> None:
     chosen = list(selected(arguments.filter, arguments.dtype))[part::parts]
     for case, gradient in track(chosen, "measuring", console=Console(stderr=True)):
         seconds = measure(
-            contenders(case, gradient, arguments.dtype), arguments.rounds, 0.003 if arguments.threads > 1 else 0.0
+            contenders(case, gradient, arguments.dtype),
+            arguments.rounds,
+            0.003 if arguments.threads > 1 else 0.0,
         )
         rows.append(
             asdict(case)

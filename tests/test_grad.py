@@ -166,6 +166,48 @@ def test_input_grad_with_winograd(layout: str) -> None:
         assert_within(data.input_grad(algorithm=algorithm), expected, 1e-5 * np.abs(expected).max())
 
 
+# batch, channels, outputs, size, padding: tiles of 4 x 4 whole and cut, one block of them and many, channels on and
+# around vectors and the blocks of 64, more tiles than one chain of sums takes.
+WINOGRAD_CASES = {
+    "one tile": (1, 3, 5, (4, 4), 1),
+    "tiles cut on both axes": (2, 17, 33, (9, 14), 1),
+    "valid, one row of tiles": (1, 16, 32, (6, 31), 0),
+    "padding 3": (1, 8, 8, (5, 7), 3),
+    "65 to 129": (1, 65, 129, (14, 14), 1),
+    "64 to 64, several blocks": (2, 64, 64, (33, 30), 1),
+    "270 to 130, one block": (1, 270, 130, (8, 8), 1),
+    "several chains": (1, 2, 3, (150, 130), 1),
+}
+
+
+@pytest.mark.parametrize("case", WINOGRAD_CASES.values(), ids=WINOGRAD_CASES.keys())
+@both_layouts
+@both_dtypes
+@every_isa
+def test_weight_grad_with_winograd(case: Any, layout: str, dtype: Any, name: str) -> None:
+    """The documented error, 1e-5 of the largest value in float32, for data of both signs and of one."""
+    batch, channels, outputs, size, padding = case
+    data = Data((channels, outputs, size, (3, 3), {"padding": padding}), dtype, layout, batch)
+    for signed in (True, False):
+        if not signed:
+            data.x, data.grad = abs(data.x), abs(data.grad)
+        expected = reference.conv2d_weight_grad(
+            data.grad, data.x, weight_shape=data.weight.shape, **data.options
+        )
+        limit = 1e-5 * np.finfo(dtype).eps / np.finfo(np.float32).eps * np.abs(expected).max()
+        with isa(name):
+            assert_within(data.weight_grad(algorithm="winograd4"), expected, limit)
+
+
+def test_weight_grad_with_winograd_refuses() -> None:
+    options = {"weight_shape": (4, 2, 3, 3), "algorithm": "winograd4"}
+    with pytest.raises(ValueError, match="stride 1"):
+        fastconv.conv2d_weight_grad(GRAD, normal((1, 2, 7, 7), np.float32), stride=2, **options)
+    fastconv.set_exact(True)
+    with pytest.raises(ValueError, match="exact"):
+        fastconv.conv2d_weight_grad(GRAD, X, **options)
+
+
 @both_layouts
 def test_input_grad_of_more_filters_than_a_cache_holds(layout: str) -> None:
     """Filters of 8 MB are turned round a block of input channels at a time."""

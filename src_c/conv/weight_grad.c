@@ -18,7 +18,8 @@ enum {
 static const double CHUNK_FLOPS = 4e6;        /* a chunk is worth a thread */
 static const int64_t MOST_PARTIAL = 1 << 21;  /* bytes of partial sums */
 
-static const fc_weight_method *const methods[] = { &fc_weight_dense, &fc_weight_rows, &fc_weight_channels, NULL };
+static const fc_weight_method *const methods[] = { &fc_weight_dense, &fc_weight_rows, &fc_weight_channels,
+                                                  &fc_weight_winograd, NULL };
 
 fc_pixel_blocks fc_pixel_blocks_of(const fc_conv *conv, int64_t images, int64_t rows, int64_t cols)
 {
@@ -56,7 +57,7 @@ fc_pixel_block fc_pixel_block_at(const fc_conv *conv, const fc_pixel_blocks *blo
 static fc_status unknown(const char *name, fc_error *error)
 {
     return fc_fail(error, FC_BAD_VALUE,
-                   "algorithm must be one of \"auto\", \"direct\", \"rows\", \"channels\" for a weight gradient, got "
+                   "algorithm must be one of \"auto\", \"direct\", \"rows\", \"channels\", \"winograd4\" for a weight gradient, got "
                    "\"%.40s\"", name);
 }
 
@@ -151,10 +152,11 @@ fc_status fc_conv_weight_grad(const fc_conv *original, const char *algorithm, co
     const fc_weight_method *method;
     const int64_t elements = conv.out_channels * conv.depth;
     const size_t size = fc_size_of(conv.dtype);
+    conv.batch = fc_max(1, conv.batch);       /* methods need not think of none */
     fc_status status = choose(&conv, algorithm, &method, error);
     if (status != FC_OK)
         return status;
-    if (conv.batch == 0) {
+    if (original->batch == 0) {
         memset(grad_weight, 0, (size_t)elements * size);
         return FC_OK;
     }

@@ -12,6 +12,7 @@
 #include "move.h"
 #include "pool.h"
 #include "winograd.h"
+#include "winograd_grad.h"
 
 typedef struct fc_table {
     int lanes;             /* of one vector */
@@ -37,6 +38,8 @@ typedef struct fc_table {
     void (*sum_rows)(const fc_sum_rows *s);
     void (*swap_weight)(const fc_swap_weight *w);
     void (*turn_panel)(const fc_turn_panel *w);
+    void (*winograd_grad_in)(const fc_winograd_grad_in *w);
+    void (*winograd_grad_out)(const fc_winograd_grad_out *w);
     void (*weave)(const fc_weave *w);
 } fc_table;
 #endif

@@ -171,6 +171,19 @@ def batches() -> Iterator[Case]:
     yield Case("batch of grouped planes", 8, 12, (5, 5), batch=4, groups=4, padding=1)
 
 
+def few_pixels() -> Iterator[Case]:
+    """Tiles of 1 to 8 pixels by 1 to 12 rows, and one pixel more than are done at once."""
+    rows = cycle([1, 2, 5, 6, 7, 11, 12, 13, 23, 25, 97])
+    for batch in (1, 2, 3, 4, 5, 6, 7, 8, 9, 16, 17, 56, 57, 113):
+        yield Case(f"{batch} planes of one pixel, depth 33", 33, next(rows), (1, 1), (1, 1), batch=batch)
+    for depth in (511, 512, 513, 1023, 1024, 1025, 2049):
+        yield Case(f"two pixels, depth {depth}", depth, 13, (1, 2), (1, 1))
+    yield Case("kernels as large as the image", 10, 25, (7, 6), (7, 6), batch=3)
+    yield Case("kernels as large as the padded image", 10, 25, (5, 6), (7, 8), batch=3, padding=1)
+    yield Case("one pixel in 3 groups, kernels as large as the image", 12, 27, (3, 3), groups=3, batch=2)
+    yield Case("one pixel of a larger image", 5, 14, (9, 9), (5, 5), stride=5)
+
+
 def large() -> Iterator[Case]:
     """Enough for several blocks of everything: bands, panels, depths, channels."""
     yield Case("3x3 64 to 64", 64, 64, (56, 56), padding=1)
@@ -256,5 +269,5 @@ def _varied(cases: Iterator[Case]) -> Iterator[Case]:
         yield replace(case, bias=bias, activation=case.activation or activation)
 
 
-FAMILIES = (tiles, depths, kernels, steps, borders, batches, large, depthwise, grouped)
+FAMILIES = (tiles, depths, kernels, steps, borders, batches, few_pixels, large, depthwise, grouped)
 CASES = [case for family in FAMILIES for case in _varied(family())]

@@ -36,6 +36,7 @@ def supports(algorithm: str, channels: int, kernel: tuple[int, int], options: di
         "direct": True,
         "im2col": True,
         "depthwise": groups == channels,
+        "dot": True,
         "grouped": groups > 1,
         "winograd2": tuple(kernel) == (3, 3) and by_one,
         "winograd4": tuple(kernel) == (3, 3) and by_one,

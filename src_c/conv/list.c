@@ -4,12 +4,13 @@
 #include <stdio.h>
 #include <string.h>
 
-extern const fc_algorithm fc_algorithm_direct, fc_algorithm_depthwise, fc_algorithm_grouped, fc_algorithm_im2col,
-    fc_algorithm_winograd2, fc_algorithm_winograd4;
+extern const fc_algorithm fc_algorithm_direct, fc_algorithm_depthwise, fc_algorithm_dot, fc_algorithm_grouped,
+    fc_algorithm_im2col, fc_algorithm_winograd2, fc_algorithm_winograd4;
 
 const fc_algorithm *const fc_algorithms[] = {
     &fc_algorithm_direct,
     &fc_algorithm_depthwise,
+    &fc_algorithm_dot,
     &fc_algorithm_grouped,
     &fc_algorithm_im2col,
     &fc_algorithm_winograd4,

@@ -7,6 +7,7 @@
 #ifndef FC_KERNELS_TABLE_H
 #define FC_KERNELS_TABLE_H
 #include "depthwise.h"
+#include "dot.h"
 #include "gemm.h"
 #include "grad.h"
 #include "move.h"
@@ -18,6 +19,7 @@ typedef struct fc_table {
     int lanes;             /* of one vector */
     int panel_vectors;     /* widest panel that gemm takes; it takes every smaller width too */
     void (*gemm)(const fc_gemm *g);
+    void (*dot)(const fc_dot *d);
     void (*move)(const fc_move *m);
     void (*winograd_input)(const fc_winograd_input *w);
     void (*winograd_weight)(const fc_winograd_weight *w);

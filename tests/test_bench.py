@@ -53,8 +53,8 @@ def _same_cpus() -> Iterator[None]:
 
 
 # Published, in billions of multiply-adds with fully connected layers aside: He et al. count 3.8 to 4.1,
-# Simonyan and Zisserman 15.3, Sandler et al. 0.3, Howard et al. 0.219, Tan and Le 0.39, Liu et al. 4.5, Xie et
-# al. 4.2, Szegedy et al. 5, Krizhevsky (one column) 0.66.
+# Simonyan and Zisserman 15.3, Sandler et al. 0.3, Howard et al. 0.219, Tan and Le 0.39, Liu et al. 4.5, Xie
+# et al. 4.2, Szegedy et al. 5, Krizhevsky (one column) 0.66.
 @pytest.mark.parametrize(
     ("network", "shapes", "convolutions", "macs"),
     [

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -253,20 +252,28 @@ def _mean(total: Sum) -> str:
 
 
 def write_markdown(report: Report, path: Path) -> None:
-    """Write `markdown` to a file, or into it where it has marked places.
+    """Write `markdown` to a file, or the part of each operator to its place in it."""
+    parts = {operator: markdown(report, operator) for operator in report.operators}
+    write_marked(path, parts, whole=markdown(report))
 
-    A place lies between ``<!-- figures: NAME begin -->`` and ``<!-- figures: NAME end -->``, NAME being an
-    operator; only those of the operators measured are replaced.
+
+def write_marked(path: Path, parts: Mapping[str, str], whole: str | None = None) -> None:
+    """Write parts of a page to their places in a file, or the file anew where it has none of them.
+
+    A place lies between ``<!-- figures: NAME begin -->`` and ``<!-- figures: NAME end -->``, NAME being a key
+    of `parts`; other places stay as they are.  A new file gets `whole`, or else all parts.
     """
     text = path.read_text() if path.exists() else ""
     found = False
-    for operator in report.operators:
-        begin, end = (f"<!-- figures: {operator} {side} -->" for side in ("begin", "end"))
-        pattern = re.compile(re.escape(begin) + ".*?" + re.escape(end), re.DOTALL)
-        new = f"{begin}\n{markdown(report, operator)}{end}"
-        text, count = pattern.subn(lambda _, new=new: new, text)  # type: ignore[misc]
-        found = found or count > 0
-    path.write_text(text if found else markdown(report))
+    for name, part in parts.items():
+        begin, end = (f"<!-- figures: {name} {side} -->" for side in ("begin", "end"))
+        before, has_begin, rest = text.partition(begin)
+        _, has_end, after = rest.partition(end)
+        if has_begin and has_end:
+            text, found = f"{before}{begin}\n{part}{end}{after}", True
+    if not found:
+        text = whole if whole is not None else "\n".join(parts.values())
+    path.write_text(text)
 
 
 def header(report: Report) -> str:

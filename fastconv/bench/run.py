@@ -28,7 +28,7 @@ MOST_CALLS = 200
 FEWEST_ROUNDS = 3
 """A row that has used up its time still gets so many."""
 PATIENCE = 0.5
-"""A contender slower than this is timed once, in the first round only."""
+"""A contender slower than this is timed once, before the rounds."""
 OUT_OF_REACH = 10.0
 """A peer without preparation that takes so many times as long as the fastest peer is not compared with."""
 QUIET_SECONDS = 0.003
@@ -226,6 +226,7 @@ def measure(
     rounds: int,
     pause: float = 0.0,
     budget: float | None = None,
+    patience: float = PATIENCE,
 ) -> None:
     """Fill `timings` with interleaved calls of `jobs`, each run before.
 
@@ -239,6 +240,8 @@ def measure(
         Seconds to wait before each block of calls.
     budget : float, optional
         Seconds for everything: blocks are shortened to fit, and rounds beyond the fewest left out.
+    patience : float
+        A contender that takes longer is timed once.
     """
     clock = time.perf_counter
     end = float("inf") if budget is None else clock() + budget
@@ -250,7 +253,7 @@ def measure(
         job.run()
         spent = clock() - start
         calls[name] = max(1, min(MOST_CALLS, int(block / max(spent, 1e-9))))
-        if spent > PATIENCE:
+        if spent > patience:
             timings[name].seconds.append(spent)
     names = [name for name in jobs if not timings[name].seconds]
     for turn in range(rounds if names else 0):

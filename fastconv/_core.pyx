@@ -319,14 +319,12 @@ cdef class Plan:
         return out
 
     def run(self, uintptr_t x, uintptr_t y):
-        """Compute from one address to another: contiguous arrays of the plan's shapes, zeros for padding."""
+        """Compute from one address to another: contiguous arrays of the plan's shapes."""
         cdef const fc_conv* conv = &self.problem.conv
         cdef const void* weight = self.weight_view.data
         cdef const void* bias = self.bias_view.data
         cdef fc_error error
         cdef fc_status status
-        if self.problem.padded_outside:
-            raise ValueError("padding_mode: this plan pads a copy, which takes an array")
         if is_small(conv):
             status = fc_plan_run(&self.plan, <void*>x, conv.x_stride, weight, bias, <void*>y, conv.y_stride, &error)
         else:

@@ -401,6 +401,7 @@ class Pooling:
             forward,
             shape,
             {"x": Gradient((), to_x)},
+            bound=partial(self.bound, "avg", shape),
         )
         self.enter(
             grad,

@@ -1,0 +1,127 @@
+"""A face: one of torch's functions over an operator, in the shortest way that each call allows.
+
+functional.py gives every face its name and signature.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any
+
+import torch
+
+from fastconv.operators import Spec
+from fastconv.torch import library as _library  # noqa: F401  registers the operators
+from fastconv.torch.eager import FORMATS, HANDLES, MOST_BOUND, Bound, call, look_up, refuse_constants, run
+from fastconv.torch.modes import TYPES, is_computable, unwatched
+
+__all__ = ["Face", "NotOurs"]
+
+Shapes = Sequence[Sequence[int] | None]
+
+_grad_enabled = torch.is_grad_enabled
+_strided = torch.strided
+
+
+class NotOurs(Exception):
+    """Arguments that are for torch to compute with, or to refuse."""
+
+
+class Face:
+    """A function of torch over an operator.
+
+    Parameters
+    ----------
+    name : str
+        Of the operator.
+    own : callable
+        Torch's function, which gets what fastconv does not take.
+    options : callable
+        ``options(shapes, given)`` makes the operator's canonical options of what the user gave; NotOurs,
+        ValueError or TypeError where torch is to decide.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        own: Callable[..., Any],
+        options: Callable[[Shapes, tuple[Any, ...]], tuple[Any, ...]],
+    ) -> None:
+        self.handle = HANDLES[name]
+        self.graded = HANDLES[self.handle.graded] if self.handle.graded else None
+        self.own, self.options = own, options
+        self.format = FORMATS.get(self.handle.op.spatial)
+        # Shapes, dtypes and arguments as they came; None for what torch is to decide.
+        self.remembered: dict[Any, Bound | None] = {}
+
+    def __call__(self, arrays: tuple[Any, ...], given: tuple[Any, ...], rest: tuple[Any, ...] = ()) -> Any:
+        """Compute; `rest` are arguments that only torch's function gets, after `given`."""
+        if not unwatched():
+            return self.watched(arrays, given, rest)
+        for a in arrays:
+            if a is not None and not (
+                type(a) in TYPES and a.is_cpu and a.layout is _strided and not a.is_neg()
+            ):
+                return self.own(*arrays, *given, *rest)
+        x = arrays[0]
+        if x is None:
+            return self.own(*arrays, *given, *rest)
+        first = x.is_contiguous() or self.format is None or not x.is_contiguous(memory_format=self.format)
+        key = (first, given, *[a if a is None else (a.shape, a.dtype) for a in arrays])
+        try:
+            bound = self.remembered[key]
+        except KeyError:
+            bound = self.remember(key, arrays, given)
+        except TypeError:  # a list among the arguments
+            return (
+                self(arrays, _hashable(given), rest)
+                if _hashable(given) != given
+                else self.own(*arrays, *given, *rest)
+            )
+        if bound is None:
+            return self.own(*arrays, *given, *rest)
+        if _grad_enabled():
+            for a in arrays:
+                if a is not None and a.requires_grad:
+                    if self.graded is not None:
+                        return call(self.graded, arrays, bound.options)[0]
+                    refuse_constants(self.handle, arrays)
+                    return self.handle.record(bound, *arrays)
+        return run(self.handle, bound, arrays)
+
+    def remember(self, key: Any, arrays: tuple[Any, ...], given: tuple[Any, ...]) -> Bound | None:
+        """Check arguments that have not been seen before."""
+        if len(self.remembered) >= MOST_BOUND:
+            self.remembered.clear()
+        bound = None
+        if is_computable(*[a for a, kind in zip(arrays, self.handle.kinds) if kind is None]):
+            shapes = [a if a is None else a.shape for a in arrays]
+            with suppress(NotOurs, ValueError, TypeError, KeyError):
+                bound = look_up(self.handle, arrays, self.options(shapes, given))
+        self.remembered[key] = bound
+        return bound
+
+    def watched(self, arrays: tuple[Any, ...], given: tuple[Any, ...], rest: tuple[Any, ...]) -> Any:
+        """Compute through torch.library, for whoever watches."""
+        handle = self.handle
+        floats = [a for a, kind in zip(arrays, handle.kinds) if kind is None]
+        if arrays[0] is None or not is_computable(*floats):
+            return self.own(*arrays, *given, *rest)
+        try:
+            options = self.options([a if a is None else a.shape for a in arrays], _hashable(given))
+            specs = {
+                d.name: Spec(tuple(a.shape), a.dtype)
+                for d, a in zip(handle.op.arrays, arrays)
+                if a is not None
+            }
+            handle.op.shape(specs, handle.named(options, False))
+        except (NotOurs, ValueError, TypeError):
+            return self.own(*arrays, *given, *rest)
+        if self.graded is not None and _grad_enabled() and arrays[0].requires_grad:
+            return call(self.graded, arrays, options)[0]
+        return call(handle, arrays, options)
+
+
+def _hashable(given: tuple[Any, ...]) -> tuple[Any, ...]:
+    return tuple([tuple(value) if isinstance(value, list) else value for value in given])

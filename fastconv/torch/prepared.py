@@ -1,0 +1,148 @@
+"""A convolution with its weights prepared, and what follows it folded in, for evaluation without gradients.
+
+Made by modules.py for one layer and by fusion.py for a layer with its batch normalisation and activation.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from fastconv.plan import ConvPlan
+from fastconv.torch.eager import FORMATS, LAYOUTS, NUMPY, _as_laid_out, _last
+from fastconv.torch.modes import TYPES, unwatched
+
+__all__ = ["Prepared"]
+
+MOST_PLANS = 4  # shapes that weights are kept prepared for; more forget the oldest
+
+_strided = torch.strided
+
+
+class Prepared:
+    """A convolution as ``conv``, then ``norm`` if any, then ``activation`` if any, with plans by shape.
+
+    A call returns the result, or None where the layers must be run one by one: when somebody watches, or the
+    input is nothing that a plan takes.  Plans are made anew when a tensor that went into them was written to
+    (its version counter) or replaced (its address).
+    """
+
+    def __init__(self, conv: Any, norm: Any = None, activation: str | None = None) -> None:
+        self.conv, self.norm, self.activation = conv, norm, activation
+        self.spatial = len(conv.kernel_size)
+        self.format = FORMATS.get(self.spatial)
+        self.state: Any = None
+        self.plans: dict[Any, tuple[Any, tuple[int, ...], tuple[int, ...]]] = {}
+
+    def __call__(self, x: Tensor) -> Tensor | None:
+        """Convolve."""
+        if not unwatched() or not (type(x) in TYPES and x.is_cpu and x.layout is _strided and not x.is_neg()):
+            return None
+        state = self.read_state()
+        if state is None:
+            return None
+        if state != self.state:
+            self.plans.clear()
+            self.state = state
+        last = False
+        if not x.is_contiguous():
+            last = self.format is not None and x.is_contiguous(memory_format=self.format)
+            if not last:
+                x = x.contiguous()
+        key = (x.shape, x.dtype, last)
+        made = self.plans.get(key)
+        if made is None:
+            made = self.prepare(key, x)
+            if made is None:
+                return None
+        run, shape, strides = made
+        y = x.new_empty_strided(shape, strides)
+        run(x.data_ptr(), y.data_ptr())
+        return y
+
+    def read_state(self) -> Any:
+        """Addresses and versions of all that goes into a plan; None where there are none."""
+        tensors = self.tensors()
+        try:
+            return [(t.data_ptr(), t._version) for t in tensors]
+        except RuntimeError:  # made in inference mode, or without memory: changes cannot be seen
+            return None
+
+    def tensors(self) -> list[Tensor]:
+        """Everything that goes into a plan."""
+        parameters = self.conv._parameters
+        found = [parameters["weight"], parameters["bias"]]
+        if self.norm is not None:
+            norm = self.norm
+            found += [*norm._parameters.values(), norm._buffers["running_mean"], norm._buffers["running_var"]]
+        return [t for t in found if t is not None]
+
+    def prepare(self, key: Any, x: Tensor) -> tuple[Any, tuple[int, ...], tuple[int, ...]] | None:
+        """Fold, and make a plan; None where the layers do not fit x, for torch to say so."""
+        conv, last = self.conv, key[2]
+        tensors = self.tensors()
+        if (
+            conv.padding_mode != "zeros"
+            or x.dtype not in NUMPY
+            or any(
+                type(t) not in TYPES or t.dtype != x.dtype or not t.is_cpu or t.layout is not _strided
+                for t in tensors
+            )
+        ):
+            return None
+        if x.dim() not in (self.spatial + 1, self.spatial + 2):
+            return None
+        weight, bias = conv.weight.detach(), conv.bias
+        bias = None if bias is None else bias.detach()
+        if self.norm is not None:
+            weight, bias = fold(weight, bias, self.norm)
+        padding = conv.padding
+        if isinstance(padding, str):
+            totals = [
+                d * (k - 1) if padding == "same" else 0 for d, k in zip(conv.dilation, conv.kernel_size)
+            ]
+            padding = tuple((total // 2, total - total // 2) for total in totals)
+        shape = _last(x.shape, self.spatial) if last else tuple(x.shape)
+        try:
+            plan = ConvPlan(
+                self.spatial,
+                shape,
+                weight.numpy(),
+                None if bias is None else bias.numpy(),
+                conv.stride,
+                padding,
+                conv.dilation,
+                conv.groups,
+                "zeros",
+                0,
+                LAYOUTS[self.spatial][last],
+                self.activation,
+                "auto",
+            )
+        except (ValueError, TypeError):
+            return None
+        if len(self.plans) >= MOST_PLANS:
+            del self.plans[next(iter(self.plans))]
+        made = (plan.run, *_as_laid_out(plan.out_shape, "image", self.spatial, last))
+        self.plans[key] = made
+        return made
+
+
+def fold(weight: Tensor, bias: Tensor | None, norm: nn.Module) -> tuple[Tensor, Tensor]:
+    """Fold batch normalisation in evaluation mode into filters and bias, in float64."""
+    parameters, buffers = norm._parameters, norm._buffers
+    mean, var = buffers["running_mean"], buffers["running_var"]
+    assert mean is not None
+    assert var is not None
+    scale = (var.detach().double() + norm.eps).rsqrt()
+    if (gain := parameters["weight"]) is not None:
+        scale = scale * gain.detach().double()
+    offset = -mean.double() if bias is None else bias.double() - mean.double()
+    offset = offset * scale
+    if (shift := parameters["bias"]) is not None:
+        offset = offset + shift.detach().double()
+    each = (-1,) + (1,) * (weight.dim() - 1)
+    dtype = weight.dtype
+    return (weight.double() * scale.reshape(each)).to(dtype), offset.to(dtype)

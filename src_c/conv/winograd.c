@@ -1,9 +1,12 @@
 /* Winograd convolution F(m x m, 3 x 3), m = 4 or 2: 4 or 2.25 times fewer multiplications.
  *
- * A block of tiles is copied to an interleaved zero-bordered band, transformed with channels as
- * lanes to V[xi][tile][channel], multiplied by the transformed weights U[xi][channel][oc] with the
- * dense product, one per xi, and transformed back with output channels as lanes.  Bias and
- * activation ride on the way out.  Listed in list.c as winograd4 and winograd2. */
+ * A block of tiles is copied to an interleaved zero-bordered band and transformed with channels as
+ * lanes to V[xi][tile][channel], all input channels.  Then, for each panel of output channels: the
+ * products V[xi] U[xi], U[xi][channel][lane] being the transformed weights, and their transform back
+ * with output channels as lanes, bias and activation on the way out.  U of a chunk of input channels
+ * is made just before it is used, unless all of it stays in the cache from one block to the next:
+ * it is four times the weights, and reading it from memory takes longer than making it.
+ * Listed in list.c as winograd4 and winograd2. */
 #include "../base/parallel.h"
 #include "../base/scratch.h"
 #include "algorithm.h"
@@ -13,87 +16,116 @@
 #include <stdio.h>
 
 enum {
-    K_BLOCK = 320,            /* input channels whose panel of U stays in L1 */
-    CHANNEL_BLOCK = 128,      /* output channels per pass over V */
-    BAND_CHANNELS = 64,       /* input channels per copy of the band */
+    CHUNK = 128,              /* input channels per product: a panel of U stays in L1, few passes over the products */
+    BAND_BYTES = 32 << 10,    /* of a band, where one vector of channels leaves room for more */
+    BAND_VECTORS = 4,
     TAP_CHANNELS = 8,         /* input channels per step of the weight transform */
-    MOST_PANEL_BYTES = 192,   /* of any ISA: 3 vectors of 64 bytes */
-    LEAST_TILES = 16,         /* per block: fewer would read U too often */
+    PANEL_VECTORS = 2,
+    MOST_PANEL_BYTES = 128,   /* of any ISA */
+    LEAST_TILES = 16,         /* per block: fewer would make U too often */
+    MOST_TILES = 28,          /* more crowd what else is in the cache out */
+    RANGE_CHANNELS = 64,      /* least output channels per task: each task transforms its input */
     WISHED_TASKS = 4,
 };
 
+/* What is kept of the weights before the first block: nothing, G g G', or g with its output channels adjacent. */
+typedef enum winograd_kept { KEPT_NOTHING, KEPT_U, KEPT_TAPS } winograd_kept;
+
 typedef struct winograd_split {
     int m, xis, vectors;
+    int edge_rows, edge_cols;                 /* outputs of tiles in the last row and column: 2 .. m */
     int64_t tiles_y, tiles_x;                 /* of one image */
     int64_t images, rows, cols;               /* images, tile rows and tile columns per block */
-    int64_t image_blocks, row_blocks, col_blocks;
+    int64_t image_blocks, row_blocks, col_blocks, blocks; /* blocks of all groups */
     int64_t tiles;                            /* per block */
     int64_t panel, panels;                    /* lanes; per group */
-    int64_t range_panels, ranges;             /* output channels per task; tasks per group */
-    int64_t pass_panels;                      /* output channels per pass */
-    int64_t v_tile, v_xi, p_tile, p_xi, u_xi, u_group; /* steps, elements */
+    int64_t range_panels, ranges;             /* panels per task; tasks per block */
+    int64_t chunk, chunks;                    /* input channels per product */
+    int64_t v_tile, v_xi, p_xi, u_xi;         /* steps, elements */
+    int64_t kept_panel;                       /* step of what is kept, elements */
+    winograd_kept keeps;                      /* by a plan, or by a call of several blocks */
     int64_t tasks;
     fc_band band;
-    size_t v_at, p_at, tile_at, rows_at, bytes; /* scratch layout; the band is first */
+    size_t v_at, p_at, u_at, tile_at, bytes;  /* scratch layout; the band is first */
 } winograd_split;
 
 static void split_channels(winograd_split *s, const fc_conv *conv, const fc_table *table)
 {
-    const int64_t vectors = fc_div_up(conv->out_per_group, table->lanes);
+    const size_t size = fc_size_of(conv->dtype);
+    const int64_t channels = conv->in_per_group;
     s->xis = (s->m + 2) * (s->m + 2);
-    s->vectors = (int)fc_min(table->panel_vectors, vectors % 3 == 0 ? 3 : 2);
+    s->vectors = (int)fc_min(PANEL_VECTORS, fc_div_up(conv->out_per_group, table->lanes));
     s->panel = s->vectors * (int64_t)table->lanes;
     s->panels = fc_div_up(conv->out_per_group, s->panel);
-    /* 16 more than a power of two would be: xi planes must not fall on the same cache sets. */
-    s->u_xi = s->panels * conv->in_per_group * s->panel + 16;
-    s->u_group = s->u_xi * s->xis;
+    s->chunk = fc_div_up(channels, fc_div_up(channels, CHUNK));
+    s->chunks = fc_div_up(channels, s->chunk);
+    /* One line more than a power of two would be: xi planes must not fall on the same cache sets. */
+    s->u_xi = s->chunk * s->panel + 64 / (int64_t)size;
+    const int64_t u_panel = s->chunks * s->xis * s->u_xi;
+    const double u = (double)conv->groups * (double)s->panels * (double)u_panel * (double)size;
+    s->keeps = u <= 1.25 * (double)fc_machine_for(conv->dtype)->l2 ? KEPT_U : KEPT_TAPS;
+    s->kept_panel = s->keeps == KEPT_U ? u_panel : channels * 9 * s->panel;
 }
 
+/* Images, tile rows and tile columns of a block of about `most` tiles. */
 static void split_tiles(winograd_split *s, const fc_conv *conv, int64_t most)
 {
     const int64_t of_image = s->tiles_y * s->tiles_x;
     s->images = fc_max(1, fc_min(conv->batch, most / of_image));
-    s->cols = fc_min(s->tiles_x, most);
-    s->col_blocks = fc_div_up(s->tiles_x, s->cols);
+    s->image_blocks = fc_div_up(conv->batch, s->images);
+    s->images = fc_div_up(conv->batch, s->image_blocks);
+    s->col_blocks = fc_div_up(s->tiles_x, fc_min(s->tiles_x, most));
     s->cols = fc_div_up(s->tiles_x, s->col_blocks);
-    s->rows = fc_max(1, fc_min(s->tiles_y, most / s->cols));
-    s->row_blocks = fc_div_up(s->tiles_y, s->rows);
+    s->col_blocks = fc_div_up(s->tiles_x, s->cols);
+    s->row_blocks = fc_div_up(s->tiles_y, fc_max(1, fc_min(s->tiles_y, most / s->cols)));
     s->rows = fc_div_up(s->tiles_y, s->row_blocks);
     s->row_blocks = fc_div_up(s->tiles_y, s->rows);
-    s->col_blocks = fc_div_up(s->tiles_x, s->cols);
-    s->image_blocks = fc_div_up(conv->batch, s->images);
+    s->blocks = s->image_blocks * conv->groups * conv->out_size[FC_DEPTH] * s->row_blocks * s->col_blocks;
     s->tiles = s->images * s->rows * s->cols;
+}
+
+/* Outputs along an axis that the last tile has to give; two at least. */
+static int edge_of(int64_t outputs, int m)
+{
+    return outputs % m == 0 ? m : (int)fc_max(2, outputs % m);
+}
+
+static void split_scratch(winograd_split *s, const fc_conv *conv, const fc_table *table)
+{
+    const int64_t size = (int64_t)fc_size_of(conv->dtype), line = 64 / size;
+    const int64_t vectors = fc_div_up(conv->in_per_group, table->lanes);
+    /* Tiles an odd number of vectors apart do not crowd into few cache sets. */
+    s->v_tile = (vectors + (vectors % 2 == 0)) * table->lanes;
+    s->v_xi = s->tiles * s->v_tile + line;
+    s->p_xi = s->tiles * s->panel + line;
+    const int64_t pixels = (s->rows * s->m + 2) * (s->cols * s->m + 2);
+    const int64_t fit = BAND_BYTES / (pixels * table->lanes * size);
+    const int64_t band = fc_min(vectors, fc_max(1, fc_min(fit, BAND_VECTORS))) * table->lanes;
+    s->band = fc_band_make(conv, band, s->rows * s->m, s->cols * s->m, true, 1);
+    const int64_t tile = conv->channels_last ? 0 : s->rows * s->cols * s->m * s->m * table->lanes;
+    s->v_at = (size_t)fc_round_up(s->band.size * size, 64);
+    s->p_at = s->v_at + (size_t)fc_round_up(s->xis * s->v_xi * size, 64);
+    s->u_at = s->p_at + (size_t)fc_round_up(s->xis * s->p_xi * size, 64);
+    s->tile_at = s->u_at + (size_t)fc_round_up(s->xis * s->u_xi * size, 64);
+    s->bytes = s->tile_at + (size_t)(tile * size);
 }
 
 static winograd_split split_of(const fc_conv *conv, const fc_table *table, int m)
 {
     winograd_split s = { .m = m };
-    const int64_t size = (int64_t)fc_size_of(conv->dtype);
+    const int64_t size = (int64_t)fc_size_of(conv->dtype), l2 = fc_max(1 << 20, fc_machine_for(conv->dtype)->l2);
     split_channels(&s, conv, table);
     s.tiles_y = fc_div_up(conv->out_size[FC_HEIGHT], m);
     s.tiles_x = fc_div_up(conv->out_size[FC_WIDTH], m);
-    const int64_t padded = fc_round_up(conv->in_per_group, table->lanes);
-    const int64_t per_tile = s.xis * (padded + fc_min(s.panels * s.panel, CHANNEL_BLOCK)) * size;
-    const int64_t half_l3 = 1 << 20, l2 = fc_machine_for(conv->dtype)->l2;
-    split_tiles(&s, conv, fc_max(LEAST_TILES, fc_max(l2, half_l3) * 3 / 4 / per_tile));
-    const int64_t blocks = s.image_blocks * conv->out_size[FC_DEPTH] * s.row_blocks * s.col_blocks;
-    s.pass_panels = fc_max(1, fc_div_up(s.panels, fc_div_up(s.panels * s.panel, CHANNEL_BLOCK)));
-    /* Tasks that share tiles each transform the input: worth it only where there are few blocks. */
-    s.ranges = fc_max(1, fc_min(s.panels * s.panel / CHANNEL_BLOCK, WISHED_TASKS / fc_max(1, blocks * conv->groups)));
+    s.edge_rows = edge_of(conv->out_size[FC_HEIGHT], m);
+    s.edge_cols = edge_of(conv->out_size[FC_WIDTH], m);
+    const int64_t per_tile = s.xis * (fc_round_up(conv->in_per_group, table->lanes) + s.panel) * size;
+    split_tiles(&s, conv, fc_max(LEAST_TILES, fc_min(MOST_TILES, l2 * 5 / 8 / per_tile)));
+    s.ranges = fc_max(1, fc_min(s.panels * s.panel / RANGE_CHANNELS, WISHED_TASKS / fc_max(1, s.blocks)));
     s.range_panels = fc_div_up(s.panels, s.ranges);
     s.ranges = fc_div_up(s.panels, s.range_panels);
-    s.tasks = blocks * conv->groups * s.ranges;
-    s.v_tile = padded;
-    s.v_xi = s.tiles * s.v_tile + 16;
-    s.p_tile = fc_min(s.pass_panels, s.range_panels) * s.panel;
-    s.p_xi = s.tiles * s.p_tile + 16;
-    s.band = fc_band_make(conv, fc_min(padded, BAND_CHANNELS), s.rows * m, s.cols * m, true, 1);
-    const int64_t tile = s.images * s.rows * s.cols * m * m * s.p_tile;
-    s.v_at = (size_t)fc_round_up(s.band.size * size, 64);
-    s.p_at = s.v_at + (size_t)fc_round_up(s.xis * s.v_xi * size, 64);
-    s.tile_at = s.p_at + (size_t)fc_round_up(s.xis * s.p_xi * size, 64);
-    s.rows_at = s.tile_at + (size_t)(conv->channels_last ? 0 : fc_round_up(tile * size, 64));
-    s.bytes = s.rows_at + (size_t)s.tiles * sizeof(void *);
+    s.tasks = s.blocks * s.ranges;
+    split_scratch(&s, conv, table);
     return s;
 }
 
@@ -112,73 +144,119 @@ static const char *supports(const fc_conv *conv)
     return NULL;
 }
 
-/* U of input channels c0 .. c1 for one panel of output channels. */
+/* Input channels c .. c + count of the filters of one panel, output channels adjacent: taps[channel * 9 + tap][lane]. */
+static void turn_weights(const fc_conv *conv, const fc_table *table, const winograd_split *s, const void *weight,
+                         int64_t group, int64_t panel, int64_t c, int64_t count, void *taps)
+{
+    const int64_t channel = panel * s->panel, lanes = fc_min(s->panel, conv->out_per_group - channel);
+    const fc_move move = {
+        .rows = count * 9, .cols = lanes,
+        .src = fc_at(weight, (group * conv->out_per_group + channel) * conv->depth + c * 9, fc_size_of(conv->dtype)),
+        .src_row = 1, .src_col = conv->depth,
+        .dst = taps, .dst_row = s->panel, .dst_col = 1, .zero_after = s->panel - lanes,
+    };
+    table->move(&move);
+}
+
+/* U of input channels c0 .. c1 of one panel, from turned taps of the whole panel or from the weights. */
 static void transform_weights(const fc_conv *conv, const fc_table *table, const winograd_split *s, const void *weight,
-                              int64_t group, int64_t panel, int64_t c0, int64_t c1, void *u)
+                              const void *panel_taps, int64_t group, int64_t panel, int64_t c0, int64_t c1, void *u)
 {
     const size_t size = fc_size_of(conv->dtype);
-    _Alignas(64) unsigned char taps[TAP_CHANNELS * 9 * MOST_PANEL_BYTES];
-    const int64_t channel = panel * s->panel, lanes = fc_min(s->panel, conv->out_per_group - channel);
+    _Alignas(64) unsigned char turned[TAP_CHANNELS * 9 * MOST_PANEL_BYTES];
     for (int64_t c = c0; c < c1; c += TAP_CHANNELS) {
         const int64_t count = fc_min(TAP_CHANNELS, c1 - c);
-        const fc_move move = {
-            .rows = count * 9, .cols = lanes,
-            .src = fc_at(weight, (group * conv->out_per_group + channel) * conv->depth + c * 9, size),
-            .src_row = 1, .src_col = conv->depth,
-            .dst = taps, .dst_row = s->panel, .dst_col = 1, .zero_after = s->panel - lanes,
-        };
-        table->move(&move);
+        if (!panel_taps)
+            turn_weights(conv, table, s, weight, group, panel, c, count, turned);
         const fc_winograd_weight w = {
-            .m = s->m, .channels = count, .lanes = s->panel, .taps = taps, .xi_step = s->u_xi,
-            .u = fc_at_mut(u, group * s->u_group + (panel * conv->in_per_group + c) * s->panel, size),
+            .m = s->m, .channels = count, .lanes = s->panel,
+            .taps = panel_taps ? fc_at(panel_taps, c * 9 * s->panel, size) : turned,
+            .u = fc_at_mut(u, (c - c0) * s->panel, size), .xi_step = s->u_xi,
         };
         table->winograd_weight(&w);
     }
 }
 
-typedef struct weight_job {
-    const fc_conv_run *run;
-    const winograd_split *split;
-    void *u;
-} weight_job;
-
-static void weight_task(void *context, int64_t task, void *scratch)
+/* What is kept of one panel. */
+static void keep_panel(const fc_conv *conv, const fc_table *table, const winograd_split *s, const void *weight,
+                       int64_t index, void *kept)
 {
-    (void)scratch;
-    const weight_job *job = context;
-    const fc_conv *conv = job->run->conv;
-    transform_weights(conv, job->run->table, job->split, job->run->weight, task / job->split->panels,
-                      task % job->split->panels, 0, conv->in_per_group, job->u);
+    const size_t size = fc_size_of(conv->dtype);
+    const int64_t group = index / s->panels, panel = index % s->panels, channels = conv->in_per_group;
+    void *to = fc_at_mut(kept, index * s->kept_panel, size);
+    if (s->keeps == KEPT_TAPS)
+        for (int64_t c = 0; c < channels; c += TAP_CHANNELS)
+            turn_weights(conv, table, s, weight, group, panel, c, fc_min(TAP_CHANNELS, channels - c),
+                         fc_at_mut(to, c * 9 * s->panel, size));
+    else
+        for (int64_t c = 0; c < channels; c += s->chunk)
+            transform_weights(conv, table, s, weight, NULL, group, panel, c, fc_min(c + s->chunk, channels),
+                              fc_at_mut(to, c / s->chunk * s->xis * s->u_xi, size));
 }
 
 static size_t prepared_size_of(const fc_conv *conv, const fc_table *table, int m)
 {
     winograd_split s = { .m = m };
     split_channels(&s, conv, table);
-    return (size_t)(conv->groups * s.u_group) * fc_size_of(conv->dtype);
+    return (size_t)(conv->groups * s.panels * s.kept_panel) * fc_size_of(conv->dtype);
 }
 
 static void prepare_of(const fc_conv *conv, const fc_table *table, const void *weight, void *prepared, int m)
 {
     winograd_split s = { .m = m };
     split_channels(&s, conv, table);
-    for (int64_t group = 0; group < conv->groups; group++)
-        for (int64_t panel = 0; panel < s.panels; panel++)
-            transform_weights(conv, table, &s, weight, group, panel, 0, conv->in_per_group, prepared);
+    for (int64_t index = 0; index < conv->groups * s.panels; index++)
+        keep_panel(conv, table, &s, weight, index, prepared);
 }
 
 typedef struct winograd_job {
     const fc_conv_run *run;
     winograd_split split;
-    const void *u;
+    void *kept;                               /* NULL: from the weights each time */
 } winograd_job;
+
+static void keep_task(void *context, int64_t task, void *scratch)
+{
+    (void)scratch;
+    const winograd_job *job = context;
+    keep_panel(job->run->conv, job->run->table, &job->split, job->run->weight, task, job->kept);
+}
+
+/* Tiles of one kind: `rows` x `cols` from (row, col) of the block on, all with out_rows x out_cols
+ * outputs; tile numbers from `first` on, image after image. */
+typedef struct winograd_region {
+    int out_rows, out_cols;
+    int64_t row, col, rows, cols, first;
+} winograd_region;
+
+/* Last column, inner tiles, last row, corner: in that order the tiles that have a point are
+ * neighbours, whichever point it is. */
+enum { LAST_COL, INNER, LAST_ROW, CORNER, REGIONS };
 
 typedef struct winograd_block {
     fc_block_origin at;                       /* row and col in output pixels */
-    int64_t images, group, panel, panels;
-    void *band, *v, *products, *tile;
-    const void **rows;
+    int64_t images, group, panel, panels, tiles;
+    winograd_region region[REGIONS];
+    void *band, *v, *products, *u, *tile;
 } winograd_block;
+
+static void regions_of(const winograd_split *s, winograd_block *b)
+{
+    const int64_t row = b->at.row / s->m, col = b->at.col / s->m;
+    const int64_t rows = fc_min(s->rows, s->tiles_y - row), cols = fc_min(s->cols, s->tiles_x - col);
+    const int64_t inner_rows = rows - (s->edge_rows < s->m && row + rows == s->tiles_y);
+    const int64_t inner_cols = cols - (s->edge_cols < s->m && col + cols == s->tiles_x);
+    for (int i = 0; i < REGIONS; i++) {
+        const bool down = i == LAST_ROW || i == CORNER, right = i == LAST_COL || i == CORNER;
+        b->region[i] = (winograd_region){
+            .out_rows = down ? s->edge_rows : s->m, .out_cols = right ? s->edge_cols : s->m,
+            .row = down ? inner_rows : 0, .col = right ? inner_cols : 0,
+            .rows = down ? rows - inner_rows : inner_rows, .cols = right ? cols - inner_cols : inner_cols,
+            .first = b->tiles,
+        };
+        b->tiles += b->images * b->region[i].rows * b->region[i].cols;
+    }
+}
 
 static winograd_block block_of(const winograd_job *job, int64_t task, void *memory)
 {
@@ -199,8 +277,9 @@ static winograd_block block_of(const winograd_job *job, int64_t task, void *memo
     b.images = fc_min(s->images, conv->batch - b.at.image);
     b.v = (char *)memory + s->v_at;
     b.products = (char *)memory + s->p_at;
+    b.u = (char *)memory + s->u_at;
     b.tile = (char *)memory + s->tile_at;
-    b.rows = (const void **)(void *)((char *)memory + s->rows_at);
+    regions_of(s, &b);
     return b;
 }
 
@@ -216,91 +295,132 @@ static void transform_input(const winograd_job *job, const winograd_block *b)
         for (int64_t c = 0; c < conv->in_per_group; c += s->band.channels) {
             const int64_t count = fc_min(s->band.channels, conv->in_per_group - c);
             fc_band_copy(job->run, &s->band, &at, b->group * conv->in_per_group + c, count, b->band);
-            const fc_winograd_input w = {
-                .m = s->m, .tile_rows = s->rows, .tile_cols = s->cols, .channels = count, .band = b->band,
-                .row_step = s->band.row_step, .col_step = s->band.col_step,
-                .v = fc_at_mut(b->v, n * s->rows * s->cols * s->v_tile + c, size),
-                .xi_step = s->v_xi, .tile_step = s->v_tile,
-            };
-            job->run->table->winograd_input(&w);
+            for (int i = 0; i < REGIONS; i++) {
+                const winograd_region *r = &b->region[i];
+                const int64_t corner = r->row * s->m * s->band.row_step + r->col * s->m * s->band.col_step;
+                const fc_winograd_input w = {
+                    .m = s->m, .out_rows = r->out_rows, .out_cols = r->out_cols,
+                    .tile_rows = r->rows, .tile_cols = r->cols, .channels = count,
+                    .band = fc_at(b->band, corner, size), .row_step = s->band.row_step, .col_step = s->band.col_step,
+                    .v = fc_at_mut(b->v, (r->first + n * r->rows * r->cols) * s->v_tile + c, size),
+                    .xi_step = s->v_xi, .tile_step = s->v_tile,
+                };
+                job->run->table->winograd_input(&w);
+            }
         }
     }
 }
 
-/* products[xi] = V[xi] U[xi] for the panels of one pass. */
-static void multiply(const winograd_job *job, const winograd_block *b, int64_t panel, int64_t panels)
+/* U of one chunk, kept or made now. */
+static const void *chunk_of(const winograd_job *job, const winograd_block *b, int64_t panel, int64_t c, int64_t count)
+{
+    const winograd_split *s = &job->split;
+    const fc_conv_run *run = job->run;
+    const size_t size = fc_size_of(run->conv->dtype);
+    const void *kept = NULL;
+    if (job->kept)
+        kept = fc_at(job->kept, (b->group * s->panels + panel) * s->kept_panel, size);
+    if (kept && s->keeps == KEPT_U)
+        return fc_at(kept, c / s->chunk * s->xis * s->u_xi, size);
+    transform_weights(run->conv, run->table, s, run->weight, kept, b->group, panel, c, c + count, b->u);
+    return b->u;
+}
+
+/* products[xi] = V[xi] U[xi] for one panel. */
+static void multiply(const winograd_job *job, const winograd_block *b, int64_t panel)
 {
     const winograd_split *s = &job->split;
     const fc_conv *conv = job->run->conv;
     const size_t size = fc_size_of(conv->dtype);
-    const int64_t channels = conv->in_per_group, tiles = b->images * s->rows * s->cols;
-    const int64_t k_block = fc_div_up(channels, fc_div_up(channels, K_BLOCK));
-    fc_gemm g = {
-        .m = tiles, .n = panels * s->panel, .a = b->rows, .b_panel = channels * s->panel, .b_step = s->panel,
-        .panel_vectors = s->vectors, .c_row = s->p_tile,
-    };
-    for (int64_t xi = 0; xi < s->xis; xi++) {
-        g.c = fc_at_mut(b->products, xi * s->p_xi, size);
-        for (int64_t c = 0; c < channels; c += k_block) {
-            for (int64_t t = 0; t < tiles; t++)
-                b->rows[t] = fc_at(b->v, xi * s->v_xi + t * s->v_tile + c, size);
-            g.b = fc_at(job->u, b->group * s->u_group + xi * s->u_xi + (panel * channels + c) * s->panel, size);
-            g.k = fc_min(k_block, channels - c);
-            g.accumulate = c > 0;
-            job->run->table->gemm(&g);
+    const int64_t channels = conv->in_per_group;
+    const int n = s->m + 2;
+    const winograd_region *region = b->region;
+    for (int64_t c = 0; c < channels; c += s->chunk) {
+        const int64_t count = fc_min(s->chunk, channels - c);
+        const void *u = chunk_of(job, b, panel, c, count);
+        for (int xi = 0; xi < s->xis; xi++) {
+            const int row = xi / n, col = xi % n;
+            const bool in_last_row = row <= s->edge_rows || row == n - 1, in_last_col = col <= s->edge_cols || col == n - 1;
+            const int64_t first = region[in_last_col ? LAST_COL : INNER].first;
+            const int64_t end = !in_last_row ? region[LAST_ROW].first : in_last_col ? b->tiles : region[CORNER].first;
+            const fc_winograd_multiply w = {
+                .tiles = end - first, .k = count, .vectors = s->vectors,
+                .v = fc_at(b->v, xi * s->v_xi + first * s->v_tile + c, size), .v_tile = s->v_tile,
+                .u = fc_at(u, xi * s->u_xi, size), .u_step = s->panel,
+                .m = fc_at_mut(b->products, xi * s->p_xi + first * s->panel, size), .m_tile = s->panel,
+                .accumulate = c > 0,
+            };
+            job->run->table->winograd_multiply(&w);
         }
     }
 }
 
-/* Back to pixels: in place where y's channels are adjacent, else through a tile and a transpose. */
-static void transform_output(const winograd_job *job, const winograd_block *b, int64_t panel, int64_t panels)
+/* Pixels of `count` channels of image n of the block, lanes from `lane` of the panel on, to y. */
+static void transform_back(const winograd_job *job, const winograd_block *b, int64_t n, int64_t channel, int64_t lane,
+                           int64_t count, int64_t rows, int64_t cols, void *y, int64_t row_step, int64_t col_step)
+{
+    const winograd_split *s = &job->split;
+    const fc_conv_run *run = job->run;
+    const size_t size = fc_size_of(run->conv->dtype);
+    for (int i = 0; i < REGIONS; i++) {
+        const winograd_region *r = &b->region[i];
+        const int64_t row = r->row * s->m, col = r->col * s->m;
+        const int64_t first = r->first + n * r->rows * r->cols;
+        const fc_winograd_output w = {
+            .m = s->m, .out_rows = r->out_rows, .out_cols = r->out_cols,
+            .tile_rows = r->rows, .tile_cols = r->cols, .channels = count, .rows = rows - row, .cols = cols - col,
+            .products = fc_at(b->products, first * s->panel + lane, size), .xi_step = s->p_xi, .tile_step = s->panel,
+            .y = fc_at_mut(y, row * row_step + col * col_step, size), .row_step = row_step, .col_step = col_step,
+            .bias = run->bias ? fc_at(run->bias, channel, size) : NULL, .activation = run->conv->activation,
+        };
+        run->table->winograd_output(&w);
+    }
+}
+
+/* One panel back to pixels: in place where y's channels are adjacent, else a vector of channels at a
+ * time through a tile and a transpose. */
+static void transform_output(const winograd_job *job, const winograd_block *b, int64_t panel)
 {
     const fc_conv_run *run = job->run;
     const winograd_split *s = &job->split;
     const fc_conv *conv = run->conv;
     const size_t size = fc_size_of(conv->dtype);
     const int64_t first = b->group * conv->out_per_group + panel * s->panel;
-    const int64_t channels = fc_min(panels * s->panel, conv->out_per_group - panel * s->panel);
+    const int64_t channels = fc_min(s->panel, conv->out_per_group - panel * s->panel);
     const int64_t rows = fc_min(s->rows * s->m, conv->out_size[FC_HEIGHT] - b->at.row);
     const int64_t cols = fc_min(s->cols * s->m, conv->out_size[FC_WIDTH] - b->at.col);
-    const int64_t *y = conv->y_stride;
-    for (int64_t n = 0; n < b->images; n++) {
-        void *image = fc_at_mut(run->y, (b->at.image + n) * y[FC_N] + first * y[FC_C] + b->at.depth * y[FC_D] +
-                                            b->at.row * y[FC_H] + b->at.col * y[FC_W], size);
-        const bool in_place = y[FC_C] == 1 && conv->channels_last;
-        const fc_winograd_output w = {
-            .m = s->m, .tile_rows = s->rows, .tile_cols = s->cols, .channels = channels, .rows = rows, .cols = cols,
-            .products = fc_at(b->products, n * s->rows * s->cols * s->p_tile, size),
-            .xi_step = s->p_xi, .tile_step = s->p_tile,
-            .y = in_place ? image : b->tile,
-            .row_step = in_place ? y[FC_H] : cols * s->p_tile, .col_step = in_place ? y[FC_W] : s->p_tile,
-            .bias = run->bias ? fc_at(run->bias, first, size) : NULL, .activation = conv->activation,
-        };
-        run->table->winograd_output(&w);
-        if (in_place)
-            continue;
-        const bool even = y[FC_H] == cols * y[FC_W];
-        for (int64_t r = 0; r < (even ? 1 : rows); r++) {
-            const fc_move move = {
-                .rows = channels, .cols = even ? rows * cols : cols,
-                .src = fc_at(b->tile, r * cols * s->p_tile, size), .src_row = 1, .src_col = s->p_tile,
-                .dst = fc_at_mut(image, r * y[FC_H], size), .dst_row = y[FC_C], .dst_col = y[FC_W],
-            };
-            run->table->move(&move);
+    const int64_t *y = conv->y_stride, lanes = run->table->lanes;
+    const bool even = y[FC_H] == cols * y[FC_W], in_place = y[FC_C] == 1 && conv->channels_last;
+    const int64_t step = in_place ? channels : lanes;
+    for (int64_t n = 0; n < b->images; n++)
+        for (int64_t c = 0; c < channels; c += step) {
+            const int64_t count = fc_min(step, channels - c);
+            void *image = fc_at_mut(run->y, (b->at.image + n) * y[FC_N] + (first + c) * y[FC_C] + b->at.depth * y[FC_D] +
+                                                b->at.row * y[FC_H] + b->at.col * y[FC_W], size);
+            if (in_place) {
+                transform_back(job, b, n, first + c, c, count, rows, cols, image, y[FC_H], y[FC_W]);
+                continue;
+            }
+            transform_back(job, b, n, first + c, c, count, rows, cols, b->tile, cols * lanes, lanes);
+            for (int64_t r = 0; r < (even ? 1 : rows); r++) {
+                const fc_move move = {
+                    .rows = count, .cols = even ? rows * cols : cols,
+                    .src = fc_at(b->tile, r * cols * lanes, size), .src_row = 1, .src_col = lanes,
+                    .dst = fc_at_mut(image, r * y[FC_H], size), .dst_row = y[FC_C], .dst_col = y[FC_W],
+                };
+                run->table->move(&move);
+            }
         }
-    }
 }
 
 static void run_task(void *context, int64_t task, void *memory)
 {
     const winograd_job *job = context;
     const winograd_block b = block_of(job, task, memory);
-    const int64_t end = b.panel + b.panels;
     transform_input(job, &b);
-    for (int64_t panel = b.panel; panel < end; panel += job->split.pass_panels) {
-        const int64_t panels = fc_min(job->split.pass_panels, end - panel);
-        multiply(job, &b, panel, panels);
-        transform_output(job, &b, panel, panels);
+    for (int64_t panel = b.panel; panel < b.panel + b.panels; panel++) {
+        multiply(job, &b, panel);
+        transform_output(job, &b, panel);
     }
 }
 
@@ -331,21 +451,20 @@ static double cost_of(const fc_conv *conv, const fc_machine *machine, bool prepa
 
 static fc_status forward_of(const fc_conv_run *run, fc_error *error, int m)
 {
-    winograd_job job = { run, split_of(run->conv, run->table, m), run->prepared };
+    winograd_job job = { run, split_of(run->conv, run->table, m), (void *)run->prepared };
     const double seconds = cost_of(run->conv, fc_machine_for(run->conv->dtype), run->prepared != NULL, m);
-    void *u = NULL;
-    if (!run->prepared) {
+    void *kept = NULL;
+    if (!run->prepared && job.split.blocks > run->conv->groups) {
         const size_t bytes = prepared_size_of(run->conv, run->table, m);
-        u = fc_scratch_borrow(bytes);
-        if (!u)
-            return fc_fail(error, FC_NO_MEMORY, "weight: no memory for %zu bytes of transformed weights", bytes);
-        weight_job weights = { run, &job.split, u };
+        kept = fc_scratch_borrow(bytes);
+        if (!kept)
+            return fc_fail(error, FC_NO_MEMORY, "weight: no memory for %zu bytes of prepared weights", bytes);
+        job.kept = kept;
         const double share = (double)run->conv->depth * (double)run->conv->out_channels * 6e-10;
-        fc_parallel(job.split.panels * run->conv->groups, share, 0, weight_task, &weights, error);
-        job.u = u;
+        fc_parallel(job.split.panels * run->conv->groups, share, 0, keep_task, &job, error);
     }
     const fc_status status = fc_parallel(job.split.tasks, seconds, job.split.bytes, run_task, &job, error);
-    fc_scratch_give_back(u);
+    fc_scratch_give_back(kept);
     return status;
 }
 

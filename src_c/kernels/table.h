@@ -14,6 +14,7 @@
 #include "pool.h"
 #include "winograd.h"
 #include "winograd_grad.h"
+#include "winograd_multiply.h"
 
 typedef struct fc_table {
     int lanes;             /* of one vector */
@@ -24,6 +25,7 @@ typedef struct fc_table {
     void (*winograd_input)(const fc_winograd_input *w);
     void (*winograd_weight)(const fc_winograd_weight *w);
     void (*winograd_output)(const fc_winograd_output *w);
+    void (*winograd_multiply)(const fc_winograd_multiply *w);
     void (*depthwise)(const fc_depthwise *d);
     void (*depthwise_spread)(const fc_depthwise_spread *s);
     void (*pool_rows)(const fc_pool_rows *p);

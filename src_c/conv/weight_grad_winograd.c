@@ -124,7 +124,8 @@ static void transform_x(const winograd_part *p, const fc_pixel_block *b)
             const fc_block_origin origin = origin_of(b, n);
             fc_band_copy(&run, &band, &origin, p->ic + c, count, at(p, BAND_AT));
             const fc_winograd_input w = {
-                .m = M, .tile_rows = b->rows, .tile_cols = b->cols, .channels = count, .band = at(p, BAND_AT),
+                .m = M, .out_rows = M, .out_cols = M, .tile_rows = b->rows, .tile_cols = b->cols,
+                .channels = count, .band = at(p, BAND_AT),
                 .row_step = band.row_step, .col_step = band.col_step,
                 .v = fc_at_mut(at(p, V_AT), n * b->rows * b->cols * s->a[V_TILE] + c, fc_size_of(conv->dtype)),
                 .xi_step = v_xi(s), .tile_step = s->a[V_TILE],

@@ -72,8 +72,8 @@ static void split_tiles(winograd_split *s, const fc_conv *conv, int64_t most)
 {
     const int64_t of_image = s->tiles_y * s->tiles_x;
     s->images = fc_max(1, fc_min(conv->batch, most / of_image));
-    s->image_blocks = fc_div_up(conv->batch, s->images);
-    s->images = fc_div_up(conv->batch, s->image_blocks);
+    s->image_blocks = fc_max(1, fc_div_up(conv->batch, s->images)); /* an empty batch has a cost too */
+    s->images = fc_max(1, fc_div_up(conv->batch, s->image_blocks));
     s->col_blocks = fc_div_up(s->tiles_x, fc_min(s->tiles_x, most));
     s->cols = fc_div_up(s->tiles_x, s->col_blocks);
     s->col_blocks = fc_div_up(s->tiles_x, s->cols);

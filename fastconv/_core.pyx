@@ -423,4 +423,5 @@ cdef class Plan:
 include "_core_pool.pxi"
 include "_core_grad.pxi"
 include "_core_bound.pxi"
+include "_core_xla.pxi"
 include "_core_runtime.pxi"

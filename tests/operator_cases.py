@@ -6,9 +6,10 @@ import itertools
 from typing import Any
 
 import numpy as np
+import pytest
 
 from fastconv import operators
-from fastconv.operators import Operator, Spec
+from fastconv.operators import REGISTRY, Operator, Spec
 
 LAYOUTS = {1: ("NCL", "NLC"), 2: ("NCHW", "NHWC"), 3: ("NCDHW", "NDHWC")}
 SIZES = {1: (9,), 2: (6, 7), 3: (4, 5, 6)}
@@ -139,3 +140,13 @@ def specs_of(arrays: dict[str, Any]) -> dict[str, Spec]:
 def kind_of(op: Operator) -> str:
     """Name without axes, as in OPTIONS."""
     return op.name.split(f"{op.spatial}d")[0]
+
+
+# Name, layout, whether there is a batch, and arguments.
+CASES = [
+    pytest.param(name, layout, batched, given, id=f"{name}-{layout}-{'batch' if batched else 'one'}-{number}")
+    for name, op in REGISTRY.items()
+    for layout in LAYOUTS[op.spatial]
+    for batched in (True, False)
+    for number, given in enumerate(OPTIONS[kind_of(op)])
+]

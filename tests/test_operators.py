@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from operator_cases import LAYOUTS, OPTIONS, kind_of, make, specs_of
+from operator_cases import CASES, kind_of, make, specs_of
 
 import fastconv
 from fastconv import operators
@@ -18,15 +18,6 @@ from fastconv.operators import REGISTRY, Call, NumPy, Operator, Spec
 def results_of(op: Operator, arrays: dict[str, Any], options: dict[str, Any]) -> tuple[Any, ...]:
     made = op.forward(*arrays.values(), **options)
     return made if isinstance(made, tuple) else (made,)
-
-
-CASES = [
-    pytest.param(name, layout, batched, given, id=f"{name}-{layout}-{'batch' if batched else 'one'}-{number}")
-    for name, op in REGISTRY.items()
-    for layout in LAYOUTS[op.spatial]
-    for batched in (True, False)
-    for number, given in enumerate(OPTIONS[kind_of(op)])
-]
 
 
 @pytest.mark.parametrize(("name", "layout", "batched", "given"), CASES)
@@ -209,3 +200,31 @@ def test_options_of_numpy_become_plain() -> None:
     _, options = operators.get("avg_pool2d").bind(np.ones((1, 2, 5, 5)), np.int64(2), np.array([1, 2]))
     assert (options["kernel_size"], options["stride"]) == ((2, 2), (1, 2))
     assert all(type(n) is int for n in (*options["kernel_size"], *options["stride"]))
+
+
+@pytest.mark.parametrize(
+    ("name", "layout", "batched", "given"),
+    [
+        case
+        for case in CASES
+        if (op := operators.get(case.values[0])).bound
+        and (
+            "input_shape" in op.options
+            or "weight_shape" in op.options
+            or "indices" in {array.name for array in op.arrays}
+        )
+    ],
+)
+def test_gradients_and_indices_of_other_shapes_are_refused(
+    name: str, layout: str, batched: bool, given: dict[str, Any]
+) -> None:
+    """What computes from addresses reads as much as the others say: the shape rule sees to it."""
+    op = operators.get(name)
+    arrays, options = make(op, layout, batched, given)
+    whole = specs_of(arrays)
+    for array in {"grad_output", "indices"} & whole.keys():
+        for axis, size in enumerate(whole[array].shape):
+            shape = list(whole[array].shape)
+            shape[axis] = size + 1
+            with pytest.raises(ValueError, match=r"shape|channels"):
+                op.shape({**whole, array: Spec(tuple(shape), whole[array].dtype)}, options)

@@ -26,6 +26,7 @@ from fastconv.operators.registry import (
     per_axis,
     read_pads,
     register,
+    require_shape,
     spatial_sizes,
     whole,
     with_sizes,
@@ -90,7 +91,7 @@ class Convolution:
                 function=self.input_grad,
                 canonical=self.input_grad_options,
                 forward=self.input_grad_forward,
-                shape=lambda specs, options: (Spec(options["input_shape"], specs["grad_output"].dtype),),
+                shape=self.input_grad_shape,
                 gradients={
                     "grad_output": Gradient(("weight",), self.along_x),
                     "weight": Gradient(("grad_output",), self.input_grad_to_weight),
@@ -108,7 +109,7 @@ class Convolution:
                 function=self.weight_grad,
                 canonical=self.weight_grad_options,
                 forward=self.weight_grad_forward,
-                shape=lambda specs, options: (Spec(options["weight_shape"], specs["grad_output"].dtype),),
+                shape=self.weight_grad_shape,
                 gradients={
                     "grad_output": Gradient(("x",), self.along_weight),
                     "x": Gradient(("grad_output",), self.weight_grad_to_x),
@@ -268,9 +269,22 @@ class Convolution:
             made.append(room // options["stride"][axis] + 1)
         return (Spec(with_sizes(x.shape, weight.shape[0], made, layout), x.dtype),)
 
+    def input_grad_shape(self, specs: Mapping[str, Spec], options: Mapping[str, Any]) -> tuple[Spec, ...]:
+        """Of grad_x."""
+        x = Spec(tuple(options["input_shape"]), specs["grad_output"].dtype)
+        require_shape(specs, "grad_output", self.shape({**specs, "x": x}, options)[0].shape)
+        return (x,)
+
+    def weight_grad_shape(self, specs: Mapping[str, Spec], options: Mapping[str, Any]) -> tuple[Spec, ...]:
+        """Of grad_weight."""
+        weight = Spec(tuple(options["weight_shape"]), specs["grad_output"].dtype)
+        require_shape(specs, "grad_output", self.shape({**specs, "weight": weight}, options)[0].shape)
+        return (weight,)
+
     def bias_grad_shape(self, specs: Mapping[str, Spec], options: Mapping[str, Any]) -> tuple[Spec, ...]:
         """Of the bias."""
         grad = specs["grad_output"]
+        spatial_sizes(grad.shape, self.spatial, options["layout"])
         return (Spec((channels_of(grad.shape, self.spatial, options["layout"]),), grad.dtype),)
 
     # --- Gradients: all of these are linear in each of their arrays -------------------------------------
@@ -323,8 +337,10 @@ class Convolution:
 
     def spread(self, ops: Framework, grad: Any, call: Call) -> Any:
         """From grad_bias to grad_output: every pixel of a channel counts alike."""
-        column = (-1,) if call.options["layout"][-1] == "C" else (-1,) + (1,) * self.spatial
-        return ops.xp.broadcast_to(ops.xp.reshape(grad, column), call.shapes["grad_output"])
+        shape = call.shapes["grad_output"]
+        column = [1] * len(shape)
+        column[-1 if call.options["layout"][-1] == "C" else -self.spatial - 1] = -1
+        return ops.xp.broadcast_to(ops.xp.reshape(grad, tuple(column)), shape)
 
 
 def windows(call: Call) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from fastconv.operators.registry import (
     per_axis,
     read_pads,
     register,
+    require_shape,
     spatial_sizes,
     whole,
     with_sizes,
@@ -65,6 +66,27 @@ def windowed(forward: Callable[..., Any]) -> Callable[..., Any]:
 def give(option: str) -> Callable[[Mapping[str, Spec], Mapping[str, Any]], tuple[Spec, ...]]:
     """Shape rule of what is as large as an option says, of the dtype of the first array."""
     return lambda specs, options: (Spec(tuple(options[option]), next(iter(specs.values())).dtype),)
+
+
+def moved(name: str, option: str) -> Callable[[Mapping[str, Spec], Mapping[str, Any]], tuple[Spec, ...]]:
+    """Shape rule of what takes each of an array to its index, in what is as large as an option says."""
+
+    def rule(specs: Mapping[str, Spec], options: Mapping[str, Any]) -> tuple[Spec, ...]:
+        require_shape(specs, "indices", specs[name].shape)
+        return (Spec(tuple(options[option]), specs[name].dtype),)
+
+    return rule
+
+
+def back_through(shape: Any) -> Callable[[Mapping[str, Spec], Mapping[str, Any]], tuple[Spec, ...]]:
+    """Shape rule of the gradient of what has a shape rule."""
+
+    def rule(specs: Mapping[str, Spec], options: Mapping[str, Any]) -> tuple[Spec, ...]:
+        x = Spec(tuple(options["input_shape"]), specs["grad_output"].dtype)
+        require_shape(specs, "grad_output", shape({"x": x}, options)[0].shape)
+        return (x,)
+
+    return rule
 
 
 def like(name: str) -> Callable[[Mapping[str, Spec], Mapping[str, Any]], tuple[Spec, ...]]:
@@ -329,7 +351,7 @@ class Pooling:
             self.scatter,
             lambda shapes, input_shape, layout: {"input_shape": tuple(input_shape), "layout": layout},
             self.scatter,
-            give("input_shape"),
+            moved("grad_output", "input_shape"),
             {"grad_output": Gradient(("indices",), self.gather_rule)},
             bound=partial(self.bound_move, "scatter", "input_shape"),
         )
@@ -341,7 +363,7 @@ class Pooling:
             self.function("max_unpool"),
             self.unpooled,
             self.unpool,
-            give("output_shape"),
+            moved("x", "output_shape"),
             {"x": Gradient(("indices",), self.gather_rule)},
             bound=partial(self.bound_move, "unpool", "output_shape"),
         )
@@ -411,7 +433,7 @@ class Pooling:
             self.function(kind, "_grad"),
             grad_options,
             backward,
-            give("input_shape"),
+            back_through(shape),
             {"grad_output": Gradient((), to_grad_output)},
             bound=partial(self.bound, "avg_grad", shape),
         )

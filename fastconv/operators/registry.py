@@ -8,6 +8,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
@@ -134,7 +135,7 @@ class Operator:
     graded: str | None = None
     bound: Callable[[Mapping[str, Spec], Mapping[str, Any]], Callable[..., None]] | None = None
 
-    @property
+    @cached_property
     def signature(self) -> inspect.Signature:
         """Arrays and options as a user gives them: the NumPy function's, less what has no gradient."""
         arrays = [a.name for a in self.arrays]
@@ -163,7 +164,7 @@ class Operator:
         Raises
         ------
         TypeError
-            If arguments are missing, or one is not known.
+            If arguments are missing or no arrays, or one is not known.
         ValueError
             If an option does not fit.
         """
@@ -171,7 +172,11 @@ class Operator:
         bound.apply_defaults()
         given = dict(bound.arguments)
         arrays = {a.name: given.pop(a.name) for a in self.arrays}
-        shapes = {name: tuple(np.shape(a)) for name, a in arrays.items() if a is not None}
+        for argument in self.arrays:
+            array = arrays[argument.name]
+            if not (hasattr(array, "shape") or (array is None and argument.optional)):
+                raise TypeError(f"{argument.name} must be an array, got {type(array).__name__}")
+        shapes = {name: tuple(a.shape) for name, a in arrays.items() if a is not None}
         return arrays, self.canonical(shapes, **given)
 
     def folds(self, batched: Sequence[str]) -> bool:
@@ -249,6 +254,12 @@ def spatial_sizes(shape: Sequence[int], spatial: int, layout: str) -> tuple[int,
             f"an image must have {spatial + 2} axes, or {spatial + 1} without the batch; got {tuple(shape)}"
         )
     return tuple(shape[-spatial - 1 : -1] if layout[-1] == "C" else shape[-spatial:])
+
+
+def require_shape(specs: Mapping[str, Spec], name: str, shape: Sequence[int]) -> None:
+    """Refuse an array of another shape."""
+    if tuple(specs[name].shape) != tuple(shape):
+        raise ValueError(f"{name} must have shape {tuple(shape)}, got {tuple(specs[name].shape)}")
 
 
 def with_sizes(

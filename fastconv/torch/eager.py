@@ -14,7 +14,19 @@ import torch
 from fastconv.operators import REGISTRY, Call, Operator, Spec
 from fastconv.torch.modes import is_plain, is_transformed, unwatched
 
-__all__ = ["HANDLES", "OPS", "Handle", "batched", "call", "compute", "memory_format"]
+__all__ = [
+    "HANDLES",
+    "OPS",
+    "Handle",
+    "as_laid_out",
+    "batched",
+    "call",
+    "compute",
+    "look_up",
+    "memory_format",
+    "move_last",
+    "run",
+]
 
 Options = tuple[Any, ...]
 NUMPY = {
@@ -47,7 +59,7 @@ class Bound:
         self.options = flat
         self.channels_last = channels_last
         layouts = [
-            _as_laid_out(spec.shape, role.role, op.spatial, channels_last)
+            as_laid_out(spec.shape, role.role, op.spatial, channels_last)
             for spec, role in zip(results, op.results)
         ]
         self.shape, self.strides = layouts[0]
@@ -88,7 +100,7 @@ def _array(address: int, spec: Spec) -> Any:
     return np.frombuffer(memory, dtype).reshape(spec.shape)
 
 
-def _as_laid_out(
+def as_laid_out(
     shape: Sequence[int], role: str, spatial: int, channels_last: bool
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Shape and strides in torch's order of axes of a contiguous array in its layout."""
@@ -99,16 +111,16 @@ def _as_laid_out(
     steps.reverse()
     if role != "image" or not channels_last:
         return tuple(shape), tuple(steps)
-    return tuple(_first(shape, spatial)), tuple(_first(steps, spatial))
+    return tuple(move_first(shape, spatial)), tuple(move_first(steps, spatial))
 
 
-def _first(values: Sequence[int], spatial: int) -> tuple[int, ...]:
+def move_first(values: Sequence[int], spatial: int) -> tuple[int, ...]:
     """Move the last axis, that of channels, to where torch has it."""
     before = len(values) - spatial - 1
     return (*values[:before], values[-1], *values[before:-1])
 
 
-def _last(values: Sequence[int], spatial: int) -> tuple[int, ...]:
+def move_last(values: Sequence[int], spatial: int) -> tuple[int, ...]:
     """Move the axis of channels to the end."""
     before = len(values) - spatial - 1
     return (*values[:before], *values[before + 1 :], values[before])
@@ -154,7 +166,9 @@ class Handle:
         for a, array in zip(op.arrays, arrays):
             if array is not None:
                 shape = (
-                    _last(array.shape, spatial) if channels_last and a.role == "image" else tuple(array.shape)
+                    move_last(array.shape, spatial)
+                    if channels_last and a.role == "image"
+                    else tuple(array.shape)
                 )
                 specs[a.name] = Spec(shape, NUMPY[array.dtype])
         given = self.named(options, channels_last)
@@ -170,7 +184,7 @@ class Handle:
             if kind == "layout":
                 named[option] = LAYOUTS[self.op.spatial][channels_last]
             elif channels_last and self.moves(option, kind):
-                named[option] = _last(named[option], self.op.spatial)
+                named[option] = move_last(named[option], self.op.spatial)
         return named
 
     def moves(self, option: str, kind: str) -> bool:

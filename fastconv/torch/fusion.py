@@ -14,6 +14,7 @@ cannot see is checked:
 from __future__ import annotations
 
 import operator
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -41,8 +42,13 @@ ADD = {operator.add, operator.iadd, torch.add}
 SCALARS = (bool, int, float, str, type(None), torch.dtype)
 # The largest difference, over the largest value, that folding in another order explains; see Region.verify.
 TOLERANCE = 1e-3
+# A region that keeps changing is given up after so many.
+MOST_TRACES = 4
 
 _grad_enabled = torch.is_grad_enabled
+
+
+_ONE_TRACE = threading.Lock()  # a trace patches torch.nn.Module while it lasts
 
 
 class Unsound(Exception):
@@ -50,10 +56,27 @@ class Unsound(Exception):
 
 
 class _Tracer(fx.Tracer):
-    """Goes into everything but torch's layers and ours."""
+    """Goes into everything but torch's layers and ours.
+
+    While it traces, every call of any module asks it what to do: those of other threads are let through.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.thread = threading.get_ident()
+
+    def call_module(self, m: nn.Module, forward: Any, args: Any, kwargs: Any) -> Any:
+        if threading.get_ident() != self.thread:
+            return forward(*args, **kwargs)
+        return super().call_module(m, forward, args, kwargs)
+
+    def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: Any) -> Any:
+        if threading.get_ident() != self.thread:
+            return attr_val
+        return super().getattr(attr, attr_val, parameter_proxy_cache)
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return type(m) in LAYERS or super().is_leaf_module(m, module_qualified_name)
+        return _is_leaf(m)
 
 
 class Region:
@@ -63,7 +86,7 @@ class Region:
         self.root = root
         self.graph: Callable[..., Any] | None = None
         self.guard: Guard | None = None
-        self.verified = False
+        self.traces = 0
 
     def __getstate__(self) -> dict[str, Any]:
         return {"root": self.root}  # the graph is made anew where it is needed
@@ -95,7 +118,10 @@ class Region:
         wanted = self.__wrapped__(*args, **kwargs)
         self.graph = None
         if _is_quiet(self.root):
+            self.traces += 1
             try:
+                if self.traces > MOST_TRACES:
+                    raise Unsound
                 graph = trace(self.root)
                 guard = Guard(self.root)
                 if not agree(graph(*args, **kwargs), wanted):
@@ -160,7 +186,7 @@ def _is_quiet(root: nn.Module) -> bool:
 
 
 def _is_leaf(m: nn.Module) -> bool:
-    return _Tracer().is_leaf_module(m, "")
+    return fx.Tracer().is_leaf_module(m, "") or type(m) in LAYERS
 
 
 def _is_number(name: str, value: Any) -> bool:
@@ -195,19 +221,19 @@ def agree(made: Any, wanted: Any) -> bool:
 
 def trace(root: nn.Module) -> Callable[..., Any]:
     """Return a function that computes what `root` does in evaluation mode, with convolutions fused."""
-    before = [(m, dict(m.__dict__)) for m in root.modules()]
-    nested = [m for m in root.modules() if m is not root and isinstance(m.__dict__.get("forward"), Region)]
-    for m in nested:
-        detach(m)
-    try:
-        graph = _Tracer().trace(root)
-    finally:
-        changed = [m for m, state in before if m not in nested and not _same(m.__dict__, state)]
-        for m, state in before:
-            if m in changed:
-                m.__dict__.clear()
-                m.__dict__.update(state)
-    if changed:
+    for m in root.modules():
+        if m is not root:
+            detach(m)
+    owners = [m for m in root.modules() if not _is_leaf(m)]
+    before = [(m.__dict__, dict(m.__dict__)) for m in owners]
+    kept = False
+    with _ONE_TRACE:
+        try:
+            graph = _Tracer().trace(root)
+        finally:
+            for now, state in before:
+                kept = _put_back(now, state) or kept
+    if kept:
         raise Unsound  # forward keeps something of its input
     modules = dict(root.named_modules())
     for node in list(graph.nodes):
@@ -225,8 +251,15 @@ def trace(root: nn.Module) -> Callable[..., Any]:
     return forward
 
 
-def _same(now: dict[str, Any], before: dict[str, Any]) -> bool:
-    return now.keys() == before.keys() and all(now[k] is before[k] for k in now)
+def _put_back(now: dict[str, Any], before: dict[str, Any]) -> bool:
+    """Undo what a traced forward did to its module's attributes; return whether it did anything."""
+    changed = [k for k in {**now, **before} if now.get(k, now) is not before.get(k, now)]
+    for k in changed:
+        if k in before:
+            now[k] = before[k]
+        else:
+            del now[k]
+    return bool(changed)
 
 
 def _only_reader(node: fx.Node) -> fx.Node | None:

@@ -5,18 +5,23 @@ Made by modules.py for one layer and by fusion.py for a layer with its batch nor
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from fastconv import _core
 from fastconv.plan import ConvPlan
-from fastconv.torch.eager import FORMATS, LAYOUTS, NUMPY, _as_laid_out, _last
-from fastconv.torch.modes import TYPES, unwatched
+from fastconv.torch.eager import FORMATS, LAYOUTS, as_laid_out, move_last
+from fastconv.torch.modes import DTYPES, TYPES, is_plain, unwatched
 
 __all__ = ["Prepared"]
 
 MOST_PLANS = 4  # shapes that weights are kept prepared for; more forget the oldest
+
+# What runs a plan from address to address, and shape and strides of its result.
+Made = tuple[Callable[[int, int], None], tuple[int, ...], tuple[int, ...]]
 
 _strided = torch.strided
 
@@ -33,8 +38,8 @@ class Prepared:
         self.conv, self.norm, self.activation = conv, norm, activation
         self.spatial = len(conv.kernel_size)
         self.format = FORMATS.get(self.spatial)
-        self.state: Any = None
-        self.plans: dict[Any, tuple[Any, tuple[int, ...], tuple[int, ...]]] = {}
+        # Replaced together: a plan of weights that were, made meanwhile by another thread, goes with them.
+        self.held: tuple[Any, dict[Any, Made]] = (None, {})
 
     def __call__(self, x: Tensor) -> Tensor | None:
         """Convolve."""
@@ -43,32 +48,43 @@ class Prepared:
         state = self.read_state()
         if state is None:
             return None
-        if state != self.state:
-            self.plans.clear()
-            self.state = state
+        held, plans = self.held
+        if state != held:
+            plans = {}
+            self.held = (state, plans)
         last = False
         if not x.is_contiguous():
             last = self.format is not None and x.is_contiguous(memory_format=self.format)
             if not last:
                 x = x.contiguous()
         key = (x.shape, x.dtype, last)
-        made = self.plans.get(key)
+        made = plans.get(key)
         if made is None:
-            made = self.prepare(key, x)
+            made = self.prepare(x, last)
             if made is None:
                 return None
+            if len(plans) >= MOST_PLANS:
+                plans.pop(next(iter(plans)), None)
+            plans[key] = made
         run, shape, strides = made
         y = x.new_empty_strided(shape, strides)
         run(x.data_ptr(), y.data_ptr())
         return y
 
     def read_state(self) -> Any:
-        """Addresses and versions of all that goes into a plan; None where there are none."""
+        """All that goes into a plan, tensors by address and version; None where that is not known."""
+        conv = self.conv
+        if conv._parameters.get("weight") is None:  # computed from other parameters at each call
+            return None
         tensors = self.tensors()
         try:
-            return [(t.data_ptr(), t._version) for t in tensors]
+            state: list[Any] = [(t.data_ptr(), t._version) for t in tensors]
         except RuntimeError:  # made in inference mode, or without memory: changes cannot be seen
             return None
+        state += conv.stride, conv.padding, conv.dilation, conv.groups, conv.padding_mode, _core.get_exact()
+        if self.norm is not None:
+            state.append(self.norm.eps)
+        return state
 
     def tensors(self) -> list[Tensor]:
         """Everything that goes into a plan."""
@@ -79,20 +95,12 @@ class Prepared:
             found += [*norm._parameters.values(), norm._buffers["running_mean"], norm._buffers["running_var"]]
         return [t for t in found if t is not None]
 
-    def prepare(self, key: Any, x: Tensor) -> tuple[Any, tuple[int, ...], tuple[int, ...]] | None:
+    def prepare(self, x: Tensor, last: bool) -> Made | None:
         """Fold, and make a plan; None where the layers do not fit x, for torch to say so."""
-        conv, last = self.conv, key[2]
-        tensors = self.tensors()
-        if (
-            conv.padding_mode != "zeros"
-            or x.dtype not in NUMPY
-            or any(
-                type(t) not in TYPES or t.dtype != x.dtype or not t.is_cpu or t.layout is not _strided
-                for t in tensors
-            )
-        ):
+        conv = self.conv
+        if x.dtype not in DTYPES or x.dim() not in (self.spatial + 1, self.spatial + 2):
             return None
-        if x.dim() not in (self.spatial + 1, self.spatial + 2):
+        if any(not is_plain(t) or t.dtype != x.dtype for t in self.tensors()):
             return None
         weight, bias = conv.weight.detach(), conv.bias
         bias = None if bias is None else bias.detach()
@@ -104,7 +112,7 @@ class Prepared:
                 d * (k - 1) if padding == "same" else 0 for d, k in zip(conv.dilation, conv.kernel_size)
             ]
             padding = tuple((total // 2, total - total // 2) for total in totals)
-        shape = _last(x.shape, self.spatial) if last else tuple(x.shape)
+        shape = move_last(x.shape, self.spatial) if last else tuple(x.shape)
         try:
             plan = ConvPlan(
                 self.spatial,
@@ -115,7 +123,7 @@ class Prepared:
                 padding,
                 conv.dilation,
                 conv.groups,
-                "zeros",
+                conv.padding_mode,
                 0,
                 LAYOUTS[self.spatial][last],
                 self.activation,
@@ -123,11 +131,7 @@ class Prepared:
             )
         except (ValueError, TypeError):
             return None
-        if len(self.plans) >= MOST_PLANS:
-            del self.plans[next(iter(self.plans))]
-        made = (plan.run, *_as_laid_out(plan.out_shape, "image", self.spatial, last))
-        self.plans[key] = made
-        return made
+        return (plan.run, *as_laid_out(plan.out_shape, "image", self.spatial, last))
 
 
 def fold(weight: Tensor, bias: Tensor | None, norm: nn.Module) -> tuple[Tensor, Tensor]:

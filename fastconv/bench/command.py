@@ -171,7 +171,7 @@ def _tasks(args: argparse.Namespace) -> list[Task]:
     for name in args.operator:
         operator = OPERATORS[name]
         short = [network for network in SHORT if network in operator.layers]
-        networks = args.networks or (every if args.all or operator.layers is POOLINGS else short)
+        networks = args.networks or (every if args.all or not operator.has_weights else short)
         try:
             layers, left_out = select(
                 operator,

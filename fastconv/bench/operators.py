@@ -18,7 +18,7 @@ from fastconv.bench.gradients import FastconvGradient, TorchGradient, Which
 from fastconv.bench.layers import Case, Layer, Pool
 from fastconv.bench.networks import NETWORKS, POOLINGS, QUICK
 from fastconv.bench.peers import PEERS, Fastconv
-from fastconv.bench.pooling import FastconvPool, TorchPool
+from fastconv.bench.pooling import FastconvPool, TorchPool, What
 
 MOST_FLOPS = 8e9
 MOST_BYTES = 256 << 20
@@ -51,6 +51,11 @@ class Operator:
     depth: Callable[[Any], int]
     ours: Callable[[str, int, str], list[Peer[Any]]]
     peers: Mapping[str, Entry]
+
+    @property
+    def has_weights(self) -> bool:
+        """Whether its layers are convolutions."""
+        return self.layers is NETWORKS
 
 
 @dataclass(frozen=True)
@@ -111,9 +116,9 @@ def _gradient(which: Which) -> Callable[[str, int, str], list[Peer[Any]]]:
     ]
 
 
-def _pool(backward: bool) -> Callable[[str, int, str], list[Peer[Any]]]:
+def _pool(what: What) -> Callable[[str, int, str], list[Peer[Any]]]:
     return lambda layout, threads, algorithm: [
-        FastconvPool(layout, n, backward=backward, name=name) for name, n in _on(threads).items()
+        FastconvPool(layout, n, what=what, name=name) for name, n in _on(threads).items()
     ]
 
 
@@ -129,14 +134,25 @@ def _conv_gradient(name: str, which: Which, depth: Callable[[Layer], int]) -> Op
     return Operator(name, NETWORKS, conv_grad_tensors, depth, _gradient(which), peers)
 
 
-def _pooling(name: str, backward: bool, tensors: Callable[[Pool, str], Tensors]) -> Operator:
-    peers = _torch(lambda threads, **options: TorchPool(threads, backward=backward, **options))
-    return Operator(name, POOLINGS, tensors, lambda layer: layer.depth, _pool(backward), peers)
+def _pooling(
+    name: str,
+    what: What,
+    tensors: Callable[[Pool, str], Tensors],
+    layers: Mapping[str, Sequence[Pool]] = POOLINGS,
+) -> Operator:
+    peers = _torch(lambda threads, **options: TorchPool(threads, what=what, **options))
+    return Operator(name, layers, tensors, lambda layer: layer.depth, _pool(what), peers)
 
 
 def _pixels(layer: Layer) -> int:
     return layer.batch * layer.out_size[0] * layer.out_size[1]
 
+
+_MAXIMA = {
+    network: maxima
+    for network, pools in POOLINGS.items()
+    if (maxima := tuple(pool for pool in pools if "max" in pool.kind))
+}
 
 OPERATORS: dict[str, Operator] = {
     operator.name: operator
@@ -145,8 +161,9 @@ OPERATORS: dict[str, Operator] = {
         _conv_gradient("input_grad", "input", lambda layer: layer.out_channels // layer.groups * layer.taps),
         _conv_gradient("weight_grad", "weight", _pixels),
         _conv_gradient("bias_grad", "bias", _pixels),
-        _pooling("pool", False, pool_tensors),
-        _pooling("pool_grad", True, pool_grad_tensors),
+        _pooling("pool", "result", pool_tensors),
+        _pooling("pool_indices", "indices", pool_tensors, _MAXIMA),
+        _pooling("pool_grad", "gradient", pool_grad_tensors),
     )
 }
 """By the name that ``--operator`` takes."""

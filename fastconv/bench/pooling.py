@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from dataclasses import replace
+from typing import Any, Literal
 
 from fastconv.bench.contender import FastconvBase, Job, Tensors, TorchBase, from_layout, to_layout
 from fastconv.bench.layers import Pool
 
+What = Literal["result", "indices", "gradient"]
+"""What a pooling is asked for; indices come with the result, and are those of maxima."""
 NORM = 2.0
 """Of the norms measured."""
 
@@ -15,9 +18,9 @@ NORM = 2.0
 class FastconvPool(FastconvBase):
     """fastconv's pooling, forward or backward."""
 
-    def __init__(self, layout: str, threads: int, *, backward: bool = False, name: str = "call") -> None:
+    def __init__(self, layout: str, threads: int, *, what: What = "result", name: str = "call") -> None:
         super().__init__(name, layout, threads, prepared=False)
-        self._backward = backward
+        self._what = what
 
     def refuse(self, layer: Pool, dtype: str) -> str | None:
         """Refuse nothing."""
@@ -25,8 +28,18 @@ class FastconvPool(FastconvBase):
 
     def prepare(self, layer: Pool, tensors: Tensors) -> Job:
         """A gradient of a maximum gets the indices, of a norm the result: they are at hand in training."""
-        make = self._gradient if self._backward else self._forward
-        return Job(make(layer, tensors), from_layout(self.layout), before=self.before)
+        back = from_layout(self.layout)
+        if self._what == "indices":
+            return Job(self._indices(layer, tensors), lambda results: back(results[1]), before=self.before)
+        make = self._gradient if self._what == "gradient" else self._forward
+        return Job(make(layer, tensors), back, before=self.before)
+
+    def _indices(self, layer: Pool, tensors: Tensors) -> Callable[[], Any]:
+        f, layout, x = self.fastconv, self.layout, to_layout(tensors.x, self.layout)
+        if layer.adaptive:
+            return lambda: f.adaptive_max_pool2d(x, layer.kernel, return_indices=True, layout=layout)
+        window = (layer.kernel, layer.stride, layer.padding, layer.dilation, False, True)
+        return lambda: f.max_pool2d(x, *window, layout=layout)
 
     def _forward(self, layer: Pool, tensors: Tensors) -> Callable[[], Any]:
         f, layout, x = self.fastconv, self.layout, to_layout(tensors.x, self.layout)
@@ -68,9 +81,9 @@ class FastconvPool(FastconvBase):
 class TorchPool(TorchBase):
     """PyTorch's pooling; its gradients by the operators that autograd calls, the norm's by autograd."""
 
-    def __init__(self, threads: int, *, channels_last: bool = False, backward: bool = False) -> None:
+    def __init__(self, threads: int, *, channels_last: bool = False, what: What = "result") -> None:
         super().__init__(threads, channels_last=channels_last)
-        self._backward = backward
+        self._what = what
 
     def refuse(self, layer: Pool, dtype: str) -> str | None:
         """Its norms and averages have neither dilation nor, of the norms, padding."""
@@ -81,9 +94,18 @@ class TorchPool(TorchBase):
     def prepare(self, layer: Pool, tensors: Tensors) -> Job:
         """Bring the operands into the memory format."""
         x = self.tensor(tensors.x)
-        return (
-            self._gradient(layer, x, self.tensor(tensors.grad)) if self._backward else self._forward(layer, x)
-        )
+        if self._what == "gradient":
+            return self._gradient(layer, x, self.tensor(tensors.grad))
+        return self._indices(layer, x) if self._what == "indices" else self._forward(layer, x)
+
+    def _indices(self, layer: Pool, x: Any) -> Job:
+        f = self.torch.nn.functional
+        if layer.adaptive:
+            job = self.job(f.adaptive_max_pool2d, x, layer.kernel, True)
+        else:
+            window = (layer.kernel, layer.stride, layer.padding, layer.dilation, False, True)
+            job = self.job(f.max_pool2d, x, *window)
+        return replace(job, output=lambda results: results[1].contiguous().numpy())
 
     def _forward(self, layer: Pool, x: Any) -> Job:
         f, window = self.torch.nn.functional, (layer.kernel, layer.stride)

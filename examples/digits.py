@@ -218,28 +218,37 @@ def fit(
     return history
 
 
-def run(name: str, make: Callable[[dict[str, Array]], Network], argv: Sequence[str] | None = None) -> float:
-    """Do all that an example does: read the arguments, train, save the plots, print and return the accuracy.
+def arguments(description: str | None, argv: Sequence[str] | None) -> argparse.Namespace:
+    """Read the arguments of an example, which are those of the command line if None."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--epochs", type=int, default=40, help="at most (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="of all that is random (default: %(default)s)")
+    parser.add_argument("--out", type=Path, default=Path("demo"), help="plots' folder (default: %(default)s)")
+    return parser.parse_args(argv)
+
+
+def run(
+    name: str,
+    description: str | None,
+    make: Callable[[dict[str, Array]], Network],
+    argv: Sequence[str] | None = None,
+) -> float:
+    """Do all that an example does: train, save the plots, print and return the accuracy.
 
     Parameters
     ----------
     name : str
         What the framework is called.
+    description : str
+        What ``--help`` says.
     make : callable
         Makes the network of `first_weights`.
     argv : sequence of str, optional
         Arguments instead of those of the command line.
     """
-    parser = argparse.ArgumentParser(description=f"Train a small network on handwritten digits in {name}.")
-    parser.add_argument("--epochs", type=int, default=40, help="how many at most (default: %(default)s)")
-    parser.add_argument(
-        "--seed", type=int, default=0, help="of everything that is random (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--out", type=Path, default=Path("demo"), help="folder for the plots (default: %(default)s)"
-    )
-    args = parser.parse_args(argv)
-
+    args = arguments(description, argv)
     digits = load(args.seed)
     network = make(first_weights(seed=args.seed))
     history = fit(network, digits, epochs=args.epochs, seed=args.seed, title=f"digits, {name}")
@@ -312,8 +321,8 @@ def _tiles(figure: Any, tiles: Array, rows: int = 2, **how: Any) -> Any:
     return grid
 
 
-def plot_confusion(predicted: Array, labels: Array) -> Any:
-    """How many images of each digit were taken for which."""
+def plot_confusion(predicted: Array, labels: Array, first: int = 0) -> Any:
+    """How many images of each digit were taken for which; class 0 is the digit `first`."""
     classes = int(labels.max()) + 1
     counts = np.zeros((classes, classes), int)
     np.add.at(counts, (labels, predicted), 1)
@@ -322,7 +331,10 @@ def plot_confusion(predicted: Array, labels: Array) -> Any:
     for row, column in zip(*np.nonzero(counts)):
         colour = "white" if row == column else INK
         axes.text(column, row, counts[row, column], ha="center", va="center", fontsize=9, color=colour)
-    axes.set(xlabel="predicted", ylabel="digit", xticks=range(classes), yticks=range(classes))
+    digits = range(first, first + classes)
+    axes.set_xticks(range(classes), digits)
+    axes.set_yticks(range(classes), digits)
+    axes.set(xlabel="predicted", ylabel="digit")
     axes.set_title(f"Test images: {np.trace(counts)} of {counts.sum()} right")
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0)

@@ -49,4 +49,4 @@ class AutogradNetwork:
 
 
 if __name__ == "__main__":
-    run("autograd", AutogradNetwork)
+    run("autograd", __doc__, AutogradNetwork)

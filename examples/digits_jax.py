@@ -54,4 +54,4 @@ class JaxNetwork:
 
 
 if __name__ == "__main__":
-    run("JAX", JaxNetwork)
+    run("JAX", __doc__, JaxNetwork)

@@ -19,7 +19,7 @@ WHEEL := build/wheel/.built
 
 .PHONY: help demo bench test test-all c-test lint clean
 help:
-	@echo 'make demo      filter a photograph and run a short benchmark (PEERS=all: beside PyTorch too)'
+	@echo 'make demo      filter a photograph, train on digits, run a short benchmark (PEERS=all: with PyTorch)'
 	@echo 'make bench     the whole benchmark (ARGS="--threads 2 ..." go to fastconv bench)'
 	@echo 'make test      the tests; those that need a large framework are skipped'
 	@echo 'make test-all  the tests with every framework installed'
@@ -74,9 +74,11 @@ demo: .venv-demo/.installed-$(PEERS)
 		'from importlib.resources import files; print(files("skimage") / "data" / "chelsea.png")') && \
 		$(BIN)/fastconv info && \
 		$(BIN)/fastconv filter "$$picture" --kernel all -o demo/filters.png && \
+		PYTHONSAFEPATH= $(BIN)/python examples/digits_autograd.py --out demo && \
 		$(BIN)/fastconv bench --quick $(BENCH_$(PEERS)) --json demo/bench.json --plot demo/bench.png
 	@echo
 	@echo 'The photograph with every filter: $(CURDIR)/demo/filters.png'
+	@echo 'What a network learned of digits: $(CURDIR)/demo/digits-autograd-*.png'
 	@echo 'The benchmark as a picture:       $(CURDIR)/demo/bench.png'
 
 bench: .venv-demo/.installed-$(PEERS)

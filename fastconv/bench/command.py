@@ -139,7 +139,7 @@ def run_bench(args: argparse.Namespace) -> int:
 def estimate(tasks: Sequence[Task], peers: Sequence[str], rounds: int, budget: float | None) -> float:
     """Guess the seconds that measuring will take, within a factor of two or so.
 
-    Each contender of a row is made, runs five times before the rounds and twice in each of at least three;
+    Each contender of a row is made, runs some four times before the rounds and once in each of three or more;
     60 GFLOP/s and 5 GB/s are what a core does in the mean over contenders.
     """
     total = 5.0
@@ -149,7 +149,7 @@ def estimate(tasks: Sequence[Task], peers: Sequence[str], rounds: int, budget: f
         )
         call = max(task.layer.flops / 60e9, task.layer.elements * 4 / 5e9) / task.threads
         block = 0.02 * contenders * rounds if budget is None else budget
-        total += 0.15 + max(block, 6 * call * contenders) + 5 * call * contenders
+        total += 0.15 + max(block, 3 * call * contenders) + 4 * call * contenders
     return total
 
 

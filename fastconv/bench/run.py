@@ -253,13 +253,15 @@ def measure(
     clock = time.perf_counter
     end = float("inf") if budget is None else clock() + budget
     block = BLOCK_SECONDS if budget is None else min(BLOCK_SECONDS, budget / (rounds * len(jobs)))
-    calls = {}
+    calls, warmed = {}, set()
     for name, job in jobs.items():
         job.before()
         spent = _seconds(job)
         if spent > patience:  # once more: the process may have been asleep
             spent = min(spent, _seconds(job))
         calls[name] = max(1, min(MOST_CALLS, int(block / max(spent, 1e-9))))
+        if spent < BLOCK_SECONDS:
+            warmed.add(name)
         if spent > patience:
             timings[name].seconds.append(spent)
     names = [name for name in jobs if not timings[name].seconds]
@@ -268,7 +270,8 @@ def measure(
             run, seconds = jobs[name].run, timings[name].seconds
             jobs[name].before()
             time.sleep(pause)
-            run()  # fetches its own data again after the others
+            if name in warmed:  # fetches its own data again after the others; a long call hardly notices
+                run()
             for _ in range(calls[name]):
                 start = clock()
                 run()

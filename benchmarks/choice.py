@@ -14,7 +14,7 @@ import numpy as np
 
 import fastconv
 
-ALGORITHMS = ("direct", "depthwise", "grouped", "im2col", "winograd4", "winograd2")
+ALGORITHMS = fastconv._core.algorithms()
 CLOSE = 1.1
 
 
@@ -25,7 +25,7 @@ def random_layer(rng: random.Random) -> dict:
     kernel_size = rng.choice(((kernel, kernel),) * 6 + ((1, kernel), (kernel, 1)))
     dilation = rng.choices((1, 2), (6, 1))[0]
     stride = rng.choices((1, 2, 3), (7, 3, 1))[0]
-    size = round(2 ** rng.uniform(2, 7.5))
+    size = round(2 ** rng.uniform(0, 7.5))
     size = max(size, max(kernel_size) * dilation)
     channels = round(2 ** rng.uniform(0, 9.3))
     out_channels = round(2 ** rng.uniform(0, 9.3))

@@ -442,6 +442,7 @@ cdef int index_sizes(Pooling* p, int spatial, object layout, const View* small, 
 
 
 cdef int check_indices(const Pooling* p, const View* indices, bint none) except -1:
+    """Before the caller's own memory is written; else C looks at them on its way."""
     cdef int64_t bad = 0, at
     with nogil:
         at = fc_pool_bad_index(&p.pool, <const int64_t*>indices.data, none, &bad)
@@ -461,8 +462,9 @@ def move_by_index(int spatial, source, indices, shape, layout, out, bint add):
     view_shape(shape, whole, &vb)
     index_sizes(&p, spatial, layout, &vs, &vb, name, whole)
     indices = take_indices(indices, source.shape, name, &vi)
-    check_indices(&p, &vi, add)
     given = out
+    if given is not None:
+        check_indices(&p, &vi, add)
     out = make_result(out, pool_shape(&p, p.pool.in_size), float32 if vs.dtype == FC_F32 else float64, "out")
     to = out if given is None else written(out, ((name, source), ("indices", indices)))
     fill_any(to, &vo)
@@ -488,8 +490,9 @@ def gather_by_index(int spatial, source, indices, layout, out):
     indices = take_indices(indices, indices.shape, "", &vi)
     vi.dtype = vs.dtype
     index_sizes(&p, spatial, layout, &vi, &vs, "indices", "grad_output")
-    check_indices(&p, &vi, False)
     given = out
+    if given is not None:
+        check_indices(&p, &vi, False)
     out = make_result(out, pool_shape(&p, p.pool.out_size), float32 if vs.dtype == FC_F32 else float64, "out")
     to = out if given is None else written(out, (("grad_output", source), ("indices", indices)))
     fill_any(to, &vo)

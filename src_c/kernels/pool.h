@@ -1,113 +1,110 @@
-/* Arguments of the pooling kernels.  Part of the kernel table; filled by pool/reduce.c and pool/max.c.
+/* Arguments of the pooling kernels.  Part of the kernel table; filled by pool/ alone.
  *
- * Pixels as lanes: `pool_rows` combines whole rows of inputs into a buffer in L1, `pool_cols` or
- * `pool_spans` combine neighbours in that buffer.  Channels as lanes: `pool_pixels` does both at once. */
+ * Three ways to fill the lanes of a vector.  `pool_pixels`: with channels that lie side by side, also
+ * those of a tile of planes that `move` has turned.  `pool_lines`: with the columns of a plane; whole rows
+ * are combined first, then neighbours.  `pool_wholes`: with the pixels of a plane that is one window. */
 #ifndef FC_KERNELS_POOL_H
 #define FC_KERNELS_POOL_H
+#include <stdbool.h>
 #include <stdint.h>
 
 /* What is accumulated: the largest (NaN wins), or the sum of x, |x|, x * x, |x| ** power. */
 typedef enum { FC_POOL_MAX, FC_POOL_SUM, FC_POOL_ABS, FC_POOL_SQUARE, FC_POOL_POWER } fc_pool_op;
-/* What becomes of it: itself, divided by a divisor, its square root, its root of order `power`. */
+/* What becomes of it: itself, divided by what the window counts, its square root, its root of order `power`. */
 typedef enum { FC_POOL_KEEP, FC_POOL_DIVIDE, FC_POOL_SQRT, FC_POOL_ROOT } fc_pool_end;
-
-enum { FC_POOL_ROWS = 32 };                   /* the most rows of one call */
-
-/* to[i] = the combination of x[r][i] over the rows; of nothing where rows is 0.  With `factor`, a sum's
- * row r is multiplied by factor[r].  accumulate: what is in `to` is combined too. */
-typedef struct fc_pool_rows {
-    fc_pool_op op;
-    double power;
-    int64_t rows, cols;
-    const void *const *x;
-    const double *factor;
-    int accumulate;
-    void *to;
-} fc_pool_rows;
-
-/* y[o] = end(the combination of from[o * stride + k * step], k < taps); `from` holds what pool_rows
- * made.  A vector past what the last output needs may be read. */
-typedef struct fc_pool_cols {
-    fc_pool_op op;
-    fc_pool_end end;
-    double power;
-    const void *from;
-    int64_t taps, step, stride, cols;
-    const void *divisor;                      /* a real for each output, for FC_POOL_DIVIDE */
-    void *y;
-} fc_pool_cols;
 
 /* Inputs first, first + step .. along one axis: `count` of them. */
 typedef struct fc_pool_span {
     int64_t first, count;
 } fc_pool_span;
 
-/* As pool_cols, with a span for each output; reads nothing else. */
-typedef struct fc_pool_spans {
+/* Rows of outputs that see the same inputs along depth.  Strides are elements; axes are depth, height, width. */
+typedef struct fc_pool_block {
     fc_pool_op op;
     fc_pool_end end;
     double power;
-    const void *from;
-    const fc_pool_span *span;
-    int64_t step, cols;
-    const void *divisor;
+    const void *x;
+    int64_t x_stride[3], step[3];
+    fc_pool_span depth;
+    const fc_pool_span *height, *width;       /* of each row; of each pixel of a row */
+    int64_t rows, pixels;
+    const double *factor[3];                  /* a sum's inputs are multiplied by these, by position; all or none */
+    double depth_counted;                     /* FC_POOL_DIVIDE divides by the product of three */
+    const double *height_counted;
+    const void *width_counted, *width_share;  /* reals, and their reciprocals; whole vectors of them */
+    bool divided_alike;                       /* height_counted and width_counted are ones */
     void *y;
-} fc_pool_spans;
+    int64_t y_row;
+    void *sums;                               /* a buffer for combined rows, in L1 or L2 */
+} fc_pool_block;
 
-/* to[i * step] = from[i] * factor[i], factor NULL for ones. */
-typedef struct fc_pool_spread {
-    const void *from;
-    int64_t cols, step;
-    const double *factor;
-    void *to;
-} fc_pool_spread;
-
-/* y[p][c] = end(the combination of x[r][i][c] over the rows r and the span i of pixel p). */
+/* Channels as lanes: `channels` of them are adjacent in x and y.  With `sums`, which holds x_pixels times
+ * `channels`, rows are combined first; then x_stride[2] is `channels`. */
 typedef struct fc_pool_pixels {
-    fc_pool_op op;
-    fc_pool_end end;
-    double power;
-    int64_t rows;
-    const void *const *x;
-    const double *row_factor, *col_factor;    /* both or neither; of a sum; col_factor by i */
-    const fc_pool_span *span;
-    int64_t step, x_pixel;                    /* from i to the next of a span; elements between pixels */
-    int64_t pixels, channels, y_pixel;
-    const double *divisor;                    /* of each pixel */
-    int accumulate, finish;                   /* not the first rows; the last: only they apply `end` */
-    void *y;
+    fc_pool_block block;
+    int64_t channels, x_pixels, y_pixel;
+    /* Pixels whose windows have as many inputs, are counted alike, and begin even_step after each other. */
+    int64_t even_first, even_end, even_step;
 } fc_pool_pixels;
 
-/* The largest and where it is: ties go to the first, NaN to the last.  Positions ride in the bits of a
- * real, as an int32_t or int64_t of its size. */
+/* Pixels as lanes; x_stride[2] is 1.  `sums` has FC_POOL_LINES buffers, `buffer` reals apart, that hold what
+ * nothing combines to outside left .. left + cols - 1; whole vectors are read beyond the last output's inputs.
+ * phases 1: y[o] = end(combination of sums[o * stride + k * step], k < taps), where stride is 1 or 2, or any
+ * that `gathered` says.  phases 2: y[2 * o + i] is that of sums[o + start[i] + k], k < phase_taps[i].
+ * phases 0: spans as `width` says. */
+enum { FC_POOL_LINES = 4 };
+typedef struct fc_pool_lines {
+    fc_pool_block block;
+    int64_t cols, left, buffer, spread;       /* cols of x, which go `spread` apart into the buffer */
+    int phases;
+    int64_t taps, step, stride, start[2], phase_taps[2];
+    const void *factors;                      /* factor[2], as reals, or NULL */
+} fc_pool_lines;
 
-/* One row of inputs, pixels as lanes: best[o] and where[o] are improved by from[o * stride + k * step],
- * whose position is position + k * step.  All may be read, best and where written, to a whole vector. */
-typedef struct fc_pool_index_cols {
-    const void *from;
-    int64_t taps, step, stride, cols, position;
-    void *best, *where;
-} fc_pool_index_cols;
+/* Pixels as lanes, in rows that two vectors hold: x_stride[2] is 1.  Output o's k-th input is column index[k *
+ * index_tap + o] of a row, in the bits of a real; cols where it has none, which is then below two vectors.
+ * Tables have whole vectors of outputs. */
+typedef struct fc_pool_short {
+    fc_pool_block block;
+    int64_t cols, taps, index_tap;
+    const void *index, *factors;              /* factors: factor[2], as reals */
+    /* For `pool_short_found`: the columns' positions in their row, and where what is found goes. */
+    const void *columns;
+    int64_t plane_stride[2];                  /* of depth and rows */
+    int64_t *found;                           /* rows of `pixels` */
+} fc_pool_short;
 
-/* y[o] = best[o], index[o] = where[o] + start + o * stride.  Outputs that nothing improved have -1 in
- * `where`: their index is `row` plus the first of their span, or -1 where row is -1 or the span empty. */
-typedef struct fc_pool_index_end {
-    const void *best, *where;
-    const fc_pool_span *span;
-    int64_t cols, stride, start, row;
+/* Planes of `pixels` adjacent reals, each one window: y[i] = end(combination of x[i * x_plane ..]). */
+typedef struct fc_pool_wholes {
+    fc_pool_op op;
+    fc_pool_end end;
+    double power, counted;
+    const void *x;
+    int64_t planes, pixels, x_plane;
     void *y;
-    int64_t *index;
-} fc_pool_index_end;
+} fc_pool_wholes;
 
-/* Channels as lanes.  The position of input i of row r is position[r] + i. */
-typedef struct fc_pool_index_pixels {
-    int64_t rows;
-    const void *const *x;
-    const int64_t *position;
-    const fc_pool_span *span;
-    int64_t step, x_pixel, pixels, channels, y_pixel, index_pixel;
-    int accumulate;                           /* y and index hold the result of the rows before */
-    void *y;
+/* to[i] = what combining nothing gives, i < count. */
+typedef struct fc_pool_clear {
+    fc_pool_op op;
+    int64_t count;
+    void *to;
+} fc_pool_clear;
+
+/* The largest and where it is, channels as lanes: ties go to the first, NaN to the last.  Positions ride in
+ * the bits of a real, as an int32_t or int64_t of its size, and count from `position` on for the input at x. */
+typedef struct fc_pool_found {
+    fc_pool_pixels pixels;
+    int64_t position, plane_stride[3];        /* of inputs, in positions */
+    int64_t *index;                           /* like y, index_row and index_pixel apart; else, if NULL, */
+    int64_t index_row, index_pixel;
+    void *where;                              /* bits, with y's strides */
+} fc_pool_found;
+
+/* index[plane * index_plane + i] = where[i * where_pixel + plane], planes up to the lanes of a vector. */
+typedef struct fc_pool_turn {
+    const void *where;
+    int64_t where_pixel, planes, pixels, index_plane;
     int64_t *index;
-} fc_pool_index_pixels;
+} fc_pool_turn;
 #endif

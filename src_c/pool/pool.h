@@ -42,7 +42,8 @@ fc_status fc_stochastic_pool(const fc_pool *pool, const void *x, const double *r
 /* The index of a plane that is outside 0 .. in_pixels - 1, and not -1 if `none` is allowed; where all
  * are inside, -1 is returned. */
 int64_t fc_pool_bad_index(const fc_pool *pool, const int64_t *indices, bool none, int64_t *bad);
-/* grad_x = 0, then grad_x[indices[o]] += grad_y[o], in order; -1 goes nowhere. */
+/* These three fail where an index is outside, and have then written to some of what they write.
+ * grad_x = 0, then grad_x[indices[o]] += grad_y[o], in order; -1 goes nowhere. */
 fc_status fc_pool_scatter(const fc_pool *pool, const void *grad_y, const int64_t *indices, void *grad_x, fc_error *error);
 /* to = 0, then to[indices[i]] = from[i]: `to` has the strides of x, `from` those of y. */
 fc_status fc_pool_unpool(const fc_pool *pool, const void *from, const int64_t *indices, void *to, fc_error *error);

@@ -1,312 +1,373 @@
-/* The engine of all poolings without indices: see reduce.h.  Tasks are groups of planes or of rows
- * where pixels are lanes, rows by blocks of channels where channels are. */
+/* The engine of all poolings (see reduce.h): tasks, and the band of outputs that each computes at a time.
+ * How is chosen in job.c. */
 #include "reduce.h"
 #include "../base/parallel.h"
-#include "window.h"
+#include "job.h"
 
-enum { TASK_WORK = 1 << 16 };                 /* about so many inputs are combined by one task */
-
-typedef enum { COLS, SPANS } across;          /* how neighbours in a row buffer are combined */
-
-typedef struct reduce_job {
-    const fc_reduction *r;
-    const fc_table *table;
-    const int64_t *from_size, *to_size, *from_stride, *to_stride;
-    int64_t step[FC_SPATIAL];                 /* between the inputs of a window */
-    bool weighted;                            /* gradients: windows counted differently */
-    double divisor;                           /* of every output, where there is one for all */
-    bool constant;
-    across across;
-    int64_t left, taps, tap_step, stride, spread; /* of COLS, and how far apart `from` goes into its buffer */
-    int64_t rows, row_blocks, per_task;       /* rows of an image or plane; rows, or planes, of a task */
-    int64_t channels, channel_blocks;         /* of a task, for channels as lanes */
-    int64_t tasks;
-    double work;
-    size_t size, divisor_at, factor_at, row_at, buffer_at, bytes;
-    int64_t buffer;                           /* reals */
-} reduce_job;
-
-static fc_pool_span window_of(const reduce_job *j, int axis, int64_t o)
-{
-    return j->r->transposed ? fc_pool_seen_by(j->r->pool, axis, o) : fc_pool_window(j->r->pool, axis, o);
-}
-
-/* Whether every window counts the same number of inputs along an axis: then that of its first. */
-static bool counts_alike(const fc_pool *pool, int axis, int64_t *count)
-{
-    const int64_t out = pool->out_size[axis];
-    *count = fc_pool_counted(pool, axis, 0);
-    if (pool->adaptive)
-        return pool->in_size[axis] % out == 0;
-    if (pool->count_include_pad)
-        return fc_pool_counted(pool, axis, out - 1) == *count;
-    const int64_t last = (out - 1) * pool->stride[axis] - pool->pad_before[axis] + (pool->kernel[axis] - 1) * pool->dilation[axis];
-    return out == 1 || (pool->pad_before[axis] == 0 && last < pool->in_size[axis]);
-}
-
-static void choose_divisor(reduce_job *j)
-{
-    const fc_pool *pool = j->r->pool;
-    int64_t counts[FC_SPATIAL];
-    if (!j->r->average)
-        return;
-    j->constant = true;
-    for (int axis = 0; axis < FC_SPATIAL; axis++)
-        j->constant = counts_alike(pool, axis, &counts[axis]) && j->constant;
-    j->divisor = (double)counts[0] * (double)counts[1] * (double)counts[2];
-    if (pool->divisor_override > 0) {
-        j->constant = true;
-        j->divisor = (double)pool->divisor_override;
-    }
-    j->weighted = j->r->transposed && !j->constant;
-}
-
-static void choose_across(reduce_job *j)
-{
-    const fc_pool *pool = j->r->pool;
-    const int64_t k = pool->kernel[FC_WIDTH], s = pool->stride[FC_WIDTH], d = pool->dilation[FC_WIDTH];
-    const int64_t lanes = j->table->lanes, width = j->to_size[FC_WIDTH], vectors = fc_div_up(width, lanes);
-    j->across = SPANS;
-    j->spread = 1;
-    j->buffer = j->from_size[FC_WIDTH];
-    if (pool->adaptive)
-        return;
-    const int64_t seen = j->r->transposed ? fc_div_up(k, s) : k;
-    const double gathered = !j->r->transposed && s > 2 ? (double)lanes : 1;
-    const double cols = (double)vectors * (double)k * gathered;
-    const double spans = (double)width * (j->step[FC_WIDTH] == 1 && seen >= 2 * lanes ? (double)(seen / lanes + 8) : (double)(seen + 3));
-    if (spans < cols)
-        return;
-    j->across = COLS;
-    j->taps = k;
-    j->tap_step = d;
-    j->stride = j->r->transposed ? 1 : s;
-    j->spread = j->r->transposed ? s : 1;
-    j->left = j->r->transposed ? (k - 1) * d - pool->pad_before[FC_WIDTH] : pool->pad_before[FC_WIDTH];
-    const int64_t read = (vectors * lanes - 1) * j->stride + (k - 1) * d + 2 * lanes + 2;
-    j->buffer = fc_max(read, j->left + (j->from_size[FC_WIDTH] - 1) * j->spread + 1);
-}
-
-static void choose_tasks(reduce_job *j)
-{
-    const fc_pool *pool = j->r->pool;
-    const int64_t *to = j->to_size;
-    double seen = 1;
-    for (int axis = 0; axis < FC_SPATIAL; axis++) {
-        const double k = pool->adaptive ? (double)fc_div_up(pool->in_size[axis], pool->out_size[axis]) : (double)pool->kernel[axis];
-        if (axis != FC_WIDTH || pool->channels_last)
-            seen *= j->r->transposed ? (double)fc_div_up((int64_t)k, pool->stride[axis]) : k;
-    }
-    j->rows = to[FC_DEPTH] * to[FC_HEIGHT];
-    j->channels = pool->channels;
-    j->channel_blocks = 1;
-    double row = seen * (double)(pool->channels_last ? to[FC_WIDTH] : j->from_size[FC_WIDTH] + to[FC_WIDTH]) + 20;
-    double units = (double)pool->batch;
-    if (pool->channels_last) {
-        const int64_t least = 64 / (int64_t)j->size * 2;
-        if (row * (double)j->channels > 2.0 * TASK_WORK && j->channels > least) {
-            const double most = row * (double)j->channels / TASK_WORK;
-            const int64_t blocks = most < (double)(j->channels / least) ? (int64_t)most : j->channels / least;
-            j->channels = fc_round_up(fc_div_up(j->channels, fc_max(blocks, 1)), least / 2);
-            j->channel_blocks = fc_div_up(pool->channels, j->channels);
-        }
-        row *= (double)j->channels;
-        units *= (double)j->channel_blocks;
-    } else
-        units *= (double)pool->channels;
-    const double all = row * (double)j->rows;
-    j->work = all * units;
-    j->row_blocks = 1;
-    if (all >= TASK_WORK || pool->channels_last) {
-        j->row_blocks = all < 2.0 * TASK_WORK ? 1 : all / TASK_WORK < (double)j->rows ? (int64_t)(all / TASK_WORK) : j->rows;
-        j->per_task = fc_div_up(j->rows, j->row_blocks);
-        j->row_blocks = fc_div_up(j->rows, j->per_task);
-        j->tasks = (pool->channels_last ? pool->batch * j->channel_blocks : pool->batch * pool->channels) * j->row_blocks;
-    } else {
-        j->row_blocks = 0;
-        j->per_task = (int64_t)((double)TASK_WORK / all) + 1;
-        j->tasks = fc_div_up(pool->batch * pool->channels, j->per_task);
-    }
-}
-
-static size_t placed(size_t *bytes, int64_t count, size_t size)
-{
-    const size_t at = *bytes;
-    *bytes += ((size_t)count * size + 63) / 64 * 64;
-    return at;
-}
-
-static reduce_job job_of(const fc_reduction *r)
-{
-    const fc_pool *pool = r->pool;
-    reduce_job j = { .r = r, .table = fc_table_for(pool->dtype), .size = fc_size_of(pool->dtype) };
-    j.from_size = r->transposed ? pool->out_size : pool->in_size;
-    j.to_size = r->transposed ? pool->in_size : pool->out_size;
-    j.from_stride = r->transposed ? pool->y_stride : pool->x_stride;
-    j.to_stride = r->transposed ? pool->x_stride : pool->y_stride;
-    for (int axis = 0; axis < FC_SPATIAL; axis++)
-        j.step[axis] = r->transposed ? fc_pool_seen_step(pool, axis) : pool->dilation[axis];
-    choose_divisor(&j);
-    if (!pool->channels_last)
-        choose_across(&j);
-    choose_tasks(&j);
-    const int64_t width = j.to_size[FC_WIDTH];
-    placed(&j.bytes, width, sizeof(fc_pool_span)); /* spans come first */
-    j.divisor_at = placed(&j.bytes, width + 64, sizeof(double));
-    j.factor_at = placed(&j.bytes, j.weighted ? j.from_size[FC_WIDTH] : 0, sizeof(double));
-    j.row_at = placed(&j.bytes, pool->channels_last || j.spread == 1 ? 0 : j.from_size[FC_WIDTH], j.size);
-    j.buffer_at = placed(&j.bytes, pool->channels_last ? 0 : j.buffer, j.size);
-    return j;
-}
-
-/* What a task keeps in its scratch memory. */
+/* What a task keeps: the job, and arrays of its scratch memory. */
 typedef struct reduce_task {
-    const reduce_job *j;
-    fc_pool_span *span;
-    double *divisor, *factor;                 /* for channels as lanes, divisors are double */
-    double rows_counted;                      /* what the divisors were made for; 0: for nothing yet */
-    void *row, *buffer;
+    const fc_pool_job *j;
+    fc_pool_span *width, *height;
+    double *height_counted, *factor[FC_SPATIAL];
+    char *width_counted, *width_share, *factors; /* reals */
+    char *index, *columns;
+    char *sums, *tile, *made, *where;
+    int64_t filled_first, filled_end;         /* rows of `height`; nothing where both are 0 */
+    fc_pool_span region;                      /* inputs along height that they see; `height` counts from its first */
+    int64_t even_first, even_end, even_step;  /* see fc_pool_pixels */
 } reduce_task;
 
-static reduce_task begin(const reduce_job *j, void *scratch)
+/* A band of outputs of one unit, at some depths. */
+typedef struct reduce_band {
+    int64_t depth, depth_end, height, height_end;
+    const char *from;                         /* the unit's first plane or channel */
+    char *to;
+    int64_t *index;
+    int64_t planes;                           /* or channels */
+} reduce_band;
+
+static int64_t counted_of(const fc_pool_job *j, int64_t o) { return fc_pool_counted(j->r->pool, FC_WIDTH, o); }
+
+static void put_real(const fc_pool_job *j, char *reals, int64_t at, double value)
 {
-    char *memory = scratch;
-    reduce_task t = { .j = j, .span = (fc_pool_span *)scratch };
-    t.divisor = (double *)(void *)(memory + j->divisor_at);
-    t.factor = (double *)(void *)(memory + j->factor_at);
-    t.row = memory + j->row_at;
-    t.buffer = memory + j->buffer_at;
-    if (j->r->pool->channels_last || j->across == SPANS)
-        for (int64_t o = 0; o < j->to_size[FC_WIDTH]; o++)
-            t.span[o] = window_of(j, FC_WIDTH, o);
-    if (j->weighted)
-        for (int64_t o = 0; o < j->from_size[FC_WIDTH]; o++)
-            t.factor[o] = 1 / (double)fc_pool_counted(j->r->pool, FC_WIDTH, o);
-    if (!j->r->pool->channels_last) {
-        const fc_pool_rows nothing = { .op = j->r->op, .cols = j->buffer, .to = t.buffer };
-        j->table->pool_rows(&nothing);
+    if (j->size == sizeof(float))
+        ((float *)(void *)reals)[at] = (float)value;
+    else
+        ((double *)(void *)reals)[at] = value;
+}
+
+static void put_bits(const fc_pool_job *j, char *reals, int64_t at, int64_t value)
+{
+    if (j->size == sizeof(float))
+        ((int32_t *)(void *)reals)[at] = (int32_t)value;
+    else
+        ((int64_t *)(void *)reals)[at] = value;
+}
+
+/* Each output's inputs along width, in order; what is nothing is the lane after a row's last. */
+static void fill_index(reduce_task *t)
+{
+    const fc_pool_job *j = t->j;
+    for (int64_t k = 0; k < j->taps; k++)
+        for (int64_t o = 0; o < j->index_tap; o++) {
+            const fc_pool_span span = t->width[fc_min(o, j->to_size[FC_WIDTH] - 1)];
+            const int64_t at = k * j->index_tap + o, column = span.first + k * j->step[FC_WIDTH];
+            put_bits(j, t->index, at, k < span.count ? column : j->from_size[FC_WIDTH]);
+            if (j->r->indices)
+                put_bits(j, t->columns, at, column);
+        }
+}
+
+/* Pixels around the middle one whose windows are alike. */
+static void find_even(reduce_task *t)
+{
+    const fc_pool_job *j = t->j;
+    const fc_pool_span *w = t->width;
+    const bool counted = !j->alike && !j->weighted;
+    const int64_t pixels = j->to_size[FC_WIDTH], middle = pixels / 2;
+    t->even_first = t->even_end = middle;
+    if (middle + 1 >= pixels)
+        return;
+    t->even_step = w[middle + 1].first - w[middle].first;
+    while (t->even_end < pixels && w[t->even_end].count == w[middle].count &&
+           w[t->even_end].first == w[middle].first + (t->even_end - middle) * t->even_step &&
+           (!counted || counted_of(j, t->even_end) == counted_of(j, middle)))
+        t->even_end++;
+    while (t->even_first > 0 && w[t->even_first - 1].count == w[middle].count &&
+           w[t->even_first - 1].first == w[t->even_first].first - t->even_step &&
+           (!counted || counted_of(j, t->even_first - 1) == counted_of(j, middle)))
+        t->even_first--;
+}
+
+static reduce_task begin(const fc_pool_job *j, char *memory)
+{
+    reduce_task t = { .j = j };
+    t.width = (fc_pool_span *)(void *)(memory + j->width_at);
+    t.height = (fc_pool_span *)(void *)(memory + j->height_at);
+    t.width_counted = memory + j->width_counted_at;
+    t.width_share = memory + j->width_share_at;
+    t.factors = memory + j->factors_at;
+    t.index = memory + j->index_at;
+    t.columns = memory + j->columns_at;
+    t.height_counted = (double *)(void *)(memory + j->height_counted_at);
+    t.sums = memory + j->sums_at;
+    t.tile = memory + j->tile_at;
+    t.made = memory + j->made_at;
+    t.where = memory + j->where_at;
+    for (int64_t o = 0; o < j->to_size[FC_WIDTH]; o++)
+        t.width[o] = fc_pool_job_window(j, FC_WIDTH, o);
+    for (int64_t o = 0; o < j->to_size[FC_WIDTH] && !j->alike && !j->weighted; o++) {
+        put_real(j, t.width_counted, o, (double)counted_of(j, o));
+        put_real(j, t.width_share, o, 1 / (double)counted_of(j, o));
+    }
+    for (int axis = 0; axis < FC_SPATIAL && j->weighted; axis++) {
+        t.factor[axis] = (double *)(void *)(memory + j->factor_at[axis]);
+        for (int64_t o = 0; o < j->from_size[axis]; o++)
+            t.factor[axis][o] = 1 / (double)fc_pool_counted(j->r->pool, axis, o);
+    }
+    for (int64_t o = 0; o < j->from_size[FC_WIDTH] && j->weighted; o++)
+        put_real(j, t.factors, o, t.factor[FC_WIDTH][o]);
+    if (j->way == FC_BY_SHORT)
+        fill_index(&t);
+    find_even(&t);
+    if (j->way == FC_BY_LINES) {
+        const fc_pool_clear clear = { .op = j->r->op, .count = FC_POOL_LINES * j->lines.buffer, .to = t.sums };
+        j->table->pool_clear(&clear);
     }
     return t;
 }
 
-/* Divisors of a row of outputs whose windows count `rows` rows. */
-static void fill_divisors(reduce_task *t, double rows)
+/* The windows of rows first .. end - 1. */
+static void fill_rows(reduce_task *t, int64_t first, int64_t end)
 {
-    const reduce_job *j = t->j;
-    const fc_pool *pool = j->r->pool;
-    if (rows == t->rows_counted)
+    const fc_pool_job *j = t->j;
+    if (first == t->filled_first && end == t->filled_end)
         return;
-    t->rows_counted = rows;
-    for (int64_t o = 0; o < j->to_size[FC_WIDTH]; o++) {
-        const double divisor = j->constant ? j->divisor : rows * (double)fc_pool_counted(pool, FC_WIDTH, o);
-        if (pool->channels_last || pool->dtype == FC_F64)
-            t->divisor[o] = divisor;
-        else
-            ((float *)(void *)t->divisor)[o] = (float)divisor;
+    t->filled_first = first;
+    t->filled_end = end;
+    t->region = (fc_pool_span){ 0, j->from_size[FC_HEIGHT] };
+    if (j->way == FC_BY_TILE)
+        t->region = fc_pool_job_region(j, FC_HEIGHT, first, end);
+    for (int64_t o = first; o < end; o++) {
+        fc_pool_span span = fc_pool_job_window(j, FC_HEIGHT, o);
+        span.first = span.count == 0 ? 0 : span.first - t->region.first;
+        t->height[o - first] = span;
+        t->height_counted[o - first] = j->alike || j->weighted ? 1 : (double)fc_pool_counted(j->r->pool, FC_HEIGHT, o);
     }
 }
 
-static void combine_cols(const reduce_task *t, void *to)
+/* Everything of a block that is the same for all that a task computes. */
+static fc_pool_block block_of(const reduce_task *t)
 {
-    const reduce_job *j = t->j;
-    const fc_reduction *r = j->r;
-    if (j->across == SPANS) {
-        const fc_pool_spans spans = {
-            .op = r->op, .end = j->weighted ? FC_POOL_KEEP : r->end, .power = r->pool->power, .from = t->buffer,
-            .span = t->span, .step = j->step[FC_WIDTH], .cols = j->to_size[FC_WIDTH], .divisor = t->divisor, .y = to,
-        };
-        j->table->pool_spans(&spans);
-        return;
-    }
-    const fc_pool_cols cols = {
-        .op = r->op, .end = j->weighted ? FC_POOL_KEEP : r->end, .power = r->pool->power, .from = t->buffer,
-        .taps = j->taps, .step = j->tap_step, .stride = j->stride, .cols = j->to_size[FC_WIDTH],
-        .divisor = t->divisor, .y = to,
+    const fc_pool_job *j = t->j;
+    fc_pool_block b = {
+        .op = j->r->op, .end = j->r->end, .power = j->r->pool->power,
+        .x_stride = { j->from_stride[FC_D], j->from_stride[FC_H], j->from_stride[FC_W] },
+        .step = { j->step[0], j->step[1], j->step[2] },
+        .height = t->height, .width = t->width, .pixels = j->to_size[FC_WIDTH],
+        .height_counted = t->height_counted, .width_counted = t->width_counted, .width_share = t->width_share, .divided_alike = j->alike,
+        .y_row = j->to_stride[FC_H], .sums = j->way == FC_BY_LINES || j->rows_first ? t->sums : NULL,
     };
-    j->table->pool_cols(&cols);
+    return b;
 }
 
-/* One row of outputs of one plane, or of `channels` channels: from and to point at its plane. */
-static void one_row(reduce_task *t, const char *from, char *to, int64_t row, int64_t channels)
+/* The window along depth, from the region's first input on. */
+static void set_depth(const reduce_task *t, fc_pool_block *b, int64_t depth, int64_t first)
 {
-    const reduce_job *j = t->j;
-    const fc_reduction *r = j->r;
-    const fc_pool *pool = r->pool;
-    const int64_t d = row / j->to_size[FC_HEIGHT], h = row % j->to_size[FC_HEIGHT];
-    fc_pool_walk walk = fc_pool_walk_of(window_of(j, FC_DEPTH, d), window_of(j, FC_HEIGHT, h));
-    if (r->average && !j->weighted)
-        fill_divisors(t, j->constant ? 1 : (double)(fc_pool_counted(pool, FC_DEPTH, d) * fc_pool_counted(pool, FC_HEIGHT, h)));
-    to += (d * j->to_stride[FC_D] + h * j->to_stride[FC_H]) * (int64_t)j->size;
-    const bool apart = !pool->channels_last && (j->spread > 1 || j->weighted);
-    char *row_end = (char *)t->buffer + j->left * (int64_t)j->size;
-    void *sums = apart && j->spread > 1 ? t->row : row_end;
-    int accumulate = 0;
-    do {
-        int64_t at[FC_POOL_ROWS][2];
-        const void *x[FC_POOL_ROWS];
-        double factor[FC_POOL_ROWS];
-        const int64_t count = fc_pool_walk_next(&walk, j->step, at);
-        for (int64_t i = 0; i < count; i++) {
-            x[i] = from + (at[i][0] * j->from_stride[FC_D] + at[i][1] * j->from_stride[FC_H]) * (int64_t)j->size;
-            if (j->weighted)
-                factor[i] = 1 / (double)(fc_pool_counted(pool, FC_DEPTH, at[i][0]) * fc_pool_counted(pool, FC_HEIGHT, at[i][1]));
-        }
-        if (pool->channels_last) {
-            const fc_pool_pixels pixels = {
-                .op = r->op, .end = j->weighted ? FC_POOL_KEEP : r->end, .power = pool->power, .rows = count, .x = x,
-                .row_factor = j->weighted ? factor : NULL, .col_factor = j->weighted ? t->factor : NULL,
-                .span = t->span, .step = j->step[FC_WIDTH], .x_pixel = j->from_stride[FC_W],
-                .pixels = j->to_size[FC_WIDTH], .channels = channels, .y_pixel = j->to_stride[FC_W],
-                .divisor = t->divisor, .accumulate = accumulate, .finish = walk.done, .y = to,
-            };
-            j->table->pool_pixels(&pixels);
-        } else {
-            const fc_pool_rows rows = {
-                .op = r->op, .power = pool->power, .rows = count, .cols = j->from_size[FC_WIDTH], .x = x,
-                .factor = j->weighted ? factor : NULL, .accumulate = accumulate, .to = sums,
-            };
-            j->table->pool_rows(&rows);
-        }
-        accumulate = 1;
-    } while (!walk.done);
-    if (pool->channels_last)
-        return;
-    if (apart) {
-        const fc_pool_spread spread = {
-            .from = sums, .cols = j->from_size[FC_WIDTH], .step = j->spread, .factor = j->weighted ? t->factor : NULL,
-            .to = row_end,
-        };
-        j->table->pool_spread(&spread);
+    const fc_pool_job *j = t->j;
+    b->depth = fc_pool_job_window(j, FC_DEPTH, depth);
+    b->depth.first = b->depth.count == 0 ? 0 : b->depth.first - first;
+    b->depth_counted = j->alike ? j->divisor : j->weighted ? 1 : (double)fc_pool_counted(j->r->pool, FC_DEPTH, depth);
+    if (j->weighted) {
+        b->factor[0] = t->factor[0] + first;
+        b->factor[1] = t->factor[1] + t->region.first;
+        b->factor[2] = t->factor[2];
     }
-    combine_cols(t, to);
+}
+
+/* The inputs and outputs of a plane of a band, at a depth. */
+static inline void set_plane(const reduce_task *t, const reduce_band *a, fc_pool_block *b, int64_t depth, int64_t plane)
+{
+    const fc_pool_job *j = t->j;
+    const int64_t at = plane * j->to_stride[FC_C] + depth * j->to_stride[FC_D] + a->height * j->to_stride[FC_H];
+    b->x = a->from + plane * j->from_stride[FC_C] * (int64_t)j->size;
+    b->y = a->to + at * (int64_t)j->size;
+}
+
+static void run_lines(const reduce_task *t, const reduce_band *a)
+{
+    const fc_pool_job *j = t->j;
+    fc_pool_lines lines = j->lines;
+    lines.block = block_of(t);
+    lines.factors = j->weighted ? t->factors : NULL;
+    lines.block.rows = a->height_end - a->height;
+    for (int64_t d = a->depth; d < a->depth_end; d++) {
+        set_depth(t, &lines.block, d, 0);
+        for (int64_t plane = 0; plane < a->planes; plane++) {
+            set_plane(t, a, &lines.block, d, plane);
+            j->table->pool_lines(&lines);
+        }
+    }
+}
+
+static void run_short(const reduce_task *t, const reduce_band *a)
+{
+    const fc_pool_job *j = t->j;
+    const fc_pool *pool = j->r->pool;
+    fc_pool_short p = {
+        .block = block_of(t), .cols = j->from_size[FC_WIDTH], .taps = j->taps, .index_tap = j->index_tap, .index = t->index,
+        .factors = t->factors, .columns = t->columns,
+        .plane_stride = { pool->in_size[FC_HEIGHT] * pool->in_size[FC_WIDTH], pool->in_size[FC_WIDTH] },
+    };
+    p.block.rows = a->height_end - a->height;
+    for (int64_t d = a->depth; d < a->depth_end; d++) {
+        set_depth(t, &p.block, d, 0);
+        for (int64_t plane = 0; plane < a->planes; plane++) {
+            set_plane(t, a, &p.block, d, plane);
+            if (!j->r->indices) {
+                j->table->pool_short(&p);
+                continue;
+            }
+            p.found = a->index + plane * pool->out_pixels + (d * j->to_size[FC_HEIGHT] + a->height) * j->to_size[FC_WIDTH];
+            j->table->pool_short_found(&p);
+        }
+    }
+}
+
+/* Rows of channels side by side, of the image or of a tile; first: the region's first input along depth. */
+static void run_pixels(const reduce_task *t, const reduce_band *a, fc_pool_found *f, char *y, int64_t y_depth, int64_t first)
+{
+    const fc_pool_job *j = t->j;
+    const fc_pool *pool = j->r->pool;
+    const int64_t plane = pool->in_size[FC_HEIGHT] * pool->in_size[FC_WIDTH];
+    char *where = f->where;
+    int64_t *index = f->index;
+    f->pixels.block.rows = a->height_end - a->height;
+    f->pixels.even_first = t->even_first;
+    f->pixels.even_end = t->even_end;
+    f->pixels.even_step = t->even_step;
+    f->plane_stride[0] = plane;
+    f->plane_stride[1] = pool->in_size[FC_WIDTH];
+    f->plane_stride[2] = 1;
+    f->position = first * plane + t->region.first * pool->in_size[FC_WIDTH];
+    for (int64_t d = a->depth; d < a->depth_end; d++) {
+        const int64_t at = (d - a->depth) * y_depth;
+        set_depth(t, &f->pixels.block, d, first);
+        f->pixels.block.y = y + at * (int64_t)j->size;
+        if (!j->r->indices) {
+            j->table->pool_pixels(&f->pixels);
+            continue;
+        }
+        if (index)
+            f->index = index + (d - a->depth) * f->index_row * pool->out_size[FC_HEIGHT];
+        else
+            f->where = where + at * (int64_t)j->size;
+        j->table->pool_found(f);
+    }
+}
+
+static void run_channels(const reduce_task *t, const reduce_band *a)
+{
+    const fc_pool_job *j = t->j;
+    const int64_t all = j->r->pool->channels, width = j->to_size[FC_WIDTH];
+    fc_pool_found f = { .pixels = { .block = block_of(t), .channels = a->planes, .x_pixels = j->from_size[FC_WIDTH],
+                                    .y_pixel = j->to_stride[FC_W] },
+                        .index_row = width * all, .index_pixel = all };
+    f.pixels.block.x = a->from;
+    if (a->index)
+        f.index = a->index + (a->depth * j->to_size[FC_HEIGHT] + a->height) * f.index_row;
+    run_pixels(t, a, &f, a->to + (a->depth * j->to_stride[FC_D] + a->height * j->to_stride[FC_H]) * (int64_t)j->size,
+               j->to_stride[FC_D], 0);
+}
+
+/* The planes' inputs of a region, pixel after pixel, each with its planes side by side. */
+static void fill_tile(const reduce_task *t, const reduce_band *a, fc_pool_span depth)
+{
+    const fc_pool_job *j = t->j;
+    const int64_t size = (int64_t)j->size, width = j->from_size[FC_WIDTH], rows = t->region.count;
+    const bool even = rows == 1 || j->from_stride[FC_H] == width;
+    const bool all = even && rows == j->from_size[FC_HEIGHT] && (depth.count == 1 || j->from_stride[FC_D] == rows * width);
+    const int64_t moves = all ? 1 : even ? depth.count : depth.count * rows, pixels = depth.count * rows * width;
+    fc_move m = { .rows = a->planes, .cols = moves == 0 ? 0 : pixels / moves, .src_row = j->from_stride[FC_C], .src_col = 1,
+                  .dst_row = 1, .dst_col = j->unit };
+    for (int64_t i = 0; i < moves; i++) {
+        const int64_t d = even ? i : i / rows, h = even ? 0 : i % rows;
+        m.src = a->from + ((depth.first + d) * j->from_stride[FC_D] + (t->region.first + h) * j->from_stride[FC_H]) * size;
+        m.dst = t->tile + i * m.cols * j->unit * size;
+        j->table->move(&m);
+    }
+}
+
+/* What was made in a tile, back to planes. */
+static void empty_tile(const reduce_task *t, const reduce_band *a)
+{
+    const fc_pool_job *j = t->j;
+    const int64_t width = j->to_size[FC_WIDTH], rows = a->height_end - a->height;
+    const int64_t pixels = (a->depth_end - a->depth) * rows * width; /* more depths than one have all rows */
+    const int64_t first = (a->depth * j->to_size[FC_HEIGHT] + a->height) * width;
+    const fc_move m = { .rows = a->planes, .cols = pixels, .src = t->made, .src_row = 1, .src_col = j->unit,
+                        .dst = a->to + first * (int64_t)j->size, .dst_row = j->to_stride[FC_C], .dst_col = 1 };
+    j->table->move(&m);
+    if (!a->index)
+        return;
+    const int64_t lanes = j->table->lanes, plane = j->r->pool->out_pixels;
+    for (int64_t p = 0; p < a->planes; p += lanes) {
+        const fc_pool_turn turn = {
+            .where = t->where + p * (int64_t)j->size, .where_pixel = j->unit, .planes = fc_min(lanes, a->planes - p),
+            .pixels = pixels, .index_plane = plane, .index = a->index + p * plane + first,
+        };
+        j->table->pool_turn(&turn);
+    }
+}
+
+static void run_tile(const reduce_task *t, const reduce_band *a)
+{
+    const fc_pool_job *j = t->j;
+    const int64_t unit = j->unit, width = j->from_size[FC_WIDTH], out = j->to_size[FC_WIDTH], rows = a->height_end - a->height;
+    const fc_pool_span depth = fc_pool_job_region(j, FC_DEPTH, a->depth, a->depth_end);
+    fc_pool_found f = { .pixels = { .block = block_of(t), .channels = unit, .x_pixels = width, .y_pixel = unit }, .where = t->where };
+    fill_tile(t, a, depth);
+    f.pixels.block.x = t->tile;
+    f.pixels.block.x_stride[0] = t->region.count * width * unit;
+    f.pixels.block.x_stride[1] = width * unit;
+    f.pixels.block.x_stride[2] = unit;
+    f.pixels.block.y_row = out * unit;
+    run_pixels(t, a, &f, t->made, rows * out * unit, depth.first);
+    empty_tile(t, a);
+}
+
+static void run_wholes(const reduce_task *t, const reduce_band *a)
+{
+    const fc_pool_job *j = t->j;
+    const fc_pool *pool = j->r->pool;
+    const fc_pool_wholes w = {
+        .op = j->r->op, .end = j->r->end, .power = pool->power, .counted = j->divisor, .x = a->from, .planes = a->planes,
+        .pixels = pool->in_pixels, .x_plane = pool->x_stride[FC_C], .y = a->to,
+    };
+    j->table->pool_wholes(&w);
+}
+
+static void run_unit(reduce_task *t, int64_t unit, int64_t band)
+{
+    const fc_pool_job *j = t->j;
+    const fc_pool *pool = j->r->pool;
+    const int64_t run = unit / j->units_in_run, first = unit % j->units_in_run * j->unit;
+    const int64_t image = run * (j->in_run / pool->channels);
+    reduce_band a = { .planes = fc_min(j->unit, j->in_run - first) };
+    a.depth = band % j->depth_bands * j->depth_rows;
+    a.depth_end = fc_min(a.depth + j->depth_rows, j->to_size[FC_DEPTH]);
+    a.height = band / j->depth_bands * j->height_rows;
+    a.height_end = fc_min(a.height + j->height_rows, j->to_size[FC_HEIGHT]);
+    a.from = (const char *)j->r->from + (image * j->from_stride[FC_N] + first * j->from_stride[FC_C]) * (int64_t)j->size;
+    a.to = (char *)j->r->to + (image * j->to_stride[FC_N] + first * j->to_stride[FC_C]) * (int64_t)j->size;
+    if (j->r->indices)
+        a.index = j->r->indices + image * pool->channels * pool->out_pixels + first * (pool->channels_last ? 1 : pool->out_pixels);
+    fill_rows(t, a.height, a.height_end);
+    if (j->way == FC_BY_CHANNELS)
+        run_channels(t, &a);
+    else if (j->way == FC_BY_TILE)
+        run_tile(t, &a);
+    else if (j->way == FC_BY_LINES)
+        run_lines(t, &a);
+    else if (j->way == FC_BY_SHORT)
+        run_short(t, &a);
+    else
+        run_wholes(t, &a);
 }
 
 static void run_task(void *context, int64_t task, void *scratch)
 {
-    const reduce_job *j = context;
-    const fc_pool *pool = j->r->pool;
+    const fc_pool_job *j = context;
     reduce_task t = begin(j, scratch);
-    int64_t unit = task, units = 1, row = 0, rows = j->rows;
-    if (j->row_blocks > 0) {
-        row = task % j->row_blocks * j->per_task;
-        rows = fc_min(j->per_task, j->rows - row);
-        unit = task / j->row_blocks;
-    } else {
-        unit = task * j->per_task;
-        units = fc_min(j->per_task, pool->batch * pool->channels - unit);
-    }
-    const int64_t blocks = pool->channels_last ? j->channel_blocks : pool->channels;
-    for (; units > 0; units--, unit++) {
-        const int64_t image = unit / blocks, channel = unit % blocks * (pool->channels_last ? j->channels : 1);
-        const char *from = (const char *)j->r->from + (image * j->from_stride[FC_N] + channel * j->from_stride[FC_C]) * (int64_t)j->size;
-        char *to = (char *)j->r->to + (image * j->to_stride[FC_N] + channel * j->to_stride[FC_C]) * (int64_t)j->size;
-        for (int64_t i = row; i < row + rows; i++)
-            one_row(&t, from, to, i, fc_min(j->channels, pool->channels - channel));
-    }
+    const int64_t first = task / j->bands * j->units_per_task, end = fc_min(first + j->units_per_task, j->units);
+    for (int64_t unit = first; unit < end; unit++)
+        run_unit(&t, unit, task % j->bands);
 }
 
 fc_status fc_pool_reduce(const fc_reduction *reduction, fc_error *error)
 {
-    reduce_job job = job_of(reduction);
-    return fc_parallel(job.tasks, job.work * 0.3e-9, job.bytes, run_task, &job, error);
+    if (reduction->pool->batch == 0)
+        return FC_OK;
+    fc_pool_job job = fc_pool_job_of(reduction);
+    return fc_parallel(job.tasks, job.seconds, job.bytes, run_task, &job, error);
 }

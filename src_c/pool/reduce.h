@@ -1,5 +1,5 @@
-/* The engine of all poolings without indices: one combination of inputs for each output, or the same
- * the other way round for gradients.  Called by max.c, average.c and lp.c. */
+/* The engine of all poolings: one combination of inputs for each output, or the same the other way round
+ * for gradients.  Called by max.c, average.c and lp.c. */
 #ifndef FC_POOL_REDUCE_H
 #define FC_POOL_REDUCE_H
 #include "pool.h"
@@ -14,6 +14,7 @@ typedef struct fc_reduction {
     bool transposed;
     const void *from;
     void *to;
+    int64_t *indices;                         /* of FC_POOL_MAX: where the largest are, in the order of y; or NULL */
 } fc_reduction;
 
 fc_status fc_pool_reduce(const fc_reduction *reduction, fc_error *error);

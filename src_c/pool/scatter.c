@@ -2,6 +2,7 @@
 #include "../base/parallel.h"
 #include "../base/size.h"
 #include "pool.h"
+#include <stdatomic.h>
 #include <string.h>
 
 typedef enum { SCATTER, UNPOOL, GATHER } scatter_kind;
@@ -13,7 +14,24 @@ typedef struct scatter_job {
     const int64_t *indices;
     void *big, *small;                        /* in_pixels and out_pixels a plane */
     int64_t planes, per_task, blocks;         /* planes, or channels, of a task; blocks of channels */
+    atomic_bool outside;                      /* an index was */
 } scatter_job;
+
+enum { CHUNK = 256, AHEAD = 4096, OUTSIDE = -2 };
+
+/* The largest of some indices, at least -1; OUTSIDE, and all further tasks end, where one is no index. */
+static int64_t largest_index(scatter_job *j, const int64_t *index, int64_t count)
+{
+    int64_t most = -1, least = INT64_MAX;
+    for (int64_t i = 0; i < count; i++) {
+        most = index[i] > most ? index[i] : most;
+        least = index[i] < least ? index[i] : least;
+    }
+    if (most < j->pool->in_pixels && least >= (j->kind == SCATTER ? -1 : 0))
+        return most;
+    atomic_store_explicit(&j->outside, true, memory_order_relaxed);
+    return OUTSIDE;
+}
 
 #define real float
 #define NAME(name) name##_f32
@@ -41,7 +59,12 @@ static fc_status run(const fc_pool *pool, scatter_kind kind, const int64_t *indi
         tasks = fc_div_up(j.planes, j.per_task);
     }
     const double seconds = plane * (double)j.planes * 0.5e-9;
-    return fc_parallel(tasks, seconds, 0, pool->dtype == FC_F32 ? scatter_task_f32 : scatter_task_f64, &j, error);
+    const fc_status status = fc_parallel(tasks, seconds, 0, pool->dtype == FC_F32 ? scatter_task_f32 : scatter_task_f64, &j, error);
+    int64_t bad = 0;
+    if (status != FC_OK || !atomic_load(&j.outside))
+        return status;
+    fc_pool_bad_index(pool, indices, kind == SCATTER, &bad);
+    return fc_fail(error, FC_BAD_VALUE, "indices: %lld is outside a plane of %lld pixels", (long long)bad, (long long)pool->in_pixels);
 }
 
 int64_t fc_pool_bad_index(const fc_pool *pool, const int64_t *indices, bool none, int64_t *bad)

@@ -1,4 +1,4 @@
-/* Which inputs an output sees, along one axis and as a list of rows.  Shared by the operators here.
+/* Which inputs an output sees along one axis.  Shared by the operators here.
  * Header-only; everything is in pixels or elements that fc_pool_check bounded. */
 #ifndef FC_POOL_WINDOW_H
 #define FC_POOL_WINDOW_H
@@ -69,33 +69,5 @@ static inline int64_t fc_pool_counted(const fc_pool *pool, int axis, int64_t o)
     const int64_t start = o * pool->stride[axis] - pool->pad_before[axis];
     const int64_t end = pool->in_size[axis] + pool->pad_after[axis];
     return fc_max(fc_min(pool->kernel[axis], (end - 1 - start) / pool->dilation[axis] + 1), 1);
-}
-
-/* The rows of inputs that one row of outputs sees, in order, FC_POOL_ROWS at a time. */
-typedef struct fc_pool_walk {
-    fc_pool_span depth, height;
-    int64_t d, h;                             /* the next row of the spans */
-    bool begun, done;
-} fc_pool_walk;
-
-static inline fc_pool_walk fc_pool_walk_of(fc_pool_span depth, fc_pool_span height)
-{
-    const bool none = depth.count == 0 || height.count == 0;
-    return (fc_pool_walk){ .depth = depth, .height = height, .done = none };
-}
-
-/* Fills the next rows' depth and height; returns how many. */
-static inline int64_t fc_pool_walk_next(fc_pool_walk *w, const int64_t step[FC_SPATIAL], int64_t at[FC_POOL_ROWS][2])
-{
-    int64_t count = 0;
-    while (!w->done && count < FC_POOL_ROWS) {
-        at[count][0] = w->depth.first + w->d * step[FC_DEPTH];
-        at[count++][1] = w->height.first + w->h * step[FC_HEIGHT];
-        if (++w->h == w->height.count) {
-            w->h = 0;
-            w->done = ++w->d == w->depth.count;
-        }
-    }
-    return count;
 }
 #endif

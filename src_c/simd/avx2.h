@@ -59,6 +59,30 @@ FC_INLINE void fc_vstore_n_f32(float *p, fc_vec_f32 v, int64_t n)
     if (n & 1)
         _mm_store_ss(p, part);
 }
+FC_INLINE fc_vec_f32 fc_vload_step_f32(const float *p, int64_t step)
+{
+    return _mm256_setr_ps(p[0], p[step], p[2 * step], p[3 * step], p[4 * step], p[5 * step], p[6 * step], p[7 * step]);
+}
+FC_INLINE void fc_vstore_index_f32(int64_t *p, fc_vec_f32 v, int64_t n)
+{
+    const __m256i lanes = _mm256_castps_si256(v);
+    const __m256i low = _mm256_cvtepi32_epi64(_mm256_castsi256_si128(lanes));
+    const __m256i high = _mm256_cvtepi32_epi64(_mm256_extracti128_si256(lanes, 1));
+    int64_t index[8];
+    if (n >= 8) {
+        _mm256_storeu_si256((__m256i *)p, low);
+        _mm256_storeu_si256((__m256i *)(p + 4), high);
+        return;
+    }
+    _mm256_storeu_si256((__m256i *)index, low);
+    _mm256_storeu_si256((__m256i *)(index + 4), high);
+    for (int64_t i = 0; i < n; i++)
+        p[i] = index[i];
+}
+FC_INLINE fc_vec_f32 fc_vadd_index_f32(fc_vec_f32 v, int64_t n)
+{
+    return _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(v), _mm256_set1_epi32((int)n)));
+}
 FC_INLINE fc_vec_f32 fc_vbcast_f32(const float *p) { return _mm256_broadcast_ss(p); }
 FC_INLINE fc_vec_f32 fc_vset1_f32(float x) { return _mm256_set1_ps(x); }
 FC_INLINE fc_vec_f32 fc_vzero_f32(void) { return _mm256_setzero_ps(); }
@@ -110,6 +134,12 @@ FC_INLINE void fc_vinterleave_f32(fc_vec_f32 a, fc_vec_f32 b, fc_vec_f32 *low, f
     *low = _mm256_permute2f128_ps(even, odd, 0x20);
     *high = _mm256_permute2f128_ps(even, odd, 0x31);
 }
+FC_INLINE fc_vec_f32 fc_vpick_f32(fc_vec_f32 a, fc_vec_f32 b, const float *index)
+{
+    const __m256i at = _mm256_castps_si256(_mm256_loadu_ps(index)); /* a permutation reads the low 3 bits */
+    return _mm256_blendv_ps(_mm256_permutevar8x32_ps(a, at), _mm256_permutevar8x32_ps(b, at),
+                            _mm256_castsi256_ps(_mm256_slli_epi32(at, 28)));
+}
 FC_INLINE fc_vmask_f32 fc_vgt_f32(fc_vec_f32 a, fc_vec_f32 b) { return _mm256_cmp_ps(a, b, _CMP_GT_OQ); }
 FC_INLINE fc_vmask_f32 fc_visnan_f32(fc_vec_f32 a) { return _mm256_cmp_ps(a, a, _CMP_UNORD_Q); }
 FC_INLINE fc_vmask_f32 fc_vmask_or_f32(fc_vmask_f32 m, fc_vmask_f32 k) { return _mm256_or_ps(m, k); }
@@ -145,6 +175,15 @@ FC_INLINE void fc_vstore_n_f64(double *p, fc_vec_f64 v, int64_t n)
     }
     if (n & 1)
         _mm_store_sd(p, part);
+}
+FC_INLINE fc_vec_f64 fc_vload_step_f64(const double *p, int64_t step)
+{
+    return _mm256_setr_pd(p[0], p[step], p[2 * step], p[3 * step]);
+}
+FC_INLINE void fc_vstore_index_f64(int64_t *p, fc_vec_f64 v, int64_t n) { fc_vstore_n_f64((double *)p, v, n); }
+FC_INLINE fc_vec_f64 fc_vadd_index_f64(fc_vec_f64 v, int64_t n)
+{
+    return _mm256_castsi256_pd(_mm256_add_epi64(_mm256_castpd_si256(v), _mm256_set1_epi64x(n)));
 }
 FC_INLINE fc_vec_f64 fc_vbcast_f64(const double *p) { return _mm256_broadcast_sd(p); }
 FC_INLINE fc_vec_f64 fc_vset1_f64(double x) { return _mm256_set1_pd(x); }
@@ -183,6 +222,14 @@ FC_INLINE void fc_vinterleave_f64(fc_vec_f64 a, fc_vec_f64 b, fc_vec_f64 *low, f
     __m256d even = _mm256_unpacklo_pd(a, b), odd = _mm256_unpackhi_pd(a, b);
     *low = _mm256_permute2f128_pd(even, odd, 0x20);
     *high = _mm256_permute2f128_pd(even, odd, 0x31);
+}
+FC_INLINE fc_vec_f64 fc_vpick_f64(fc_vec_f64 a, fc_vec_f64 b, const double *index)
+{
+    const __m256i at = _mm256_castpd_si256(_mm256_loadu_pd(index)), low = _mm256_slli_epi64(at, 1);
+    const __m256i halves = _mm256_or_si256(low, _mm256_slli_epi64(_mm256_or_si256(low, _mm256_set1_epi64x(1)), 32));
+    const __m256 of_a = _mm256_permutevar8x32_ps(_mm256_castpd_ps(a), halves);
+    const __m256 of_b = _mm256_permutevar8x32_ps(_mm256_castpd_ps(b), halves);
+    return _mm256_blendv_pd(_mm256_castps_pd(of_a), _mm256_castps_pd(of_b), _mm256_castsi256_pd(_mm256_slli_epi64(at, 61)));
 }
 FC_INLINE fc_vmask_f64 fc_vgt_f64(fc_vec_f64 a, fc_vec_f64 b) { return _mm256_cmp_pd(a, b, _CMP_GT_OQ); }
 FC_INLINE fc_vmask_f64 fc_visnan_f64(fc_vec_f64 a) { return _mm256_cmp_pd(a, a, _CMP_UNORD_Q); }

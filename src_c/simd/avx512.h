@@ -37,6 +37,31 @@ FC_INLINE void fc_vstore_n_f32(float *p, fc_vec_f32 v, int64_t n)
 {
     _mm512_mask_storeu_ps(p, fc_first_f32(n), v);
 }
+FC_INLINE fc_vec_f32 fc_vload_step_f32(const float *p, int64_t step)
+{
+    const __m512i lane = _mm512_setr_epi64(0, 1, 2, 3, 4, 5, 6, 7);
+    const __m512i at = _mm512_mullo_epi64(lane, _mm512_set1_epi64(step));
+    const __m256 low = _mm512_i64gather_ps(at, p, 4), high = _mm512_i64gather_ps(at, p + 8 * step, 4);
+    return _mm512_castpd_ps(_mm512_insertf64x4(_mm512_castps_pd(_mm512_castps256_ps512(low)), _mm256_castps_pd(high), 1));
+}
+FC_INLINE void fc_vstore_index_f32(int64_t *p, fc_vec_f32 v, int64_t n)
+{
+    const __m512i lanes = _mm512_castps_si512(v);
+    const __m512i low = _mm512_cvtepi32_epi64(_mm512_castsi512_si256(lanes));
+    const __m512i high = _mm512_cvtepi32_epi64(_mm512_extracti64x4_epi64(lanes, 1));
+    if (n >= 16) {
+        _mm512_storeu_si512(p, low);
+        _mm512_storeu_si512(p + 8, high);
+        return;
+    }
+    _mm512_mask_storeu_pd((double *)p, fc_first_f64(n < 8 ? n : 8), _mm512_castsi512_pd(low));
+    if (n > 8)
+        _mm512_mask_storeu_pd((double *)(p + 8), fc_first_f64(n - 8), _mm512_castsi512_pd(high));
+}
+FC_INLINE fc_vec_f32 fc_vadd_index_f32(fc_vec_f32 v, int64_t n)
+{
+    return _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(v), _mm512_set1_epi32((int)n)));
+}
 FC_INLINE fc_vec_f32 fc_vbcast_f32(const float *p) { return _mm512_set1_ps(*p); }
 FC_INLINE fc_vec_f32 fc_vset1_f32(float x) { return _mm512_set1_ps(x); }
 FC_INLINE fc_vec_f32 fc_vzero_f32(void) { return _mm512_setzero_ps(); }
@@ -98,6 +123,10 @@ FC_INLINE void fc_vinterleave_f32(fc_vec_f32 a, fc_vec_f32 b, fc_vec_f32 *low, f
     *low = _mm512_permutex2var_ps(a, lanes, b);
     *high = _mm512_permutex2var_ps(a, _mm512_add_epi32(lanes, _mm512_set1_epi32(8)), b);
 }
+FC_INLINE fc_vec_f32 fc_vpick_f32(fc_vec_f32 a, fc_vec_f32 b, const float *index)
+{
+    return _mm512_permutex2var_ps(a, _mm512_castps_si512(_mm512_loadu_ps(index)), b);
+}
 FC_INLINE fc_vmask_f32 fc_vgt_f32(fc_vec_f32 a, fc_vec_f32 b) { return _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ); }
 FC_INLINE fc_vmask_f32 fc_visnan_f32(fc_vec_f32 a) { return _mm512_cmp_ps_mask(a, a, _CMP_UNORD_Q); }
 FC_INLINE fc_vmask_f32 fc_vmask_or_f32(fc_vmask_f32 m, fc_vmask_f32 k) { return (fc_vmask_f32)(m | k); }
@@ -121,6 +150,19 @@ FC_INLINE fc_vec_f64 fc_vload_mask_f64(const double *p, fc_vmask_f64 m) { return
 FC_INLINE void fc_vstore_n_f64(double *p, fc_vec_f64 v, int64_t n)
 {
     _mm512_mask_storeu_pd(p, fc_first_f64(n), v);
+}
+FC_INLINE fc_vec_f64 fc_vload_step_f64(const double *p, int64_t step)
+{
+    const __m512i lane = _mm512_setr_epi64(0, 1, 2, 3, 4, 5, 6, 7);
+    return _mm512_i64gather_pd(_mm512_mullo_epi64(lane, _mm512_set1_epi64(step)), p, 8);
+}
+FC_INLINE void fc_vstore_index_f64(int64_t *p, fc_vec_f64 v, int64_t n)
+{
+    _mm512_mask_storeu_pd((double *)p, fc_first_f64(n), v);
+}
+FC_INLINE fc_vec_f64 fc_vadd_index_f64(fc_vec_f64 v, int64_t n)
+{
+    return _mm512_castsi512_pd(_mm512_add_epi64(_mm512_castpd_si512(v), _mm512_set1_epi64(n)));
 }
 FC_INLINE fc_vec_f64 fc_vbcast_f64(const double *p) { return _mm512_set1_pd(*p); }
 FC_INLINE fc_vec_f64 fc_vset1_f64(double x) { return _mm512_set1_pd(x); }
@@ -167,6 +209,10 @@ FC_INLINE void fc_vinterleave_f64(fc_vec_f64 a, fc_vec_f64 b, fc_vec_f64 *low, f
     const __m512i lanes = _mm512_setr_epi64(0, 8, 1, 9, 2, 10, 3, 11);
     *low = _mm512_permutex2var_pd(a, lanes, b);
     *high = _mm512_permutex2var_pd(a, _mm512_add_epi64(lanes, _mm512_set1_epi64(4)), b);
+}
+FC_INLINE fc_vec_f64 fc_vpick_f64(fc_vec_f64 a, fc_vec_f64 b, const double *index)
+{
+    return _mm512_permutex2var_pd(a, _mm512_castpd_si512(_mm512_loadu_pd(index)), b);
 }
 FC_INLINE fc_vmask_f64 fc_vgt_f64(fc_vec_f64 a, fc_vec_f64 b) { return _mm512_cmp_pd_mask(a, b, _CMP_GT_OQ); }
 FC_INLINE fc_vmask_f64 fc_visnan_f64(fc_vec_f64 a) { return _mm512_cmp_pd_mask(a, a, _CMP_UNORD_Q); }

@@ -65,6 +65,25 @@ FC_INLINE void fc_vstore_n_f32(float *p, fc_vec_f32 v, int64_t n)
     if (n & 1)
         vst1_lane_f32(p, part, 0);
 }
+FC_INLINE fc_vec_f32 fc_vload_step_f32(const float *p, int64_t step)
+{
+    return (fc_vec_f32){ p[0], p[step], p[2 * step], p[3 * step] };
+}
+FC_INLINE void fc_vstore_index_f32(int64_t *p, fc_vec_f32 v, int64_t n)
+{
+    const int32x4_t lanes = vreinterpretq_s32_f32(v);
+    if (n < 4) {
+        for (int64_t i = 0; i < n; i++)
+            p[i] = lanes[i];
+        return;
+    }
+    vst1q_s64(p, vmovl_s32(vget_low_s32(lanes)));
+    vst1q_s64(p + 2, vmovl_high_s32(lanes));
+}
+FC_INLINE fc_vec_f32 fc_vadd_index_f32(fc_vec_f32 v, int64_t n)
+{
+    return vreinterpretq_f32_s32(vaddq_s32(vreinterpretq_s32_f32(v), vdupq_n_s32((int32_t)n)));
+}
 FC_INLINE fc_vec_f32 fc_vbcast_f32(const float *p) { return vld1q_dup_f32(p); }
 FC_INLINE fc_vec_f32 fc_vset1_f32(float x) { return vdupq_n_f32(x); }
 FC_INLINE fc_vec_f32 fc_vzero_f32(void) { return vdupq_n_f32(0); }
@@ -99,6 +118,17 @@ FC_INLINE void fc_vinterleave_f32(fc_vec_f32 a, fc_vec_f32 b, fc_vec_f32 *low, f
 {
     *low = vzip1q_f32(a, b);
     *high = vzip2q_f32(a, b);
+}
+FC_INLINE fc_vec_f32 fc_vpick_f32(fc_vec_f32 a, fc_vec_f32 b, const float *index)
+{
+    float from[2 * VLEN_f32], to[VLEN_f32];
+    int32_t at[VLEN_f32];
+    fc_vstore_f32(from, a);
+    fc_vstore_f32(from + VLEN_f32, b);
+    __builtin_memcpy(at, index, sizeof at);
+    for (int i = 0; i < VLEN_f32; i++)
+        to[i] = from[at[i]];
+    return fc_vload_f32(to);
 }
 FC_INLINE fc_vmask_f32 fc_vgt_f32(fc_vec_f32 a, fc_vec_f32 b) { return vcgtq_f32(a, b); }
 FC_INLINE fc_vmask_f32 fc_visnan_f32(fc_vec_f32 a) { return vmvnq_u32(vceqq_f32(a, a)); }
@@ -136,6 +166,12 @@ FC_INLINE void fc_vstore_n_f64(double *p, fc_vec_f64 v, int64_t n)
     else if (n == 1)
         vst1q_lane_f64(p, v, 0);
 }
+FC_INLINE fc_vec_f64 fc_vload_step_f64(const double *p, int64_t step) { return (fc_vec_f64){ p[0], p[step] }; }
+FC_INLINE void fc_vstore_index_f64(int64_t *p, fc_vec_f64 v, int64_t n) { fc_vstore_n_f64((double *)p, v, n); }
+FC_INLINE fc_vec_f64 fc_vadd_index_f64(fc_vec_f64 v, int64_t n)
+{
+    return vreinterpretq_f64_s64(vaddq_s64(vreinterpretq_s64_f64(v), vdupq_n_s64(n)));
+}
 FC_INLINE fc_vec_f64 fc_vbcast_f64(const double *p) { return vld1q_dup_f64(p); }
 FC_INLINE fc_vec_f64 fc_vset1_f64(double x) { return vdupq_n_f64(x); }
 FC_INLINE fc_vec_f64 fc_vzero_f64(void) { return vdupq_n_f64(0); }
@@ -164,6 +200,17 @@ FC_INLINE void fc_vinterleave_f64(fc_vec_f64 a, fc_vec_f64 b, fc_vec_f64 *low, f
 {
     *low = vzip1q_f64(a, b);
     *high = vzip2q_f64(a, b);
+}
+FC_INLINE fc_vec_f64 fc_vpick_f64(fc_vec_f64 a, fc_vec_f64 b, const double *index)
+{
+    double from[2 * VLEN_f64], to[VLEN_f64];
+    int64_t at[VLEN_f64];
+    fc_vstore_f64(from, a);
+    fc_vstore_f64(from + VLEN_f64, b);
+    __builtin_memcpy(at, index, sizeof at);
+    for (int i = 0; i < VLEN_f64; i++)
+        to[i] = from[at[i]];
+    return fc_vload_f64(to);
 }
 FC_INLINE fc_vmask_f64 fc_vgt_f64(fc_vec_f64 a, fc_vec_f64 b) { return vcgtq_f64(a, b); }
 FC_INLINE fc_vmask_f64 fc_visnan_f64(fc_vec_f64 a)

@@ -68,6 +68,17 @@ FC_INLINE void fc_vstore_n_f32(float *p, fc_vec_f32 v, int64_t n)
     if (n > 3)
         p[3] = v[3];
 }
+FC_INLINE fc_vec_f32 fc_vload_step_f32(const float *p, int64_t step)
+{
+    return (fc_vec_f32){ p[0], p[step], p[2 * step], p[3 * step] };
+}
+FC_INLINE void fc_vstore_index_f32(int64_t *p, fc_vec_f32 v, int64_t n)
+{
+    const fc_vmask_f32 lanes = (fc_vmask_f32)v;
+    for (int64_t i = 0; i < n; i++)
+        p[i] = lanes[i];
+}
+FC_INLINE fc_vec_f32 fc_vadd_index_f32(fc_vec_f32 v, int64_t n) { return (fc_vec_f32)((fc_vmask_f32)v + (int32_t)n); }
 FC_INLINE fc_vec_f32 fc_vadd_f32(fc_vec_f32 a, fc_vec_f32 b) { return a + b; }
 FC_INLINE fc_vec_f32 fc_vsub_f32(fc_vec_f32 a, fc_vec_f32 b) { return a - b; }
 FC_INLINE fc_vec_f32 fc_vmul_f32(fc_vec_f32 a, fc_vec_f32 b) { return a * b; }
@@ -78,6 +89,17 @@ FC_INLINE fc_vec_f32 fc_vsqrt_f32(fc_vec_f32 a)
                          __builtin_sqrtf(a[3]) };
 }
 FC_INLINE fc_vec_f32 fc_vfma_f32(fc_vec_f32 a, fc_vec_f32 b, fc_vec_f32 c) { return a * b + c; }
+FC_INLINE fc_vec_f32 fc_vpick_f32(fc_vec_f32 a, fc_vec_f32 b, const float *index)
+{
+    float from[2 * VLEN_f32], to[VLEN_f32];
+    int32_t at[VLEN_f32];
+    fc_vstore_f32(from, a);
+    fc_vstore_f32(from + VLEN_f32, b);
+    __builtin_memcpy(at, index, sizeof at);
+    for (int i = 0; i < VLEN_f32; i++)
+        to[i] = from[at[i]];
+    return fc_vload_f32(to);
+}
 FC_INLINE fc_vmask_f32 fc_vgt_f32(fc_vec_f32 a, fc_vec_f32 b) { return (fc_vmask_f32)(a > b); }
 FC_INLINE fc_vmask_f32 fc_visnan_f32(fc_vec_f32 a) { return (fc_vmask_f32)(a != a); }
 FC_INLINE fc_vmask_f32 fc_vmask_or_f32(fc_vmask_f32 m, fc_vmask_f32 k) { return m | k; }
@@ -142,6 +164,13 @@ FC_INLINE void fc_vstore_n_f64(double *p, fc_vec_f64 v, int64_t n)
     if (n > 1)
         p[1] = v[1];
 }
+FC_INLINE fc_vec_f64 fc_vload_step_f64(const double *p, int64_t step) { return (fc_vec_f64){ p[0], p[step] }; }
+FC_INLINE void fc_vstore_index_f64(int64_t *p, fc_vec_f64 v, int64_t n) { fc_vstore_n_f64((double *)p, v, n); }
+FC_INLINE fc_vec_f64 fc_vadd_index_f64(fc_vec_f64 v, int64_t n)
+{
+    typedef int64_t lanes __attribute__((vector_size(16)));
+    return (fc_vec_f64)((lanes)v + n);
+}
 FC_INLINE fc_vec_f64 fc_vadd_f64(fc_vec_f64 a, fc_vec_f64 b) { return a + b; }
 FC_INLINE fc_vec_f64 fc_vsub_f64(fc_vec_f64 a, fc_vec_f64 b) { return a - b; }
 FC_INLINE fc_vec_f64 fc_vmul_f64(fc_vec_f64 a, fc_vec_f64 b) { return a * b; }
@@ -151,6 +180,17 @@ FC_INLINE fc_vec_f64 fc_vsqrt_f64(fc_vec_f64 a)
     return (fc_vec_f64){ __builtin_sqrt(a[0]), __builtin_sqrt(a[1]) };
 }
 FC_INLINE fc_vec_f64 fc_vfma_f64(fc_vec_f64 a, fc_vec_f64 b, fc_vec_f64 c) { return a * b + c; }
+FC_INLINE fc_vec_f64 fc_vpick_f64(fc_vec_f64 a, fc_vec_f64 b, const double *index)
+{
+    double from[2 * VLEN_f64], to[VLEN_f64];
+    int64_t at[VLEN_f64];
+    fc_vstore_f64(from, a);
+    fc_vstore_f64(from + VLEN_f64, b);
+    __builtin_memcpy(at, index, sizeof at);
+    for (int i = 0; i < VLEN_f64; i++)
+        to[i] = from[at[i]];
+    return fc_vload_f64(to);
+}
 FC_INLINE fc_vmask_f64 fc_vgt_f64(fc_vec_f64 a, fc_vec_f64 b) { return (fc_vmask_f64)(a > b); }
 FC_INLINE fc_vmask_f64 fc_visnan_f64(fc_vec_f64 a) { return (fc_vmask_f64)(a != a); }
 FC_INLINE fc_vmask_f64 fc_vmask_or_f64(fc_vmask_f64 m, fc_vmask_f64 k) { return m | k; }

@@ -10,6 +10,10 @@
  *   vload_n(p, n)       the first n lanes (0 <= n <= VLEN), the others zero; touches n reals only
  *   vload_mask(p, m)    lanes where m is true, the others zero; touches those reals only
  *   vstore_n(p, v, n)   writes the first n lanes (0 <= n <= VLEN), touches n reals only
+ *   vload_step(p, step) p[0], p[step] .. p[(VLEN - 1) * step]
+ *   vstore_index(p, v, n)         the first n lanes as int64_t, where lanes hold an int32_t or int64_t
+ *                       of their size; touches n int64_t only
+ *   vadd_index(v, n)    adds n to lanes that hold an int32_t or int64_t of their size
  *   vbcast(p)           *p in every lane          vset1(x)         x in every lane
  *   vzero()  vadd  vsub  vmul  vdiv  vsqrt        correctly rounded
  *   vmax(a, b)          a > b ? a : b, so b if either is NaN and b of two zeros
@@ -23,6 +27,9 @@
  *   vtranspose(rows)    VLEN x VLEN transpose of vec rows[VLEN], in place
  *   vdeinterleave(a, b, &even, &odd)   lanes 0 2 4 .. and 1 3 5 .. of the 2 * VLEN lanes a b
  *   vinterleave(a, b, &low, &high)     a0 b0 a1 b1 .., its first VLEN lanes and its last
+ *
+ *   vpick(a, b, index)  lane i is lane index[i] of the 2 * VLEN lanes a b; index points at VLEN
+ *                       integers 0 .. 2 * VLEN - 1 of a real's size, in the bits of reals
  *
  *   vmask               one truth per lane; its representation is the ISA's affair
  *   vgt(a, b)           a > b: false if either is NaN
@@ -71,6 +78,9 @@
 #define vload_n FC_T(fc_vload_n)
 #define vload_mask FC_T(fc_vload_mask)
 #define vstore_n FC_T(fc_vstore_n)
+#define vload_step FC_T(fc_vload_step)
+#define vstore_index FC_T(fc_vstore_index)
+#define vadd_index FC_T(fc_vadd_index)
 #define vbcast FC_T(fc_vbcast)
 #define vset1 FC_T(fc_vset1)
 #define vzero FC_T(fc_vzero)
@@ -87,6 +97,7 @@
 #define vtranspose FC_T(fc_vtranspose)
 #define vdeinterleave FC_T(fc_vdeinterleave)
 #define vinterleave FC_T(fc_vinterleave)
+#define vpick FC_T(fc_vpick)
 #define vgt FC_T(fc_vgt)
 #define visnan FC_T(fc_visnan)
 #define vmask_or FC_T(fc_vmask_or)

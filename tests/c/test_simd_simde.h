@@ -31,6 +31,39 @@
 FC_EMULATE(ps, float, simde__m512, simde__mmask16)
 FC_EMULATE(pd, double, simde__m512d, simde__mmask8)
 #undef FC_EMULATE
+static inline simde__m256 fc_emulated_i64gather_ps(simde__m512i at, const float *p)
+{
+    float lanes[8];
+    int64_t index[8];
+    simde_mm512_storeu_si512(index, at);
+    for (int i = 0; i < 8; i++)
+        lanes[i] = p[index[i]];
+    return simde_mm256_loadu_ps(lanes);
+}
+static inline simde__m512d fc_emulated_i64gather_pd(simde__m512i at, const double *p)
+{
+    double lanes[8];
+    int64_t index[8];
+    simde_mm512_storeu_si512(index, at);
+    for (int i = 0; i < 8; i++)
+        lanes[i] = p[index[i]];
+    return simde_mm512_loadu_pd(lanes);
+}
+static inline simde__m512i fc_emulated_cvtepi32_epi64(simde__m256i v)
+{
+    int32_t lanes[8];
+    int64_t wide[8];
+    simde_mm256_storeu_si256((simde__m256i *)lanes, v);
+    for (int i = 0; i < 8; i++)
+        wide[i] = lanes[i];
+    return simde_mm512_loadu_si512(wide);
+}
+#undef _mm512_cvtepi32_epi64
+#define _mm512_cvtepi32_epi64(v) fc_emulated_cvtepi32_epi64(v)
+#undef _mm512_i64gather_ps
+#undef _mm512_i64gather_pd
+#define _mm512_i64gather_ps(at, p, scale) fc_emulated_i64gather_ps(at, p)
+#define _mm512_i64gather_pd(at, p, scale) fc_emulated_i64gather_pd(at, p)
 #undef _mm512_shuffle_f32x4
 #define _mm512_shuffle_f32x4(a, b, quarters) simde_mm512_shuffle_f32x4(a, b, quarters)
 #define _mm512_maskz_loadu_ps fc_emulated_maskz_loadu_ps

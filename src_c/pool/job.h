@@ -1,0 +1,62 @@
+/* How a reduction is computed, chosen once per call from its sizes alone.  Made by job.c, read by reduce.c. */
+#ifndef FC_POOL_JOB_H
+#define FC_POOL_JOB_H
+#include "../base/dispatch.h"
+#include "reduce.h"
+#include "window.h"
+
+typedef enum {
+    FC_BY_CHANNELS,                           /* lanes are channels, side by side in memory */
+    FC_BY_TILE,                               /* lanes are planes, turned into a tile in L1 or L2 */
+    FC_BY_LINES,                              /* lanes are columns */
+    FC_BY_SHORT,                              /* the same, of rows that two vectors hold */
+    FC_BY_WHOLES,                             /* planes that are one window */
+} fc_pool_way;
+
+typedef struct fc_pool_job {
+    const fc_reduction *r;
+    const fc_table *table;
+    fc_pool_way way;
+    size_t size;                              /* of an element */
+    const int64_t *from_size, *to_size, *from_stride, *to_stride;
+    int64_t step[FC_SPATIAL];                 /* between the inputs of a window */
+    bool weighted;                            /* gradients: windows counted differently */
+    bool alike;                               /* all windows count `divisor` */
+    double divisor;
+    /* Units: blocks of channels of an image, groups of planes, or planes.  Planes are even steps apart within
+     * a run: an image, or all of them where images follow each other as their planes do. */
+    int64_t unit, in_run, units_in_run, units, units_per_task;
+    int64_t depth_rows, height_rows, depth_bands, bands; /* of a band of outputs; bands of a unit */
+    int64_t tasks;
+    double seconds;
+    fc_pool_lines lines;                      /* what FC_BY_LINES knows of columns */
+    int64_t taps, index_tap;                  /* of FC_BY_SHORT */
+    size_t index_at, columns_at;
+    size_t factors_at;                        /* along width, as reals */
+    size_t width_at, width_counted_at, width_share_at, height_at, height_counted_at, factor_at[FC_SPATIAL]; /* in scratch */
+    size_t sums_at, tile_at, made_at, where_at, bytes;
+    bool rows_first;                          /* lanes are channels: rows are combined first */
+} fc_pool_job;
+
+fc_pool_job fc_pool_job_of(const fc_reduction *reduction);
+
+/* Inputs along one axis that an output sees, in the direction of the job. */
+static inline fc_pool_span fc_pool_job_window(const fc_pool_job *j, int axis, int64_t o)
+{
+    return j->r->transposed ? fc_pool_seen_by(j->r->pool, axis, o) : fc_pool_window(j->r->pool, axis, o);
+}
+
+/* Inputs from the first to the last that outputs first .. end - 1 see. */
+static inline fc_pool_span fc_pool_job_region(const fc_pool_job *j, int axis, int64_t first, int64_t end)
+{
+    int64_t low = j->from_size[axis], high = 0;
+    for (int64_t o = first; o < end; o++) {
+        const fc_pool_span span = fc_pool_job_window(j, axis, o);
+        if (span.count == 0)
+            continue;
+        low = fc_min(low, span.first);
+        high = fc_max(high, span.first + (span.count - 1) * j->step[axis] + 1);
+    }
+    return high > low ? (fc_pool_span){ low, high - low } : (fc_pool_span){ 0, 0 };
+}
+#endif

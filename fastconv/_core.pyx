@@ -47,6 +47,8 @@ cdef enum:
     KEEP_GIL_BELOW = 200_000
     # Outputs below this many bytes are not held against the machine's memory.
     LARGE_OUTPUT = 1 << 30
+    ALIGNED_OUTPUT = 1 << 18
+    CACHE_LINE = 64
 
 cdef object ndarray = numpy.ndarray
 cdef object empty = numpy.empty
@@ -169,42 +171,14 @@ cdef int out_shape(const Problem* p, int64_t* sizes) noexcept nogil:
 
 cdef int take_out(object out, const Problem* p, View* view) except -1:
     cdef int64_t sizes[MAX_AXES]
-    cdef int axis, count = out_shape(p, sizes)
-    cdef bint same
-    if not isinstance(out, ndarray):
-        raise TypeError(f"out must be a numpy.ndarray, got {kind(out)}")
-    wanted = make_shape(sizes, count)
-    if not fill(out, view, PyBUF_WRITABLE):
-        if not out.flags.writeable:
-            raise ValueError("out is read-only")
-        if out.dtype != numpy.dtype(dtype_name(p.conv.dtype)):
-            raise TypeError(f"out has dtype {out.dtype}; the result is native {dtype_name(p.conv.dtype)}")
-        raise ValueError("out must be aligned, with strides that are multiples of its item size")
-    if view.dtype != p.conv.dtype:
-        raise TypeError(f"out has dtype {dtype_name(view.dtype)}; the result is {dtype_name(p.conv.dtype)}")
-    same = view.ndim == count
-    for axis in range(count):
-        same = same and view.shape[axis] == sizes[axis]
-    if not same:
-        raise ValueError(f"out has shape {out.shape}; the result has {wanted}")
-    if not view.contiguous and arrays.overlaps_itself(out):
-        raise ValueError("out has strides that put several elements at one address")
-    return 0
+    cdef int count = out_shape(p, sizes)
+    return check_out(out, sizes, count, p.conv.dtype, "result", view)
 
 
 cdef object new_out(const Problem* p, View* view):
     cdef int64_t sizes[MAX_AXES]
     cdef int count = out_shape(p, sizes)
-    cdef int itemsize = 4 if p.conv.dtype == FC_F32 else 8
-    cdef int64_t nbytes = p.conv.batch * p.conv.out_channels * p.conv.out_pixels * itemsize
-    cdef tuple shape = make_shape(sizes, count)
-    dtype = float32 if p.conv.dtype == FC_F32 else float64
-    if nbytes >= LARGE_OUTPUT:
-        arrays.check_memory(nbytes, f"the output of shape {shape}")
-    out = PyObject_CallFunctionObjArgs(<PyObject*>empty, <PyObject*>shape, <PyObject*>dtype, <PyObject*>NULL)
-    if not fill(out, view, PyBUF_WRITABLE):
-        raise MemoryError("the output could not be made")
-    return out
+    return new_array(sizes, count, p.conv.dtype, "output", view)
 
 
 cdef inline bint is_small(const fc_conv* conv) noexcept nogil:

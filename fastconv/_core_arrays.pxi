@@ -99,6 +99,53 @@ cdef int same_dtype(const View* view, str name, fc_dtype dtype, str other) excep
     return 0
 
 
+cdef int check_out(object out, const int64_t* sizes, int count, fc_dtype dtype, str what, View* view) except -1:
+    """Describe an `out` argument, once it is known to be fit for a result of these sizes."""
+    cdef int axis
+    cdef bint same
+    if not isinstance(out, ndarray):
+        raise TypeError(f"out must be a numpy.ndarray, got {kind(out)}")
+    if not fill(out, view, PyBUF_WRITABLE):
+        if not out.flags.writeable:
+            raise ValueError("out is read-only")
+        if out.dtype != numpy.dtype(dtype_name(dtype)):
+            raise TypeError(f"out has dtype {out.dtype}; the {what} is native {dtype_name(dtype)}")
+        raise ValueError("out must be aligned, with strides that are multiples of its item size")
+    if view.dtype != dtype:
+        raise TypeError(f"out has dtype {dtype_name(view.dtype)}; the {what} is {dtype_name(dtype)}")
+    same = view.ndim == count
+    for axis in range(count):
+        same = same and view.shape[axis] == sizes[axis]
+    if not same:
+        raise ValueError(f"out has shape {out.shape}; the {what} has {make_shape(sizes, count)}")
+    if not view.contiguous and arrays.overlaps_itself(out):
+        raise ValueError("out has strides that put several elements at one address")
+    return 0
+
+
+cdef object new_array(const int64_t* sizes, int count, fc_dtype dtype, str what, View* view):
+    """A new array for a result, described.  A large one begins on a cache line: vectors that are written
+    across two of them cost up to half of the time where memory is the limit."""
+    cdef int64_t nbytes = 4 if dtype == FC_F32 else 8
+    cdef int64_t start
+    cdef int axis
+    cdef tuple shape = make_shape(sizes, count)
+    kind_of = float32 if dtype == FC_F32 else float64
+    for axis in range(count):
+        nbytes *= sizes[axis]
+    if nbytes < ALIGNED_OUTPUT:
+        out = PyObject_CallFunctionObjArgs(<PyObject*>empty, <PyObject*>shape, <PyObject*>kind_of, <PyObject*>NULL)
+    else:
+        if nbytes >= LARGE_OUTPUT:
+            arrays.check_memory(nbytes, f"the {what} of shape {shape}")
+        memory = empty(nbytes + CACHE_LINE, numpy.uint8)
+        start = memory.ctypes.data
+        out = ndarray(shape, kind_of, memory, (CACHE_LINE - start % CACHE_LINE) % CACHE_LINE)
+    if not fill(out, view, PyBUF_WRITABLE):
+        raise MemoryError(f"the {what} could not be made")
+    return out
+
+
 cdef object own(object value, str name, View* view):
     """A contiguous copy that nobody writes to."""
     array = take(value, name, view, False)

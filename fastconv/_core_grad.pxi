@@ -38,36 +38,11 @@ cdef int check_grad_output(const Problem* p, const View* grad) except -1:
     return 0
 
 
-cdef object grad_target(object out, tuple shape, fc_dtype dtype, View* view):
-    """A new array of a shape, or `out` once it has been checked."""
-    cdef int axis, count = len(shape)
-    cdef bint same
+cdef object grad_target(object out, const int64_t* sizes, int count, fc_dtype dtype, View* view):
+    """A new array for a gradient, or `out` once it has been checked."""
     if out is None:
-        elements = 4 if dtype == FC_F32 else 8
-        for size in shape:
-            elements *= size
-        arrays.check_memory(elements, f"the gradient of shape {shape}")
-        out = empty(shape, float32 if dtype == FC_F32 else float64)
-        if not fill(out, view, PyBUF_WRITABLE):
-            raise MemoryError("the gradient could not be made")
-        return out
-    if not isinstance(out, ndarray):
-        raise TypeError(f"out must be a numpy.ndarray, got {kind(out)}")
-    if not fill(out, view, PyBUF_WRITABLE):
-        if not out.flags.writeable:
-            raise ValueError("out is read-only")
-        if out.dtype != numpy.dtype(dtype_name(dtype)):
-            raise TypeError(f"out has dtype {out.dtype}; the gradient is native {dtype_name(dtype)}")
-        raise ValueError("out must be aligned, with strides that are multiples of its item size")
-    if view.dtype != dtype:
-        raise TypeError(f"out has dtype {dtype_name(view.dtype)}; the gradient is {dtype_name(dtype)}")
-    same = view.ndim == count
-    for axis in range(count):
-        same = same and view.shape[axis] == <int64_t>shape[axis]
-    if not same:
-        raise ValueError(f"out has shape {out.shape}; the gradient has {shape}")
-    if not view.contiguous and arrays.overlaps_itself(out):
-        raise ValueError("out has strides that put several elements at one address")
+        return new_array(sizes, count, dtype, "gradient", view)
+    check_out(out, sizes, count, dtype, "gradient", view)
     return out
 
 
@@ -78,6 +53,7 @@ def conv_input_grad(int spatial, grad_output, weight, input_shape, stride, paddi
     cdef View vg, vw, vx
     cdef fc_error error
     cdef fc_status status
+    cdef int64_t sizes[MAX_AXES]
     cdef const char* name = algorithm_name(algorithm)
     grad_output = take(grad_output, "grad_output", &vg, False)
     weight = take(weight, "weight", &vw, True)
@@ -86,7 +62,8 @@ def conv_input_grad(int spatial, grad_output, weight, input_shape, stride, paddi
     grad_problem(&p, spatial, &vx, &vw, stride, padding, dilation, groups, layout, "input_shape", "weight")
     check_grad_output(&p, &vg)
     given = out is not None
-    out = grad_target(out, shape_of(&vx), vg.dtype, &vx)
+    memcpy(sizes, vx.shape, sizeof(sizes))
+    out = grad_target(out, sizes, vx.ndim, vg.dtype, &vx)
     if given:
         no_overlap(out, &vx, grad_output, &vg, "grad_output")
         no_overlap(out, &vx, weight, &vw, "weight")
@@ -105,6 +82,7 @@ def conv_weight_grad(int spatial, grad_output, x, weight_shape, stride, padding,
     cdef View vg, vw, vx, vt
     cdef fc_error error
     cdef fc_status status
+    cdef int64_t sizes[MAX_AXES]
     cdef const char* name = algorithm_name(algorithm)
     grad_output = take(grad_output, "grad_output", &vg, False)
     x = take(x, "x", &vx, False)
@@ -112,17 +90,16 @@ def conv_weight_grad(int spatial, grad_output, x, weight_shape, stride, padding,
     shape_argument(weight_shape, "weight_shape", vg.dtype, &vw)
     grad_problem(&p, spatial, &vx, &vw, stride, padding, dilation, groups, layout, "x", "weight_shape")
     check_grad_output(&p, &vg)
-    shape = shape_of(&vw)
-    if out is None:
-        out = grad_target(None, shape, vg.dtype, &vw)
-    else:
-        grad_target(out, shape, vg.dtype, &vw)
+    memcpy(sizes, vw.shape, sizeof(sizes))
+    given = out is not None
+    out = grad_target(out, sizes, vw.ndim, vg.dtype, &vw)
+    if given:
         no_overlap(out, &vw, grad_output, &vg, "grad_output")
         no_overlap(out, &vw, x, &vx, "x")
     # C writes contiguous weights; an array with gaps gets a copy of them.
     target = out
     if not vw.contiguous:
-        target = grad_target(None, shape, vg.dtype, &vt)
+        target = grad_target(None, sizes, vw.ndim, vg.dtype, &vt)
         vw.data = vt.data
     place(vx.step, &p, p.conv.x_stride)
     place(vg.step, &p, p.conv.y_stride)
@@ -162,14 +139,13 @@ def conv_bias_grad(int spatial, grad_output, layout, out):
         p.conv.out_size[axis] = sizes[FC_D + axis]
         if sizes[FC_D + axis] == 0:
             p.conv.batch = 0
-    if out is None:
-        out = grad_target(None, (sizes[FC_C],), vg.dtype, &vb)
-    else:
-        grad_target(out, (sizes[FC_C],), vg.dtype, &vb)
+    given = out is not None
+    out = grad_target(out, &sizes[FC_C], 1, vg.dtype, &vb)
+    if given:
         no_overlap(out, &vb, grad_output, &vg, "grad_output")
     target = out
     if not vb.contiguous:
-        target = grad_target(None, (sizes[FC_C],), vg.dtype, &vt)
+        target = grad_target(None, &sizes[FC_C], 1, vg.dtype, &vt)
         vb.data = vt.data
     with nogil:
         status = fc_conv_bias_grad(&p.conv, vg.data, vb.data, &error)

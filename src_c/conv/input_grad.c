@@ -5,6 +5,7 @@
 #include "../base/parallel.h"
 #include "../base/size.h"
 #include "geometry.h"
+#include "input_grad_depthwise.h"
 #include "input_grad_direct.h"
 #include "input_grad_phases.h"
 #include <string.h>
@@ -85,6 +86,9 @@ fc_status fc_conv_input_grad(const fc_conv *conv, const char *algorithm, const v
         const fc_algorithm *named;
         return fc_algorithm_choose(conv, algorithm, false, &named, error);
     }
+    if ((any || strcmp(algorithm, "depthwise") == 0) && fc_input_grad_depthwise_supports(conv) == NULL &&
+        (conv->stride[FC_HEIGHT] > 1 || conv->stride[FC_WIDTH] > 1))
+        return fc_input_grad_depthwise(conv, grad_output, weight, grad_input, error);
     if (direct && strcmp(algorithm, "direct") == 0)
         return fc_input_grad_direct(conv, grad_output, weight, grad_input, error);
     fc_status status = fc_grad_phases_init(&phases, conv, algorithm, rows, error);

@@ -1,10 +1,8 @@
 /* The input gradient as dense products: see input_grad_direct.h.
  *
- * Along an axis with stride s, dilation d and padding before it p, tap t of output o meets pixel
- * o * s + t * d - p.  Padded pixels are counted as q * s + r: those of one rest r form a phase, which
- * sees the taps with t * d % s == r, of outputs q - t * d / s.  So every phase is a dense product over
- * (tap, output channel) of the same outputs, broadcast, and of filters whose lanes are input channels;
- * phases write every s-th pixel of one tile, which leaves scratch as whole rows.
+ * Every phase (see input_grad_axis.h) is a dense product over (tap, output channel) of the same
+ * outputs, broadcast, and of filters whose lanes are input channels; phases write every s-th pixel
+ * of one tile, which leaves scratch as whole rows.
  *
  * Outputs are read in place where none outside is seen, else from a zero-bordered band with adjacent
  * channels.  Filters are turned once, or by each task where few tasks share them. */
@@ -15,6 +13,7 @@
 #include "band.h"
 #include "cost.h"
 #include "geometry.h"
+#include "input_grad_axis.h"
 
 enum {
     K_BLOCK = 320,            /* a panel of filters that deep stays in L1 */
@@ -27,12 +26,8 @@ enum {
 };
 static const double TASK_FLOPS = 20e6;        /* worth a task of its own */
 
-typedef struct direct_axis {
-    int64_t stride, first, count, reach;      /* q: first .. first + count; outputs q - reach .. q are seen */
-} direct_axis;
-
 typedef struct direct_split {
-    direct_axis axis[FC_SPATIAL];
+    fc_grad_axis axis[FC_SPATIAL];
     fc_conv seen;                             /* grad_output as the x of a convolution, for the band */
     int vectors;
     int64_t panel, panels;                    /* lanes; per group */
@@ -46,27 +41,14 @@ typedef struct direct_split {
     size_t filters_at, tile_at, offsets_at, pixels_at, bytes; /* scratch layout; the band is first */
 } direct_split;
 
-static int64_t dilation_of(const fc_conv *conv, int axis) { return conv->kernel[axis] > 1 ? conv->dilation[axis] : 1; }
-
 static void split_axes(direct_split *s, const fc_conv *conv)
 {
+    s->seen = fc_grad_axes(conv, s->axis);
     s->copies = conv->y_stride[FC_C] != 1;
-    s->seen = *conv;
     for (int i = 0; i < FC_SPATIAL; i++) {
-        direct_axis *a = &s->axis[i];
-        a->stride = conv->in_size[i] > 1 || conv->kernel[i] > 1 ? conv->stride[i] : 1;
-        const int64_t pad = conv->pad_before[i];
-        a->first = pad / a->stride;
-        a->count = (conv->in_size[i] - 1 + pad) / a->stride + 1 - a->first;
-        a->reach = (conv->kernel[i] - 1) * dilation_of(conv, i) / a->stride;
+        const fc_grad_axis *a = &s->axis[i];
         s->copies = s->copies || a->reach > 0 || a->first > 0 || a->count > conv->out_size[i];
-        s->seen.in_size[i] = conv->out_size[i];
-        s->seen.kernel[i] = a->reach + 1;
-        s->seen.stride[i] = s->seen.dilation[i] = 1;
-        s->seen.pad_before[i] = a->reach - a->first;
     }
-    for (int i = 0; i < FC_AXES; i++)
-        s->seen.x_stride[i] = conv->y_stride[i];
 }
 
 static int64_t phases_of(const direct_split *s) { return s->axis[0].stride * s->axis[1].stride * s->axis[2].stride; }
@@ -84,7 +66,7 @@ static void split_channels(direct_split *s, const fc_conv *conv, const fc_table 
         for (int64_t r = 0; r < fc_min(s->axis[i].stride, conv->kernel[i]); r++) {
             int64_t taps = 0;
             for (int64_t t = 0; t < conv->kernel[i]; t++)
-                taps += t * dilation_of(conv, i) % s->axis[i].stride == r * dilation_of(conv, i) % s->axis[i].stride;
+                taps += fc_grad_rest(&s->axis[i], t) == fc_grad_rest(&s->axis[i], r);
             most = fc_max(most, taps);
         }
         s->taps_phase *= most;
@@ -216,21 +198,16 @@ static direct_block block_of(const direct_job *job, int64_t task, char *memory)
     return b;
 }
 
-static int64_t rest_of(const fc_conv *conv, const direct_split *s, int axis, int64_t tap)
-{
-    return tap * dilation_of(conv, axis) % s->axis[axis].stride;
-}
-
 /* The taps of phase `rest`, appended to order; returns how many. */
 static int64_t taps_of(const fc_conv *conv, const direct_split *s, const int64_t rest[FC_SPATIAL], int64_t *order)
 {
     const int64_t *k = conv->kernel;
     int64_t count = 0;
     for (int64_t line = 0; line < k[0] * k[1]; line++) {
-        if (rest_of(conv, s, 0, line / k[1]) != rest[0] || rest_of(conv, s, 1, line % k[1]) != rest[1])
+        if (fc_grad_rest(&s->axis[0], line / k[1]) != rest[0] || fc_grad_rest(&s->axis[1], line % k[1]) != rest[1])
             continue;
         for (int64_t w = 0; w < k[2]; w++)
-            if (rest_of(conv, s, 2, w) == rest[2])
+            if (fc_grad_rest(&s->axis[2], w) == rest[2])
                 order[count++] = line * k[2] + w;
     }
     return count;
@@ -322,7 +299,7 @@ static void find_offsets(const direct_job *job, const direct_block *b, int64_t f
         const int64_t tap[FC_SPATIAL] = { b->order[i] / k[2] / k[1], b->order[i] / k[2] % k[1], b->order[i] % k[2] };
         int64_t at = s->copies ? 0 : first, back[FC_SPATIAL];
         for (int axis = 0; axis < FC_SPATIAL; axis++)
-            back[axis] = s->axis[axis].reach - tap[axis] * dilation_of(conv, axis) / s->axis[axis].stride;
+            back[axis] = fc_grad_back(&s->axis[axis], tap[axis]);
         if (s->copies)
             at = back[0] * s->band.depth_step + back[1] * s->band.row_step + back[2] * s->band.col_step;
         for (int64_t o = 0; o < outs; o++)

@@ -63,11 +63,43 @@ typedef struct fc_turn_panel {
     void *dst;
 } fc_turn_panel;
 
+/* Planes in a border of zeros: band(plane, top + row, left + col) = src(plane, row, col * col_step), else 0.
+ * Rows of the band are adjacent, `pitch` apart; whole vectors are written, so that up to a vector
+ * less one element after the last row is overwritten. */
+typedef struct fc_pad_planes {
+    int64_t planes, rows, cols, col_step;
+    int64_t top, bottom, left, pitch;         /* rows of zeros; columns of zeros before, width of all */
+    const void *src;
+    int64_t src_plane, src_row;
+    void *band;
+    int64_t band_plane;
+} fc_pad_planes;
+
+/* dst[x] = sum over taps of weight[at[t]] * src[x + offset[t]] for x < count and up to three vectors
+ * more, for which src and dst have room. */
+typedef struct fc_filter_flat {
+    int64_t count, taps;
+    const int64_t *offset, *at;
+    const void *src, *weight;
+    void *dst;
+} fc_filter_flat;
+
+/* dst[x * dst_step + lane] = sum over taps of weight[at[t] + lane] * src[x * src_step + offset[t] + lane]
+ * for x < count, lane < lanes; whole vectors are read. */
+typedef struct fc_filter_pixels {
+    int64_t count, lanes, taps;
+    const int64_t *offset, *at;
+    const void *src, *weight;
+    int64_t src_step;
+    void *dst;
+    int64_t dst_step;
+} fc_filter_pixels;
+
 /* dst(row, col) = src[col % phases](row, col / phases); a NULL source is zeros. */
 enum { FC_WEAVE_PHASES = 4 };
 typedef struct fc_weave {
     int64_t rows, cols;
-    int phases;                               /* 2 .. FC_WEAVE_PHASES */
+    int phases;                               /* 1 .. FC_WEAVE_PHASES */
     const void *src[FC_WEAVE_PHASES];
     int64_t src_row, dst_row;
     void *dst;

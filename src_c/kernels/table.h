@@ -44,6 +44,9 @@ typedef struct fc_table {
     void (*turn_panel)(const fc_turn_panel *w);
     void (*winograd_grad_in)(const fc_winograd_grad_in *w);
     void (*winograd_grad_out)(const fc_winograd_grad_out *w);
+    void (*pad_planes)(const fc_pad_planes *p);
+    void (*filter_flat)(const fc_filter_flat *f);
+    void (*filter_pixels)(const fc_filter_pixels *f);
     void (*weave)(const fc_weave *w);
 } fc_table;
 #endif

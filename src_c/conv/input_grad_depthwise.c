@@ -1,0 +1,276 @@
+/* The input gradient of strided depthwise convolutions: see input_grad_depthwise.h, and
+ * input_grad_axis.h for phases and q.
+ *
+ * Blocks of grad_output are copied to a zero-bordered band, small beside the gradient, so that no
+ * pixel is a special case.  NCHW: a plane's band is one long row, filtered once for each phase and
+ * woven together as it is stored.  NHWC: lanes are channels, each phase writes its pixels in place. */
+#include "input_grad_depthwise.h"
+#include "../base/parallel.h"
+#include "../base/scratch.h"
+#include "../base/size.h"
+#include "band.h"
+#include "input_grad_axis.h"
+
+enum {
+    FLAT = 2048,              /* q of a block of NCHW: its band and phases stay in L1 */
+    PLANES = 8,               /* channels of a task, NCHW */
+    BAND = 1 << 15,           /* elements of a band, NHWC */
+    MOST_PITCH = 1 << 12,     /* of a row of the band: wider images are left to others */
+    MOST_TAPS = 256,
+    MOST_PHASES = 32,
+    MOST_REACH = 64,          /* rows of a band beyond those of its block */
+};
+
+typedef struct depthwise_job {
+    const fc_conv *conv;
+    const fc_table *table;
+    const void *g;
+    const void *weight;                       /* NHWC: [tap][channel] */
+    void *grad;
+    fc_grad_axis axis[FC_SPATIAL];
+    fc_conv seen;
+    bool last;                                /* lanes are channels */
+    int64_t rows, row_blocks, channels, channel_blocks;
+    int64_t pitch, plane, flat;               /* NCHW: of a band's row, of a band's plane, of a phase */
+    int64_t w_tap;                            /* NHWC: elements from tap to tap */
+    int64_t start[MOST_PHASES + 1];           /* of each phase's taps, [rest of row][rest of column] */
+    int64_t offset[MOST_TAPS], at[MOST_TAPS]; /* taps by phase: in a band, of the weights */
+} depthwise_job;
+
+const char *fc_input_grad_depthwise_supports(const fc_conv *conv)
+{
+    const char *reason = "lanes need adjacent channels, or adjacent pixels and a stride of at most 4";
+    if (conv->in_per_group != 1 || conv->kernel[FC_DEPTH] != 1 || conv->stride[FC_DEPTH] != 1 ||
+        conv->pad_before[FC_DEPTH] != 0 || conv->taps * conv->out_per_group > MOST_TAPS)
+        return "it needs a depthwise convolution of one depth";
+    if (conv->out_size[FC_WIDTH] > MOST_PITCH || (conv->kernel[FC_WIDTH] - 1) * conv->dilation[FC_WIDTH] > MOST_PITCH ||
+        (conv->kernel[FC_HEIGHT] - 1) * conv->dilation[FC_HEIGHT] > MOST_REACH)
+        return "its rows would not fit scratch";
+    if (conv->stride[FC_HEIGHT] > MOST_PHASES || conv->stride[FC_WIDTH] > MOST_PHASES / conv->stride[FC_HEIGHT])
+        return "its strides are too large";
+    if (conv->x_stride[FC_C] == 1 && conv->y_stride[FC_C] == 1 && conv->groups > 1)
+        return conv->out_per_group == 1 ? NULL : reason;
+    return conv->x_stride[FC_W] == 1 && conv->y_stride[FC_W] == 1 && conv->stride[FC_WIDTH] <= FC_WEAVE_PHASES ? NULL : reason;
+}
+
+/* Taps by phase; `channel`, `row` and `col` are the band's steps. */
+static void find_taps(depthwise_job *job, int64_t channel, int64_t row, int64_t col)
+{
+    const int64_t *k = job->conv->kernel, width = job->axis[2].stride, phases = job->axis[1].stride * width;
+    const int64_t outs = job->conv->out_per_group;
+    int64_t count = 0;
+    for (int64_t phase = 0; phase < phases; phase++) {
+        job->start[phase] = count;
+        for (int64_t i = 0; i < outs * k[1] * k[2]; i++) {
+            const int64_t h = i / k[2] % k[1], w = i % k[2];
+            if (fc_grad_rest(&job->axis[1], h) * width + fc_grad_rest(&job->axis[2], w) != phase)
+                continue;
+            job->offset[count] = i / k[2] / k[1] * channel + fc_grad_back(&job->axis[1], h) * row +
+                                 fc_grad_back(&job->axis[2], w) * col;
+            job->at[count++] = i * job->w_tap;
+        }
+    }
+    job->start[phases] = count;
+}
+
+/* What a task computes: rows and channels, first and how many; rows count q. */
+typedef struct depthwise_block {
+    int64_t image, depth, row, rows, channel, channels;
+} depthwise_block;
+
+static depthwise_block block_of(const depthwise_job *job, int64_t task)
+{
+    const fc_conv *conv = job->conv;
+    depthwise_block b;
+    b.row = task % job->row_blocks * job->rows;
+    b.rows = fc_min(job->rows, job->axis[1].count - b.row);
+    task /= job->row_blocks;
+    b.channel = task % job->channel_blocks * job->channels;
+    b.channels = fc_min(job->channels, conv->in_channels - b.channel);
+    task /= job->channel_blocks;
+    b.depth = task % conv->in_size[FC_DEPTH];
+    b.image = task / conv->in_size[FC_DEPTH];
+    return b;
+}
+
+static void pad(const depthwise_job *job, const depthwise_block *b, void *band)
+{
+    const fc_conv *conv = job->conv;
+    const int64_t *y = conv->y_stride, outs = conv->out_per_group;
+    const int64_t rows = b->rows + job->axis[1].reach, row = b->row - job->seen.pad_before[1];
+    const int64_t top = fc_min(rows, fc_max(0, -row)), from = fc_max(0, row);
+    const fc_span span = fc_span_of(0, job->pitch, 1, -job->seen.pad_before[2], conv->out_size[2]);
+    fc_pad_planes p = {
+        .planes = b->channels * outs, .cols = span.inside, .col_step = 1, .top = top,
+        .rows = fc_max(0, fc_min(rows - top, conv->out_size[1] - from)), .left = span.before, .pitch = job->pitch,
+        .src = job->g, .src_plane = y[FC_C], .src_row = y[FC_H], .band = band, .band_plane = job->plane,
+    };
+    p.bottom = rows - top - p.rows;
+    if (p.rows > 0 && p.cols > 0)
+        p.src = fc_at(job->g, b->image * y[FC_N] + b->channel * outs * y[FC_C] + b->depth * y[FC_D] + from * y[FC_H] +
+                                  span.column, fc_size_of(conv->dtype));
+    job->table->pad_planes(&p);
+}
+
+/* The rows of one channel that have rest `rest_h`. */
+static void weave_rows(const depthwise_job *job, const depthwise_block *b, int64_t channel, int64_t rest_h,
+                       void *const phases[FC_WEAVE_PHASES])
+{
+    const fc_conv *conv = job->conv;
+    const size_t size = fc_size_of(conv->dtype);
+    const int64_t *x = conv->x_stride, stride = job->axis[2].stride, first = conv->pad_before[2] % stride;
+    const int64_t row = fc_grad_pixel(conv, &job->axis[1], 1, b->row, rest_h), step = job->axis[1].stride;
+    const int64_t skip = row < 0 ? 1 : 0, end = row >= conv->in_size[1] ? 0 : (conv->in_size[1] - 1 - row) / step + 1;
+    fc_weave w = {
+        .rows = fc_min(b->rows, end) - skip, .cols = conv->in_size[2], .phases = (int)stride, .src_row = job->pitch,
+        .dst_row = step * x[FC_H],
+    };
+    if (w.rows <= 0)
+        return;
+    w.dst = fc_at_mut(job->grad, b->image * x[FC_N] + (b->channel + channel) * x[FC_C] + b->depth * x[FC_D] +
+                                     (row + skip * step) * x[FC_H], size);
+    for (int64_t p = 0; p < stride; p++)
+        if (phases[(p + first) % stride])
+            w.src[p] = fc_at(phases[(p + first) % stride], skip * job->pitch + (p + first) / stride, size);
+    job->table->weave(&w);
+}
+
+static void planes_task(void *context, int64_t task, void *memory)
+{
+    const depthwise_job *job = context;
+    const fc_conv *conv = job->conv;
+    const size_t size = fc_size_of(conv->dtype);
+    const depthwise_block b = block_of(job, task);
+    const int64_t outs = conv->out_per_group;
+    char *buffer = fc_at_mut(memory, job->channels * outs * job->plane + job->flat, size);
+    pad(job, &b, memory);
+    for (int64_t rh = 0; rh < job->axis[1].stride; rh++) {
+        const int64_t *start = &job->start[rh * job->axis[2].stride];
+        for (int64_t c = 0; c < b.channels; c++) {
+            void *phases[FC_WEAVE_PHASES] = { 0 };
+            for (int64_t rw = 0; rw < job->axis[2].stride; rw++) {
+                const fc_filter_flat f = {
+                    .count = b.rows * job->pitch, .taps = start[rw + 1] - start[rw],
+                    .offset = job->offset + start[rw], .at = job->at + start[rw],
+                    .src = fc_at(memory, c * outs * job->plane, size),
+                    .weight = fc_at(job->weight, (b.channel + c) * outs * conv->taps, size),
+                    .dst = fc_at_mut(buffer, rw * job->flat, size),
+                };
+                if (f.taps == 0)
+                    continue;
+                job->table->filter_flat(&f);
+                phases[rw] = f.dst;
+            }
+            weave_rows(job, &b, c, rh, phases);
+        }
+    }
+}
+
+/* One row of pixels of one phase, all channels of the band. */
+static void filter_row(const depthwise_job *job, const fc_band *band, int64_t channels, const int64_t *start,
+                       int64_t rest_w, const void *src, const void *weight, void *row)
+{
+    const fc_conv *conv = job->conv;
+    const size_t size = fc_size_of(conv->dtype);
+    const fc_grad_axis *a = &job->axis[2];
+    const int64_t pixel = fc_grad_pixel(conv, a, 2, 0, rest_w), skip = pixel < 0 ? 1 : 0;
+    const int64_t first = pixel + skip * a->stride;
+    if (first >= conv->in_size[2])
+        return;
+    const fc_filter_pixels f = {
+        .lanes = channels, .src = fc_at(src, skip * band->col_step, size), .weight = weight,
+        .dst = fc_at_mut(row, first * conv->x_stride[FC_W], size), .count = (conv->in_size[2] - 1 - first) / a->stride + 1, .taps = start[1] - start[0],
+        .offset = job->offset + start[0], .at = job->at + start[0], .src_step = band->col_step, .dst_step = a->stride * conv->x_stride[FC_W],
+    };
+    job->table->filter_pixels(&f);
+}
+
+static void pixels_task(void *context, int64_t task, void *memory)
+{
+    const depthwise_job *job = context;
+    const fc_conv *conv = job->conv;
+    const int64_t *x = conv->x_stride;
+    const size_t size = fc_size_of(conv->dtype);
+    const depthwise_block b = block_of(job, task);
+    const fc_conv_run run = { .conv = &job->seen, .table = job->table, .x = job->g };
+    const fc_block_origin origin = { b.image, b.depth, b.row, 0 };
+    const fc_band band = fc_band_make(&job->seen, job->channels, b.rows, job->axis[2].count, true, 1);
+    fc_band_copy(&run, &band, &origin, b.channel, b.channels, memory);
+    for (int64_t rh = 0; rh < job->axis[1].stride; rh++)
+        for (int64_t rw = 0; rw < job->axis[2].stride; rw++) {
+            const int64_t *start = &job->start[rh * job->axis[2].stride + rw];
+            for (int64_t r = 0; r < b.rows; r++) {
+                const int64_t h = fc_grad_pixel(conv, &job->axis[1], 1, b.row + r, rh);
+                if (h >= 0 && h < conv->in_size[1])
+                    filter_row(job, &band, b.channels, start, rw, fc_at(memory, r * band.row_step, size),
+                               fc_at(job->weight, b.channel, size),
+                               fc_at_mut(job->grad, b.image * x[FC_N] + b.channel + b.depth * x[FC_D] + h * x[FC_H], size));
+            }
+        }
+}
+
+/* Weights as [tap][channel], whole vectors of channels. */
+static void *turned_weights(const depthwise_job *job, const void *weight)
+{
+    const fc_conv *conv = job->conv;
+    int64_t at[MOST_TAPS];
+    void *turned = fc_scratch_borrow((size_t)(conv->taps * job->w_tap) * fc_size_of(conv->dtype));
+    for (int64_t t = 0; t < conv->taps; t++)
+        at[t] = t * job->w_tap;
+    const fc_turn_panel w = { .outs = 1, .ins = conv->in_channels, .taps = conv->taps, .panel = job->w_tap, .at = at,
+                              .src = weight, .dst = turned };
+    if (turned)
+        job->table->turn_panel(&w);
+    return turned;
+}
+
+static size_t split(depthwise_job *job)
+{
+    const fc_conv *conv = job->conv;
+    const int64_t height = job->axis[1].count, width = job->axis[2].count, lanes = job->table->lanes;
+    job->pitch = width + job->axis[2].reach;
+    const int64_t most_channels = fc_max(lanes, BAND / (4 + job->axis[1].reach) / job->pitch);
+    job->channel_blocks = job->last ? fc_div_up(conv->in_channels, most_channels) : fc_div_up(conv->in_channels, PLANES);
+    job->channels = fc_min(conv->in_channels, fc_round_up(fc_div_up(conv->in_channels, job->channel_blocks), job->last ? lanes : 1));
+    const int64_t most = job->last ? BAND / (job->channels * job->pitch) - job->axis[1].reach : FLAT / job->pitch;
+    job->rows = fc_max(1, fc_min(height, most));
+    job->row_blocks = fc_div_up(height, job->rows);
+    job->rows = fc_div_up(height, job->row_blocks);
+    job->row_blocks = fc_div_up(height, job->rows);
+    job->channel_blocks = fc_div_up(conv->in_channels, job->channels);
+    const fc_band band = fc_band_make(&job->seen, job->channels, job->rows, width, true, 1);
+    job->plane = (job->rows + job->axis[1].reach) * job->pitch;
+    job->flat = fc_round_up(job->rows * job->pitch + job->axis[2].reach, lanes) + 4 * lanes;
+    if (job->last)
+        find_taps(job, 0, band.row_step, band.col_step);
+    else
+        find_taps(job, job->plane, job->pitch, 1);
+    const int64_t planes = job->channels * conv->out_per_group * job->plane + (1 + job->axis[2].stride) * job->flat;
+    return (size_t)(job->last ? band.size + lanes : planes) * fc_size_of(conv->dtype);
+}
+
+fc_status fc_input_grad_depthwise(const fc_conv *conv, const void *grad_output, const void *weight, void *grad_input,
+                                  fc_error *error)
+{
+    depthwise_job job = { .conv = conv, .table = fc_table_for(conv->dtype), .g = grad_output, .weight = weight,
+                          .grad = grad_input };
+    job.last = conv->x_stride[FC_C] == 1 && conv->y_stride[FC_C] == 1 && conv->groups > 1;
+    job.seen = fc_grad_axes(conv, job.axis);
+    job.w_tap = job.last ? fc_round_up(conv->in_channels, job.table->lanes) : 1;
+    const size_t bytes = split(&job);
+    void *turned = NULL;
+    if (job.last) {
+        turned = turned_weights(&job, weight);
+        if (!turned)
+            return fc_fail(error, FC_NO_MEMORY, "weight: no memory for %lld filters turned round",
+                           (long long)conv->in_channels);
+        job.weight = turned;
+    }
+    const double pixels = (double)(conv->batch * conv->in_channels) *
+                          (double)(conv->in_size[0] * conv->in_size[1]) * (double)conv->in_size[2];
+    const double seconds = pixels * (double)fc_size_of(conv->dtype) / 10e9;
+    const fc_status status = fc_parallel(conv->batch * conv->in_size[0] * job.channel_blocks * job.row_blocks, seconds,
+                                         bytes, job.last ? pixels_task : planes_task, &job, error);
+    fc_scratch_give_back(turned);
+    return status;
+}

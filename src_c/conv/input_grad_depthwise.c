@@ -112,57 +112,87 @@ static void pad(const depthwise_job *job, const depthwise_block *b, void *band)
     job->table->pad_planes(&p);
 }
 
-/* The rows of one channel that have rest `rest_h`. */
-static void weave_rows(const depthwise_job *job, const depthwise_block *b, int64_t channel, int64_t rest_h,
-                       void *const phases[FC_WEAVE_PHASES])
+/* The rows of a block that have one rest and lie inside, of the block's first channel. */
+typedef struct row_phase {
+    int64_t skip, rows;                       /* of the block's, before the first; how many */
+    int64_t step, at;                         /* elements of the gradient from row to row; its first */
+    const int64_t *start;                     /* of the taps of each column phase */
+} row_phase;
+
+static row_phase row_phase_of(const depthwise_job *job, const depthwise_block *b, int64_t rest)
+{
+    const fc_conv *conv = job->conv;
+    const int64_t *x = conv->x_stride, step = job->axis[1].stride;
+    const int64_t row = fc_grad_pixel(conv, &job->axis[1], 1, b->row, rest);
+    const int64_t end = row >= conv->in_size[1] ? 0 : (conv->in_size[1] - 1 - row) / step + 1;
+    row_phase p = { .skip = row < 0 ? 1 : 0, .step = step * x[FC_H], .start = &job->start[rest * job->axis[2].stride] };
+    p.rows = fc_min(b->rows, end) - p.skip;
+    p.at = b->image * x[FC_N] + b->channel * x[FC_C] + b->depth * x[FC_D] + (row + p.skip * step) * x[FC_H];
+    return p;
+}
+
+/* A stride of two: both column phases at once, woven in registers. */
+static void pairs(const depthwise_job *job, const depthwise_block *b, const row_phase *phase, const void *band)
 {
     const fc_conv *conv = job->conv;
     const size_t size = fc_size_of(conv->dtype);
-    const int64_t *x = conv->x_stride, stride = job->axis[2].stride, first = conv->pad_before[2] % stride;
-    const int64_t row = fc_grad_pixel(conv, &job->axis[1], 1, b->row, rest_h), step = job->axis[1].stride;
-    const int64_t skip = row < 0 ? 1 : 0, end = row >= conv->in_size[1] ? 0 : (conv->in_size[1] - 1 - row) / step + 1;
-    fc_weave w = {
-        .rows = fc_min(b->rows, end) - skip, .cols = conv->in_size[2], .phases = (int)stride, .src_row = job->pitch,
-        .dst_row = step * x[FC_H],
-    };
-    if (w.rows <= 0)
-        return;
-    w.dst = fc_at_mut(job->grad, b->image * x[FC_N] + (b->channel + channel) * x[FC_C] + b->depth * x[FC_D] +
-                                     (row + skip * step) * x[FC_H], size);
-    for (int64_t p = 0; p < stride; p++)
-        if (phases[(p + first) % stride])
-            w.src[p] = fc_at(phases[(p + first) % stride], skip * job->pitch + (p + first) / stride, size);
-    job->table->weave(&w);
+    const int64_t outs = conv->out_per_group, odd = conv->pad_before[2] % 2;
+    fc_filter_pairs f = { .rows = phase->rows, .cols = conv->in_size[2], .src_row = job->pitch, .dst_row = phase->step };
+    for (int64_t p = 0; p < 2; p++) {
+        const int64_t rest = (p + odd) % 2, first = phase->start[rest];
+        f.taps[p] = phase->start[rest + 1] - first;
+        f.offset[p] = job->offset + first;
+        f.at[p] = job->at + first;
+    }
+    for (int64_t c = 0; c < b->channels; c++) {
+        f.src[0] = fc_at(band, c * outs * job->plane + phase->skip * job->pitch, size);
+        f.src[1] = fc_at(f.src[0], odd, size);
+        f.weight = fc_at(job->weight, (b->channel + c) * outs * conv->taps, size);
+        f.dst = fc_at_mut(job->grad, phase->at + c * conv->x_stride[FC_C], size);
+        job->table->filter_pairs(&f);
+    }
+}
+
+/* Any stride: each column phase of a whole block to a buffer, from which rows are woven. */
+static void weave(const depthwise_job *job, const depthwise_block *b, const row_phase *phase, const void *band,
+                  void *buffer)
+{
+    const fc_conv *conv = job->conv;
+    const size_t size = fc_size_of(conv->dtype);
+    const int64_t outs = conv->out_per_group, stride = job->axis[2].stride, first = conv->pad_before[2] % stride;
+    fc_weave w = { .rows = phase->rows, .cols = conv->in_size[2], .phases = (int)stride, .src_row = job->pitch,
+                   .dst_row = phase->step };
+    for (int64_t c = 0; c < b->channels; c++) {
+        for (int64_t p = 0; p < stride; p++) {
+            const int64_t rest = (p + first) % stride, taps = phase->start[rest + 1] - phase->start[rest];
+            const fc_filter_flat f = {
+                .count = b->rows * job->pitch, .taps = taps, .offset = job->offset + phase->start[rest],
+                .at = job->at + phase->start[rest], .src = fc_at(band, c * outs * job->plane, size),
+                .weight = fc_at(job->weight, (b->channel + c) * outs * conv->taps, size),
+                .dst = fc_at_mut(buffer, rest * job->flat, size),
+            };
+            if (taps > 0)
+                job->table->filter_flat(&f);
+            w.src[p] = taps > 0 ? fc_at(f.dst, phase->skip * job->pitch + (p + first) / stride, size) : NULL;
+        }
+        w.dst = fc_at_mut(job->grad, phase->at + c * conv->x_stride[FC_C], size);
+        job->table->weave(&w);
+    }
 }
 
 static void planes_task(void *context, int64_t task, void *memory)
 {
     const depthwise_job *job = context;
-    const fc_conv *conv = job->conv;
-    const size_t size = fc_size_of(conv->dtype);
     const depthwise_block b = block_of(job, task);
-    const int64_t outs = conv->out_per_group;
-    char *buffer = fc_at_mut(memory, job->channels * outs * job->plane + job->flat, size);
+    void *buffer = fc_at_mut(memory, job->channels * job->conv->out_per_group * job->plane + job->flat,
+                             fc_size_of(job->conv->dtype));
     pad(job, &b, memory);
-    for (int64_t rh = 0; rh < job->axis[1].stride; rh++) {
-        const int64_t *start = &job->start[rh * job->axis[2].stride];
-        for (int64_t c = 0; c < b.channels; c++) {
-            void *phases[FC_WEAVE_PHASES] = { 0 };
-            for (int64_t rw = 0; rw < job->axis[2].stride; rw++) {
-                const fc_filter_flat f = {
-                    .count = b.rows * job->pitch, .taps = start[rw + 1] - start[rw],
-                    .offset = job->offset + start[rw], .at = job->at + start[rw],
-                    .src = fc_at(memory, c * outs * job->plane, size),
-                    .weight = fc_at(job->weight, (b.channel + c) * outs * conv->taps, size),
-                    .dst = fc_at_mut(buffer, rw * job->flat, size),
-                };
-                if (f.taps == 0)
-                    continue;
-                job->table->filter_flat(&f);
-                phases[rw] = f.dst;
-            }
-            weave_rows(job, &b, c, rh, phases);
-        }
+    for (int64_t rest = 0; rest < job->axis[1].stride; rest++) {
+        const row_phase phase = row_phase_of(job, &b, rest);
+        if (phase.rows > 0 && job->axis[2].stride == 2)
+            pairs(job, &b, &phase, memory);
+        else if (phase.rows > 0)
+            weave(job, &b, &phase, memory, buffer);
     }
 }
 

@@ -84,6 +84,17 @@ typedef struct fc_filter_flat {
     void *dst;
 } fc_filter_flat;
 
+/* Two filters whose results alternate: of p = 0 and 1, for 2 * x + p < cols,
+ *     dst(row, 2 * x + p) = sum over taps of weight[at[p][t]] * src[p](row, x + offset[p][t]).
+ * Whole vectors of src are read. */
+typedef struct fc_filter_pairs {
+    int64_t rows, cols, taps[2];
+    const int64_t *offset[2], *at[2];
+    const void *src[2], *weight;
+    int64_t src_row, dst_row;
+    void *dst;
+} fc_filter_pairs;
+
 /* dst[x * dst_step + lane] = sum over taps of weight[at[t] + lane] * src[x * src_step + offset[t] + lane]
  * for x < count, lane < lanes; whole vectors are read. */
 typedef struct fc_filter_pixels {

@@ -46,6 +46,7 @@ typedef struct fc_table {
     void (*winograd_grad_out)(const fc_winograd_grad_out *w);
     void (*pad_planes)(const fc_pad_planes *p);
     void (*filter_flat)(const fc_filter_flat *f);
+    void (*filter_pairs)(const fc_filter_pairs *f);
     void (*filter_pixels)(const fc_filter_pixels *f);
     void (*weave)(const fc_weave *w);
 } fc_table;

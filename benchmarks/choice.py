@@ -4,132 +4,147 @@ Run as `python benchmarks/choice.py [--layers 300] [--seed 0] [--json out.json]`
 layers on which the chosen algorithm is within 10% of the fastest, and the worst choices.
 """
 
+from __future__ import annotations
+
 import argparse
 import json
-import os
 import random
-import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+from rich.console import Console
+from rich.progress import track
 
 import fastconv
+from fastconv.bench.layers import Layer, pair
+from fastconv.bench.operators import conv_tensors
+from fastconv.bench.peers import Fastconv
+from fastconv.bench.report import milliseconds
+from fastconv.bench.run import Timing, measure, pinned
 
-ALGORITHMS = fastconv._core.algorithms()
 CLOSE = 1.1
+MOST_FLOPS = 2e9
+"""Larger ones take seconds."""
+ROUND_SECONDS = 4e-3
+"""For each algorithm in each round."""
 
 
-def random_layer(rng: random.Random) -> dict:
+@dataclass(frozen=True)
+class Case:
+    """A layer, and how its arrays are."""
+
+    layer: Layer
+    layout: str
+    dtype: str
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What was chosen of it, and seconds by algorithm."""
+
+    case: Case
+    chosen: str
+    seconds: dict[str, float]
+
+    @property
+    def loss(self) -> float:
+        """Time of the chosen algorithm over that of the fastest."""
+        return self.seconds[self.chosen] / min(self.seconds.values())
+
+    def describe(self) -> str:
+        """All of it in a line."""
+        times = ", ".join(
+            f"{name} {milliseconds(s)}" for name, s in sorted(self.seconds.items(), key=lambda p: p[1])
+        )
+        case = f"{self.case.layer.describe()} {self.case.layout} {self.case.dtype}"
+        return f"{self.loss:5.2f}  {self.chosen:<10} {times} ms  {case}"
+
+
+def random_case(rng: random.Random) -> Case:
     """Return one layer as people use them: sizes log-uniform, kernels and strides by their frequency."""
     kind = rng.choices(("dense", "depthwise", "grouped"), (6, 2, 2))[0]
-    kernel = rng.choices((1, 2, 3, 4, 5, 7, 11), (5, 1, 8, 1, 2, 2, 1))[0]
-    kernel_size = rng.choice(((kernel, kernel),) * 6 + ((1, kernel), (kernel, 1)))
+    side = rng.choices((1, 2, 3, 4, 5, 7, 11), (5, 1, 8, 1, 2, 2, 1))[0]
+    kernel = rng.choice((pair(side),) * 6 + ((1, side), (side, 1)))
     dilation = rng.choices((1, 2), (6, 1))[0]
     stride = rng.choices((1, 2, 3), (7, 3, 1))[0]
-    size = round(2 ** rng.uniform(0, 7.5))
-    size = max(size, max(kernel_size) * dilation)
-    channels = round(2 ** rng.uniform(0, 9.3))
-    out_channels = round(2 ** rng.uniform(0, 9.3))
+    size = max(round(2 ** rng.uniform(2, 7.5)), max(kernel) * dilation)
+    channels, out_channels = (round(2 ** rng.uniform(0, 9.3)) for _ in range(2))
     groups = 1
     if kind == "depthwise":
         groups = channels = out_channels = max(2, channels)
     elif kind == "grouped":
         groups = rng.choice((2, 4, 8, 16, 32))
         channels, out_channels = (groups * max(1, c // groups) for c in (channels, out_channels))
-    return {
-        "batch": rng.choices((1, 2, 4, 16), (8, 1, 1, 1))[0],
-        "channels": channels,
-        "out_channels": out_channels,
-        "groups": groups,
-        "size": size,
-        "kernel_size": kernel_size,
-        "stride": stride,
-        "dilation": dilation,
-        "padding": rng.choice((0, None)),
-        "layout": rng.choice(("NCHW", "NHWC")),
-        "dtype": rng.choices(("float32", "float64"), (4, 1))[0],
+    batch = rng.choices((1, 2, 4, 16), (8, 1, 1, 1))[0]
+    kept = tuple((k - 1) * dilation // 2 for k in kernel)
+    padding = rng.choice(((0, 0), kept))
+    layer = Layer(
+        "random", kind, channels, out_channels, pair(size), kernel, pair(stride), padding, pair(dilation),
+        groups, batch=batch,
+    )  # fmt: skip
+    return Case(layer, rng.choice(("NCHW", "NHWC")), rng.choices(("float32", "float64"), (4, 1))[0])
+
+
+def random_cases(count: int, seed: int) -> Iterator[Case]:
+    """Yield so many that are not too large."""
+    rng = random.Random(seed)
+    while count:
+        case = random_case(rng)
+        if case.layer.flops <= MOST_FLOPS:
+            yield case
+            count -= 1
+
+
+def choose(case: Case, rounds: int, prepared: bool) -> Choice:
+    """Time every algorithm that can compute the layer."""
+    layer = case.layer
+    tensors = conv_tensors(layer, case.dtype)
+    n, c, h, w = layer.x_shape
+    shape = (n, h, w, c) if case.layout == "NHWC" else (n, c, h, w)
+    options: dict[str, Any] = {
+        name: getattr(layer, name) for name in ("stride", "padding", "dilation", "groups")
     }
-
-
-def flops(layer: dict) -> float:
-    """Return roughly the operations of a layer, to leave out those that take seconds."""
-    taps = layer["kernel_size"][0] * layer["kernel_size"][1]
-    pixels = (layer["size"] / layer["stride"]) ** 2 * layer["batch"]
-    return 2 * taps * layer["channels"] / layer["groups"] * layer["out_channels"] * pixels
-
-
-def measure(layer: dict, rounds: int, prepared: bool) -> tuple[str, dict[str, float]]:
-    """Return the automatic choice and seconds by algorithm."""
-    rng = np.random.default_rng(0)
-    height, width = layer["kernel_size"]
-    padding = layer["padding"]
-    if padding is None:
-        padding = ((height - 1) * layer["dilation"] // 2, (width - 1) * layer["dilation"] // 2)
-    shape = (layer["batch"], layer["channels"], layer["size"], layer["size"])
-    if layer["layout"] == "NHWC":
-        shape = (shape[0], shape[2], shape[3], shape[1])
-    x = rng.standard_normal(shape).astype(layer["dtype"])
-    weight = rng.standard_normal((layer["out_channels"], layer["channels"] // layer["groups"], height, width))
-    weight = weight.astype(layer["dtype"])
-    options = {k: layer[k] for k in ("stride", "dilation", "groups", "layout")} | {"padding": padding}
-    calls = {}
-    plan_of_all = fastconv.plan_conv2d(x.shape, weight, **options)
-    for name in ALGORITHMS:
-        try:
-            plan = fastconv.plan_conv2d(x.shape, weight, algorithm=name, **options)
-        except ValueError:
-            continue
-        if prepared:
-            calls[name] = lambda plan=plan: plan(x)
-        else:
-            calls[name] = lambda name=name: fastconv.conv2d(x, weight, algorithm=name, **options)
-    predicted = [entry for entry in plan_of_all.candidates() if entry["reason"] is None]
-    chosen = min(predicted, key=lambda entry: entry["seconds" if prepared else "call_seconds"])["name"]
-    best = dict.fromkeys(calls, float("inf"))
-    for _ in range(rounds):
-        for name, call in calls.items():
-            call()
-            repeats = 1 + int(2e-4 / max(best[name], 1e-6)) if best[name] < 1 else 1
-            start = time.perf_counter()
-            for _ in range(repeats):
-                call()
-            best[name] = min(best[name], (time.perf_counter() - start) / repeats)
-    return chosen, best
+    plan = fastconv.plan_conv2d(shape, np.asarray(tensors.weight), **options, layout=case.layout)
+    candidates = [entry for entry in plan.candidates() if entry["reason"] is None]
+    chosen = min(candidates, key=lambda entry: entry["seconds" if prepared else "call_seconds"])["name"]
+    jobs = {}
+    for entry in candidates:
+        ours = Fastconv(case.layout, 1, prepared=prepared, algorithm=entry["name"])
+        jobs[entry["name"]] = ours.prepare(layer, tensors)
+    timings = {name: Timing(prepared) for name in jobs}
+    measure(jobs, timings, rounds, budget=ROUND_SECONDS * rounds * len(jobs))
+    return Choice(case, chosen, {name: timing.best for name, timing in timings.items()})
 
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--layers", type=int, default=300)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--prepared", action="store_true", help="plans rather than plain calls")
-    parser.add_argument("--json")
+    parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
-    fastconv.set_num_threads(1)
-    rng = random.Random(arguments.seed)
-    rows = []
-    while len(rows) < arguments.layers:
-        layer = random_layer(rng)
-        if flops(layer) > 2e9:
-            continue
-        chosen, seconds = measure(layer, arguments.rounds, arguments.prepared)
-        fastest = min(seconds, key=seconds.get)
-        rows.append(
-            {"layer": layer, "chosen": chosen, "seconds": seconds, "loss": seconds[chosen] / seconds[fastest]}
-        )
-    rows.sort(key=lambda row: -row["loss"])
-    good = sum(row["loss"] <= CLOSE for row in rows)
-    for row in rows[:25]:
-        times = ", ".join(
-            f"{name} {1e3 * s:.4g}" for name, s in sorted(row["seconds"].items(), key=lambda p: p[1])
-        )
-        print(f"{row['loss']:5.2f}  {row['chosen']:<10} {times} ms  {row['layer']}")
-    print(f"{good} of {len(rows)} layers within 10% of the fastest algorithm ({100 * good / len(rows):.1f}%)")
+    cases = track(
+        random_cases(arguments.layers, arguments.seed),
+        "measuring",
+        arguments.layers,
+        console=Console(stderr=True),
+    )
+    with pinned(1):
+        choices = [choose(case, arguments.rounds, arguments.prepared) for case in cases]
+    choices.sort(key=lambda choice: -choice.loss)
+    for choice in choices[:25]:
+        print(choice.describe())
+    good = sum(choice.loss <= CLOSE for choice in choices)
+    share = f"{100 * good / len(choices):.1f}%"
+    print(f"{good} of {len(choices)} layers within 10% of the fastest algorithm ({share})")
     if arguments.json:
-        with open(arguments.json, "w") as file:
-            json.dump(rows, file)
+        rows = [asdict(choice) | {"loss": choice.loss} for choice in choices]
+        arguments.json.write_text(json.dumps(rows, indent=1) + "\n")
 
 
 if __name__ == "__main__":

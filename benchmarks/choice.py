@@ -70,7 +70,7 @@ def random_case(rng: random.Random) -> Case:
     kernel = rng.choice((pair(side),) * 6 + ((1, side), (side, 1)))
     dilation = rng.choices((1, 2), (6, 1))[0]
     stride = rng.choices((1, 2, 3), (7, 3, 1))[0]
-    size = max(round(2 ** rng.uniform(2, 7.5)), max(kernel) * dilation)
+    size = max(round(2 ** rng.uniform(0, 7.5)), max(kernel) * dilation)
     channels, out_channels = (round(2 ** rng.uniform(0, 9.3)) for _ in range(2))
     groups = 1
     if kind == "depthwise":

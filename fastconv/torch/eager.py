@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -45,7 +46,7 @@ _grad_enabled = torch.is_grad_enabled
 class Bound:
     """An operator with shapes and options: where its results lie, and what computes them from addresses."""
 
-    __slots__ = ("channels_last", "dtypes", "more", "options", "run", "shape", "strides")
+    __slots__ = ("channels_last", "contexts", "dtypes", "more", "options", "run", "shape", "strides")
 
     def __init__(
         self,
@@ -58,6 +59,7 @@ class Bound:
         results = op.shape(specs, options)
         self.options = flat
         self.channels_last = channels_last
+        self.contexts: dict[tuple[bool, ...], Context] = {}  # by what a gradient is needed of
         layouts = [
             as_laid_out(spec.shape, role.role, op.spatial, channels_last)
             for spec, role in zip(results, op.results)
@@ -90,8 +92,6 @@ class _Copying:
 
 def _array(address: int, spec: Spec) -> Any:
     """View contiguous memory as an array."""
-    import ctypes
-
     dtype = np.dtype(spec.dtype)
     count = int(np.prod(spec.shape))
     if count == 0:
@@ -164,6 +164,10 @@ class Handle:
         op, spatial = self.op, self.op.spatial
         specs = {}
         for a, array in zip(op.arrays, arrays):
+            if array is not None and array.dtype not in NUMPY:
+                raise TypeError(
+                    f"fastconv::{op.name}: {a.name} has dtype {array.dtype}, which is not computed with"
+                )
             if array is not None:
                 shape = (
                     move_last(array.shape, spatial)
@@ -191,6 +195,10 @@ class Handle:
         """Whether an option is in the layout of the images."""
         return kind == "image_shape"
 
+    def flat(self, options: Mapping[str, Any]) -> Options:
+        """Canonical options as the library takes them."""
+        return tuple([options[option] for option in self.options])
+
     def saves(self, needed: tuple[bool, ...]) -> tuple[tuple[str, ...], tuple[int, ...]]:
         """Names and places, among arrays and results, of what the gradients that are needed read."""
         if needed not in self.saved:
@@ -209,7 +217,7 @@ def look_up(handle: Handle, arrays: Sequence[torch.Tensor | None], options: Opti
     channels_last = (
         not x.is_contiguous() and memory_format(x, handle.op.spatial) is not torch.contiguous_format
     )
-    key = (channels_last, x.dtype, *[a if a is None else a.shape for a in arrays], options)
+    key = (channels_last, *[a if a is None else (a.shape, a.dtype) for a in arrays], options)
     bound = handle.bound.get(key)
     if bound is None:
         if any(a is not None and t is None and a.dtype != x.dtype for a, t in zip(arrays, handle.kinds)):
@@ -278,18 +286,121 @@ def backward(handle: Handle, ctx: Any, grad: torch.Tensor | None) -> list[torch.
     ]
 
 
+class Context:
+    """What a call keeps for its gradients: which tensors, and what is to be called with them.
+
+    Most rules are one call of one operator.  They are found out by being run on stand-ins, once for each
+    shape, so that no rule is run where only numbers are wanted.
+    """
+
+    __slots__ = ("names", "places", "seen", "steps", "wanted")
+
+    def __init__(
+        self, handle: Handle, arrays: Sequence[Any], options: Options, wanted: tuple[bool, ...]
+    ) -> None:
+        self.names, self.places = handle.saves(wanted)
+        self.wanted = wanted
+        stand_ins = {name: StandIn() for name in self.names}
+        places: dict[Any, int] = {stand_in: i + 1 for i, stand_in in enumerate(stand_ins.values())}
+        grad = StandIn()
+        places[grad] = 0
+        shapes = {
+            a.name: tuple(array.shape) for a, array in zip(handle.op.arrays, arrays) if array is not None
+        }
+        self.seen = Call(stand_ins, shapes, handle.named(options, False))
+        self.steps: list[Step | None] = [
+            _one_call(handle.op.gradients[argument.name].rule, grad, self.seen, places) if want else None
+            for argument, want in zip(handle.op.arrays, wanted)
+        ]
+
+
+class StandIn:
+    """A tensor that a rule can do nothing with but pass it on."""
+
+
+class Step:
+    """A call of an operator on some of (gradient, saved tensors...), with its shapes bound by layout."""
+
+    __slots__ = ("bounds", "handle", "options", "places")
+
+    def __init__(self, handle: Handle, places: list[int | None], options: Options) -> None:
+        self.handle, self.places, self.options = handle, places, options
+        self.bounds: dict[bool, Bound] = {}
+
+    def run(self, held: Sequence[Any]) -> Any:
+        """Compute, recording nothing."""
+        arrays = [None if place is None else held[place] for place in self.places]
+        first = arrays[0].is_contiguous()
+        bound = self.bounds.get(first)
+        if bound is None or not (first or bound.channels_last):
+            bound = self.bounds[first] = look_up(self.handle, arrays, self.options)
+        return run(self.handle, bound, arrays)
+
+
+class _Recorder:
+    """A framework that notes what a rule calls, and has nothing else."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, tuple[Any, ...], dict[str, Any], StandIn]] = []
+
+    def __call__(self, name: str, *arrays: Any, **options: Any) -> Any:
+        self.calls.append((name, arrays, options, StandIn()))
+        return self.calls[-1][-1]
+
+
+def _one_call(rule: Any, grad: StandIn, seen: Call, places: Mapping[Any, int]) -> Step | None:
+    """Return the one call that a rule consists of; None where it does more."""
+    recorder = _Recorder()
+    try:
+        made = rule(recorder, grad, seen)
+    except (AttributeError, TypeError):  # it does arithmetic
+        return None
+    if len(recorder.calls) != 1:
+        return None
+    name, arrays, options, result = recorder.calls[0]
+    if made is not result or any(a is not None and a not in places for a in arrays):
+        return None
+    handle = HANDLES[name]
+    return Step(handle, [None if a is None else places[a] for a in arrays], handle.flat(options))
+
+
 def _make_function(handle: Handle) -> type[torch.autograd.Function]:
     several = len(handle.op.results) > 1
+    count = len(handle.op.arrays)
 
     def forward(ctx: Any, bound: Bound, *arrays: Any) -> Any:
         made = run(handle, bound, arrays)
-        set_context(handle, ctx, arrays, bound.options, made, ctx.needs_input_grad[1:])
+        wanted = ctx.needs_input_grad[1:]
+        context = bound.contexts.get(wanted)
+        if context is None:
+            context = bound.contexts[wanted] = Context(handle, arrays, bound.options, wanted)
+        both = (*arrays, *made) if several else (*arrays, made)
+        ctx.save_for_backward(*[both[place] for place in context.places])
+        ctx.held = context
+        ctx.set_materialize_grads(False)
         if several:
             ctx.mark_non_differentiable(*made[1:])
         return made
 
     def back(ctx: Any, grad: Any, *_: Any) -> Any:
-        return (None, *backward(handle, ctx, grad))
+        context = ctx.held
+        if grad is None:
+            return (None,) * (count + 1)
+        held = (grad, *ctx.saved_tensors)
+        made: list[Any] = [None]
+        plain = not _grad_enabled() and unwatched() and is_plain(grad)
+        for argument, want, step in zip(handle.op.arrays, context.wanted, context.steps):
+            if not want:
+                made.append(None)
+            elif step is not None and plain:
+                made.append(step.run(held))
+            elif step is not None:
+                arrays = [None if place is None else held[place] for place in step.places]
+                made.append(call(step.handle, arrays, step.options))
+            else:
+                seen = context.seen._replace(arrays=dict(zip(context.names, held[1:])))
+                made.append(handle.op.gradients[argument.name].rule(OPS, grad, seen))
+        return tuple(made)
 
     body = {"forward": staticmethod(forward), "backward": staticmethod(back)}
     return type(f"fastconv_{handle.name}", (torch.autograd.Function,), body)
@@ -403,7 +514,7 @@ class _Ops:
 
     def __call__(self, name: str, *arrays: Any, **options: Any) -> Any:
         handle = HANDLES[name]
-        return call(handle, arrays, tuple([options[option] for option in handle.options]))
+        return call(handle, arrays, handle.flat(options))
 
 
 OPS = _Ops()

@@ -14,14 +14,13 @@ import torch
 from fastconv.operators import Spec
 from fastconv.torch import library as _library  # noqa: F401  registers the operators
 from fastconv.torch.eager import FORMATS, HANDLES, MOST_BOUND, Bound, call, look_up, refuse_constants, run
-from fastconv.torch.modes import TYPES, is_computable, unwatched
+from fastconv.torch.modes import is_computable, is_plain, unwatched
 
 __all__ = ["Face", "NotOurs"]
 
 Shapes = Sequence[Sequence[int] | None]
 
 _grad_enabled = torch.is_grad_enabled
-_strided = torch.strided
 
 
 class NotOurs(Exception):
@@ -59,46 +58,83 @@ class Face:
         """Compute; `rest` are arguments that only torch's function gets, after `given`."""
         if not unwatched():
             return self.watched(arrays, given, rest)
+        records = False
         for a in arrays:
-            if a is not None and not (
-                type(a) in TYPES and a.is_cpu and a.layout is _strided and not a.is_neg()
-            ):
-                return self.own(*arrays, *given, *rest)
+            if a is not None:
+                if not is_plain(a):
+                    return self.own(*arrays, *given, *rest)
+                records = records or a.requires_grad
         x = arrays[0]
         if x is None:
             return self.own(*arrays, *given, *rest)
+        records = records and _grad_enabled()
         first = x.is_contiguous() or self.format is None or not x.is_contiguous(memory_format=self.format)
-        key = (first, given, *[a if a is None else (a.shape, a.dtype) for a in arrays])
+        key = (first, records, given, *[a if a is None else (a.shape, a.dtype) for a in arrays])
         try:
             bound = self.remembered[key]
         except KeyError:
             bound = self.remember(key, arrays, given)
         except TypeError:  # a list among the arguments
-            return (
-                self(arrays, _hashable(given), rest)
-                if _hashable(given) != given
-                else self.own(*arrays, *given, *rest)
-            )
+            plain = _hashable(given)
+            return self(arrays, plain, rest) if plain != given else self.own(*arrays, *given, *rest)
         if bound is None:
             return self.own(*arrays, *given, *rest)
-        if _grad_enabled():
-            for a in arrays:
-                if a is not None and a.requires_grad:
-                    if self.graded is not None:
-                        return call(self.graded, arrays, bound.options)[0]
-                    refuse_constants(self.handle, arrays)
-                    return self.handle.record(bound, *arrays)
-        return run(self.handle, bound, arrays)
+        if not records:
+            return run(self.handle, bound, arrays)
+        if self.graded is not None:
+            return self.graded.record(bound, *arrays)[0]
+        refuse_constants(self.handle, arrays)
+        return self.handle.record(bound, *arrays)
+
+    def image(self, x: Any, given: tuple[Any, ...], rest: tuple[Any, ...] = ()) -> Any:
+        """Do what a call does, in fewer steps for one contiguous image of which nothing is recorded."""
+        if unwatched() and is_plain(x) and x.is_contiguous():
+            try:
+                bound = self.remembered.get((True, False, given, (x.shape, x.dtype)))
+            except TypeError:
+                bound = None
+            if bound is not None and not bound.more and not (x.requires_grad and _grad_enabled()):
+                y = x.new_empty_strided(bound.shape, bound.strides)
+                bound.run(x.data_ptr(), y.data_ptr())
+                return y
+        return self((x,), given, rest)
+
+    def filtered(self, x: Any, weight: Any, bias: Any, given: tuple[Any, ...]) -> Any:
+        """Do what a call does, in fewer steps for a contiguous image, filters and a bias or None."""
+        if not (
+            unwatched() and is_plain(x) and is_plain(weight) and x.is_contiguous() and weight.is_contiguous()
+        ):
+            return self((x, weight, bias), given)
+        at, one, records = 0, None, x.requires_grad or weight.requires_grad
+        if bias is not None:
+            if not (is_plain(bias) and bias.is_contiguous()):
+                return self((x, weight, bias), given)
+            at, one, records = bias.data_ptr(), (bias.shape, bias.dtype), records or bias.requires_grad
+        records = records and _grad_enabled()
+        try:
+            bound = self.remembered.get(
+                (True, records, given, (x.shape, x.dtype), (weight.shape, weight.dtype), one)
+            )
+        except TypeError:
+            bound = None
+        if bound is None:
+            return self((x, weight, bias), given)
+        if records:
+            return self.handle.record(bound, x, weight, bias)
+        y = x.new_empty_strided(bound.shape, bound.strides)
+        bound.run(x.data_ptr(), weight.data_ptr(), at, y.data_ptr())
+        return y
 
     def remember(self, key: Any, arrays: tuple[Any, ...], given: tuple[Any, ...]) -> Bound | None:
         """Check arguments that have not been seen before."""
         if len(self.remembered) >= MOST_BOUND:
             self.remembered.clear()
+        handle = self.graded if key[1] and self.graded is not None else self.handle
         bound = None
-        if is_computable(*[a for a, kind in zip(arrays, self.handle.kinds) if kind is None]):
+        if is_computable(*[a for a, kind in zip(arrays, handle.kinds) if kind is None]):
             shapes = [a if a is None else a.shape for a in arrays]
             with suppress(NotOurs, ValueError, TypeError, KeyError):
-                bound = look_up(self.handle, arrays, self.options(shapes, given))
+                bound = look_up(handle, arrays, self.options(shapes, given))
         self.remembered[key] = bound
         return bound
 

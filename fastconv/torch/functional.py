@@ -220,7 +220,7 @@ def conv1d(
     groups: int = 1,
 ) -> Tensor:
     """`torch.nn.functional.conv1d`, computed by fastconv."""
-    return _conv1((input, weight, bias), (stride, padding, dilation, groups))
+    return _conv1.filtered(input, weight, bias, (stride, padding, dilation, groups))
 
 
 def conv2d(
@@ -242,7 +242,7 @@ def conv2d(
     >>> fastconv.torch.conv2d(x, weight, padding=1)[0, 0, 0]
     tensor([4., 6., 6., 4.])
     """
-    return _conv2((input, weight, bias), (stride, padding, dilation, groups))
+    return _conv2.filtered(input, weight, bias, (stride, padding, dilation, groups))
 
 
 def conv3d(
@@ -255,7 +255,7 @@ def conv3d(
     groups: int = 1,
 ) -> Tensor:
     """`torch.nn.functional.conv3d`, computed by fastconv."""
-    return _conv3((input, weight, bias), (stride, padding, dilation, groups))
+    return _conv3.filtered(input, weight, bias, (stride, padding, dilation, groups))
 
 
 def max_pool1d(
@@ -269,7 +269,7 @@ def max_pool1d(
 ) -> Any:
     """`torch.nn.functional.max_pool1d`, computed by fastconv."""
     face = (_MAX_INDICES if return_indices else _MAX)[1]
-    return face((input,), (kernel_size, stride, padding, dilation, ceil_mode), (return_indices,))
+    return face.image(input, (kernel_size, stride, padding, dilation, ceil_mode), (return_indices,))
 
 
 def max_pool2d(
@@ -283,7 +283,7 @@ def max_pool2d(
 ) -> Any:
     """`torch.nn.functional.max_pool2d`, computed by fastconv."""
     face = (_MAX_INDICES if return_indices else _MAX)[2]
-    return face((input,), (kernel_size, stride, padding, dilation, ceil_mode), (return_indices,))
+    return face.image(input, (kernel_size, stride, padding, dilation, ceil_mode), (return_indices,))
 
 
 def max_pool3d(
@@ -297,7 +297,7 @@ def max_pool3d(
 ) -> Any:
     """`torch.nn.functional.max_pool3d`, computed by fastconv."""
     face = (_MAX_INDICES if return_indices else _MAX)[3]
-    return face((input,), (kernel_size, stride, padding, dilation, ceil_mode), (return_indices,))
+    return face.image(input, (kernel_size, stride, padding, dilation, ceil_mode), (return_indices,))
 
 
 def avg_pool1d(
@@ -310,7 +310,7 @@ def avg_pool1d(
 ) -> Tensor:
     """`torch.nn.functional.avg_pool1d`, computed by fastconv."""
     given = (kernel_size, stride, padding, ceil_mode, count_include_pad)
-    return _AVG[1]((input,), given)
+    return _AVG[1].image(input, given)
 
 
 def avg_pool2d(
@@ -324,7 +324,7 @@ def avg_pool2d(
 ) -> Tensor:
     """`torch.nn.functional.avg_pool2d`, computed by fastconv."""
     given = (kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
-    return _AVG[2]((input,), given)
+    return _AVG[2].image(input, given)
 
 
 def avg_pool3d(
@@ -338,7 +338,7 @@ def avg_pool3d(
 ) -> Tensor:
     """`torch.nn.functional.avg_pool3d`, computed by fastconv."""
     given = (kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
-    return _AVG[3]((input,), given)
+    return _AVG[3].image(input, given)
 
 
 def lp_pool1d(
@@ -349,7 +349,7 @@ def lp_pool1d(
     ceil_mode: bool = False,
 ) -> Tensor:
     """`torch.nn.functional.lp_pool1d`, computed by fastconv for even norms; slopes at 0 are 0, not NaN."""
-    return _LP[1]((input,), (norm_type, kernel_size, stride, ceil_mode))
+    return _LP[1].image(input, (norm_type, kernel_size, stride, ceil_mode))
 
 
 def lp_pool2d(
@@ -360,7 +360,7 @@ def lp_pool2d(
     ceil_mode: bool = False,
 ) -> Tensor:
     """`torch.nn.functional.lp_pool2d`, computed by fastconv for even norms; slopes at 0 are 0, not NaN."""
-    return _LP[2]((input,), (norm_type, kernel_size, stride, ceil_mode))
+    return _LP[2].image(input, (norm_type, kernel_size, stride, ceil_mode))
 
 
 def lp_pool3d(
@@ -371,22 +371,22 @@ def lp_pool3d(
     ceil_mode: bool = False,
 ) -> Tensor:
     """`torch.nn.functional.lp_pool3d`, computed by fastconv for even norms; slopes at 0 are 0, not NaN."""
-    return _LP[3]((input,), (norm_type, kernel_size, stride, ceil_mode))
+    return _LP[3].image(input, (norm_type, kernel_size, stride, ceil_mode))
 
 
 def adaptive_avg_pool1d(input: Tensor, output_size: OutputSize) -> Tensor:  # noqa: A002
     """`torch.nn.functional.adaptive_avg_pool1d`, computed by fastconv."""
-    return _GRID_AVG[1]((input,), (output_size,))
+    return _GRID_AVG[1].image(input, (output_size,))
 
 
 def adaptive_avg_pool2d(input: Tensor, output_size: OutputSize) -> Tensor:  # noqa: A002
     """`torch.nn.functional.adaptive_avg_pool2d`, computed by fastconv."""
-    return _GRID_AVG[2]((input,), (output_size,))
+    return _GRID_AVG[2].image(input, (output_size,))
 
 
 def adaptive_avg_pool3d(input: Tensor, output_size: OutputSize) -> Tensor:  # noqa: A002
     """`torch.nn.functional.adaptive_avg_pool3d`, computed by fastconv."""
-    return _GRID_AVG[3]((input,), (output_size,))
+    return _GRID_AVG[3].image(input, (output_size,))
 
 
 def adaptive_max_pool1d(
@@ -395,7 +395,7 @@ def adaptive_max_pool1d(
     return_indices: bool = False,
 ) -> Any:
     """`torch.nn.functional.adaptive_max_pool1d`, computed by fastconv."""
-    return (_GRID_INDICES if return_indices else _GRID_MAX)[1]((input,), (output_size,), (return_indices,))
+    return (_GRID_INDICES if return_indices else _GRID_MAX)[1].image(input, (output_size,), (return_indices,))
 
 
 def adaptive_max_pool2d(
@@ -404,7 +404,7 @@ def adaptive_max_pool2d(
     return_indices: bool = False,
 ) -> Any:
     """`torch.nn.functional.adaptive_max_pool2d`, computed by fastconv."""
-    return (_GRID_INDICES if return_indices else _GRID_MAX)[2]((input,), (output_size,), (return_indices,))
+    return (_GRID_INDICES if return_indices else _GRID_MAX)[2].image(input, (output_size,), (return_indices,))
 
 
 def adaptive_max_pool3d(
@@ -413,7 +413,7 @@ def adaptive_max_pool3d(
     return_indices: bool = False,
 ) -> Any:
     """`torch.nn.functional.adaptive_max_pool3d`, computed by fastconv."""
-    return (_GRID_INDICES if return_indices else _GRID_MAX)[3]((input,), (output_size,), (return_indices,))
+    return (_GRID_INDICES if return_indices else _GRID_MAX)[3].image(input, (output_size,), (return_indices,))
 
 
 def max_unpool1d(

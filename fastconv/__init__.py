@@ -15,12 +15,6 @@ from fastconv.grad import (
 )
 from fastconv.plan import ConvPlan, plan_conv1d, plan_conv2d, plan_conv3d
 from fastconv.pool import (
-    adaptive_avg_pool1d,
-    adaptive_avg_pool2d,
-    adaptive_avg_pool3d,
-    adaptive_max_pool1d,
-    adaptive_max_pool2d,
-    adaptive_max_pool3d,
     avg_pool1d,
     avg_pool2d,
     avg_pool3d,
@@ -30,19 +24,22 @@ from fastconv.pool import (
     max_pool1d,
     max_pool2d,
     max_pool3d,
-    max_unpool1d,
-    max_unpool2d,
-    max_unpool3d,
-    stochastic_pool2d,
-    weighted_avg_pool2d,
+)
+from fastconv.pool_adaptive import (
+    adaptive_avg_pool1d,
+    adaptive_avg_pool1d_grad,
+    adaptive_avg_pool2d,
+    adaptive_avg_pool2d_grad,
+    adaptive_avg_pool3d,
+    adaptive_avg_pool3d_grad,
+    adaptive_max_pool1d,
+    adaptive_max_pool1d_grad,
+    adaptive_max_pool2d,
+    adaptive_max_pool2d_grad,
+    adaptive_max_pool3d,
+    adaptive_max_pool3d_grad,
 )
 from fastconv.pool_grad import (
-    adaptive_avg_pool1d_grad,
-    adaptive_avg_pool2d_grad,
-    adaptive_avg_pool3d_grad,
-    adaptive_max_pool1d_grad,
-    adaptive_max_pool2d_grad,
-    adaptive_max_pool3d_grad,
     avg_pool1d_grad,
     avg_pool2d_grad,
     avg_pool3d_grad,
@@ -52,10 +49,17 @@ from fastconv.pool_grad import (
     max_pool1d_grad,
     max_pool2d_grad,
     max_pool3d_grad,
+)
+from fastconv.pool_special import (
+    max_unpool1d,
     max_unpool1d_grad,
+    max_unpool2d,
     max_unpool2d_grad,
+    max_unpool3d,
     max_unpool3d_grad,
+    stochastic_pool2d,
     stochastic_pool2d_grad,
+    weighted_avg_pool2d,
     weighted_avg_pool2d_grad,
 )
 from fastconv.runtime import (

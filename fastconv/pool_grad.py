@@ -1,4 +1,4 @@
-"""Gradients of pooling: each with respect to the input of the function that it is named after.
+"""Gradients of max, average and Lp pooling, with respect to the input of the function of the same name.
 
 `_core` does the checking and computing.  All take `grad_output`, the gradient with respect to the result, of
 its shape and of float32 or float64, and make an array of the shape of the input.
@@ -11,16 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from fastconv import _core
-from fastconv.conv import Padding, Sizes, depthwise_conv2d
-from fastconv.pool import Array, _window_weights
+from fastconv.conv import Padding, Sizes
+from fastconv.pool import Array
 
 __all__ = [
-    "adaptive_avg_pool1d_grad",
-    "adaptive_avg_pool2d_grad",
-    "adaptive_avg_pool3d_grad",
-    "adaptive_max_pool1d_grad",
-    "adaptive_max_pool2d_grad",
-    "adaptive_max_pool3d_grad",
     "avg_pool1d_grad",
     "avg_pool2d_grad",
     "avg_pool3d_grad",
@@ -30,11 +24,6 @@ __all__ = [
     "max_pool1d_grad",
     "max_pool2d_grad",
     "max_pool3d_grad",
-    "max_unpool1d_grad",
-    "max_unpool2d_grad",
-    "max_unpool3d_grad",
-    "stochastic_pool2d_grad",
-    "weighted_avg_pool2d_grad",
 ]
 
 
@@ -80,10 +69,11 @@ def _max_pool_grad(
 
 
 def _spatial_shape(array: Any, spatial: int, layout: str) -> tuple[int, ...]:
-    shape = np.shape(array)
+    shape: tuple[int, ...] = np.shape(array)
     if len(shape) not in (spatial + 1, spatial + 2):
         raise ValueError(
-            f"grad_output must have {spatial + 2} axes ({layout}), or {spatial + 1} without the batch; got shape {shape}"
+            f"grad_output must have {spatial + 2} axes ({layout}), or {spatial + 1} without the batch; "
+            f"got shape {shape}"
         )
     return shape[-spatial - 1 : -1] if layout[-1:] == "C" else shape[-spatial:]
 
@@ -112,8 +102,8 @@ def max_pool2d_grad(
     grad_output : array
         Gradient with respect to the result.
     indices_or_x : array
-        What ``return_indices=True`` returned (integers), with `input_shape`; or the input itself (floats), with
-        the options of the pooling, which is then done again.
+        What ``return_indices=True`` returned (integers), with `input_shape`; or the input itself (floats),
+        with the options of the pooling, which is then done again.
     kernel_size, stride, padding, dilation, ceil_mode
         As `max_pool2d` had them; not used with indices.
     input_shape : tuple of int
@@ -331,7 +321,9 @@ def avg_pool1d_grad(
 
     Parameters
     ----------
-    grad_output, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override, input_shape, dilation, layout, out
+    grad_output, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override
+        As in `avg_pool2d_grad`.
+    input_shape, dilation, layout, out
         As in `avg_pool2d_grad`.
 
     Returns
@@ -381,7 +373,9 @@ def avg_pool3d_grad(
 
     Parameters
     ----------
-    grad_output, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override, input_shape, dilation, layout, out
+    grad_output, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override
+        As in `avg_pool2d_grad`.
+    input_shape, dilation, layout, out
         As in `avg_pool2d_grad`.
 
     Returns
@@ -423,7 +417,7 @@ def _lp_pool_grad(
     layout: str,
     out: Any,
 ) -> Array:
-    """Sums of grad_output * y ** (1 - p) over the windows of a pixel, times |x| ** (p - 1) with the sign of x."""
+    """Sums of grad_output * y ** (1 - p) over a pixel's windows, times |x| ** (p - 1) with the sign of x."""
     x, (kernel_size, stride, padding, dilation, ceil_mode) = np.asarray(x), windows
     power = _core.norm_order(norm_type)
     if y is None:
@@ -431,7 +425,8 @@ def _lp_pool_grad(
     grad_output, y = np.asarray(grad_output), np.asarray(y)
     if grad_output.shape != y.shape or grad_output.dtype != y.dtype or x.dtype != y.dtype:
         raise ValueError(
-            f"grad_output is {grad_output.dtype} of shape {grad_output.shape}; the result of lp_pool{spatial}d is "
+            f"grad_output is {grad_output.dtype} of shape {grad_output.shape}; "
+            f"the result of lp_pool{spatial}d is "
             f"{y.dtype} of shape {y.shape}"
         )
     if out is not None and np.may_share_memory(out, x):
@@ -492,7 +487,8 @@ def lp_pool2d_grad(
     ::
 
         grad_x[n, c, h, w] = sign(x) * |x[n, c, h, w]| ** (norm_type - 1) *
-            sum of grad_output[n, c, p, q] * y[n, c, p, q] ** (1 - norm_type) over the windows p, q that see h, w
+            sum of grad_output[n, c, p, q] * y[n, c, p, q] ** (1 - norm_type)
+            over the windows p, q that see h, w
 
     and 0 where x or y is 0.
 
@@ -600,436 +596,3 @@ def lp_pool3d_grad(
     """
     windows = (kernel_size, stride, padding, dilation, ceil_mode)
     return _lp_pool_grad(3, grad_output, x, y, norm_type, windows, layout, out)
-
-
-def adaptive_avg_pool2d_grad(
-    grad_output: npt.ArrayLike,
-    *,
-    input_shape: Sequence[int],
-    layout: str = "NCHW",
-    out: Array | None = None,
-) -> Array:
-    """Gradient of `adaptive_avg_pool2d`: every pixel collects its share from the windows that it is in.
-
-    Parameters
-    ----------
-    grad_output : array
-        Gradient with respect to the result.
-    input_shape : tuple of int
-        Shape of the input.
-    layout : {"NCHW", "NHWC"}
-        Order of the axes.
-    out : ndarray, optional
-        Array to write to, of the input's shape, sharing no memory with what is read.
-
-    Returns
-    -------
-    ndarray
-        `out`, or a new array of the input's shape.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import fastconv
-    >>> fastconv.adaptive_avg_pool2d_grad(np.ones((1, 1, 1, 2)), input_shape=(1, 1, 1, 3))
-    array([[[[0.5, 1. , 0.5]]]])
-    """
-    size = _spatial_shape(grad_output, 2, layout)
-    return _core.avg_pool_grad(
-        2, grad_output, input_shape, size, None, 0, False, False, None, 1, layout, out, True
-    )
-
-
-def adaptive_avg_pool1d_grad(
-    grad_output: npt.ArrayLike,
-    *,
-    input_shape: Sequence[int],
-    layout: str = "NCL",
-    out: Array | None = None,
-) -> Array:
-    """Gradient of `adaptive_avg_pool1d`: `adaptive_avg_pool2d_grad` with one axis.
-
-    Parameters
-    ----------
-    grad_output, input_shape, layout, out
-        As in `adaptive_avg_pool2d_grad`.
-
-    Returns
-    -------
-    ndarray
-        `out`, or a new array of the input's shape.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import fastconv
-    >>> fastconv.adaptive_avg_pool1d_grad(np.ones((1, 1, 1)), input_shape=(1, 1, 4)).ravel()[:2]
-    array([0.25, 0.25])
-    """
-    size = _spatial_shape(grad_output, 1, layout)
-    return _core.avg_pool_grad(
-        1, grad_output, input_shape, size, None, 0, False, False, None, 1, layout, out, True
-    )
-
-
-def adaptive_avg_pool3d_grad(
-    grad_output: npt.ArrayLike,
-    *,
-    input_shape: Sequence[int],
-    layout: str = "NCDHW",
-    out: Array | None = None,
-) -> Array:
-    """Gradient of `adaptive_avg_pool3d`: `adaptive_avg_pool2d_grad` with three axes.
-
-    Parameters
-    ----------
-    grad_output, input_shape, layout, out
-        As in `adaptive_avg_pool2d_grad`.
-
-    Returns
-    -------
-    ndarray
-        `out`, or a new array of the input's shape.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import fastconv
-    >>> fastconv.adaptive_avg_pool3d_grad(np.ones((1, 1, 1, 1, 1)), input_shape=(1, 1, 2, 2, 2)).ravel()[:2]
-    array([0.125, 0.125])
-    """
-    size = _spatial_shape(grad_output, 3, layout)
-    return _core.avg_pool_grad(
-        3, grad_output, input_shape, size, None, 0, False, False, None, 1, layout, out, True
-    )
-
-
-def adaptive_max_pool2d_grad(
-    grad_output: npt.ArrayLike,
-    indices_or_x: npt.ArrayLike,
-    *,
-    input_shape: Sequence[int] | None = None,
-    layout: str = "NCHW",
-    out: Array | None = None,
-) -> Array:
-    """Gradient of `adaptive_max_pool2d`: each goes to the pixel that won.
-
-    Parameters
-    ----------
-    grad_output : array
-        Gradient with respect to the result.
-    indices_or_x : array
-        What ``return_indices=True`` returned (integers), with `input_shape`; or the input itself (floats).
-    input_shape : tuple of int
-        Shape of the input; may be left out if that is given.
-    layout : {"NCHW", "NHWC"}
-        Order of the axes.
-    out : ndarray, optional
-        Array to write to, of the input's shape, sharing no memory with what is read.
-
-    Returns
-    -------
-    ndarray
-        `out`, or a new array of the input's shape.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import fastconv
-    >>> fastconv.adaptive_max_pool2d_grad(np.ones((1, 1, 1, 2)), np.array([[[[1.0, 3.0, 2.0]]]]))
-    array([[[[0., 2., 0.]]]])
-    """
-    size = _spatial_shape(grad_output, 2, layout)
-    return _max_pool_grad(
-        2, grad_output, indices_or_x, size, None, 0, 1, False, input_shape, layout, out, True
-    )
-
-
-def adaptive_max_pool1d_grad(
-    grad_output: npt.ArrayLike,
-    indices_or_x: npt.ArrayLike,
-    *,
-    input_shape: Sequence[int] | None = None,
-    layout: str = "NCL",
-    out: Array | None = None,
-) -> Array:
-    """Gradient of `adaptive_max_pool1d`: `adaptive_max_pool2d_grad` with one axis.
-
-    Parameters
-    ----------
-    grad_output, indices_or_x, input_shape, layout, out
-        As in `adaptive_max_pool2d_grad`.
-
-    Returns
-    -------
-    ndarray
-        `out`, or a new array of the input's shape.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import fastconv
-    >>> fastconv.adaptive_max_pool1d_grad(np.ones((1, 1, 1)), np.ones((1, 1, 4))).ravel()[:2]
-    array([1., 0.])
-    """
-    size = _spatial_shape(grad_output, 1, layout)
-    return _max_pool_grad(
-        1, grad_output, indices_or_x, size, None, 0, 1, False, input_shape, layout, out, True
-    )
-
-
-def adaptive_max_pool3d_grad(
-    grad_output: npt.ArrayLike,
-    indices_or_x: npt.ArrayLike,
-    *,
-    input_shape: Sequence[int] | None = None,
-    layout: str = "NCDHW",
-    out: Array | None = None,
-) -> Array:
-    """Gradient of `adaptive_max_pool3d`: `adaptive_max_pool2d_grad` with three axes.
-
-    Parameters
-    ----------
-    grad_output, indices_or_x, input_shape, layout, out
-        As in `adaptive_max_pool2d_grad`.
-
-    Returns
-    -------
-    ndarray
-        `out`, or a new array of the input's shape.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import fastconv
-    >>> fastconv.adaptive_max_pool3d_grad(np.ones((1, 1, 1, 1, 1)), np.ones((1, 1, 2, 2, 2))).ravel()[:2]
-    array([1., 0.])
-    """
-    size = _spatial_shape(grad_output, 3, layout)
-    return _max_pool_grad(
-        3, grad_output, indices_or_x, size, None, 0, 1, False, input_shape, layout, out, True
-    )
-
-
-def max_unpool2d_grad(
-    grad_output: npt.ArrayLike,
-    indices: npt.ArrayLike,
-    *,
-    layout: str = "NCHW",
-    out: Array | None = None,
-) -> Array:
-    """Gradient of `max_unpool2d` with respect to its input: what lies at the indices.
-
-    Parameters
-    ----------
-    grad_output : array
-        Gradient with respect to the result.
-    indices : array of int64
-        Those of the unpooling, none twice in a plane.
-    layout : {"NCHW", "NHWC"}
-        Order of the axes.
-    out : ndarray, optional
-        Array to write to, of the input's shape, sharing no memory with what is read.
-
-    Returns
-    -------
-    ndarray
-        `out`, or a new array of the input's shape.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import fastconv
-    >>> fastconv.max_unpool2d_grad(np.arange(4.0).reshape(1, 1, 2, 2), np.full((1, 1, 1, 1), 3))
-    array([[[[3.]]]])
-    """
-    return _core.gather_by_index(2, grad_output, indices, layout, out)
-
-
-def max_unpool1d_grad(
-    grad_output: npt.ArrayLike,
-    indices: npt.ArrayLike,
-    *,
-    layout: str = "NCL",
-    out: Array | None = None,
-) -> Array:
-    """Gradient of `max_unpool1d`: `max_unpool2d_grad` with one axis.
-
-    Parameters
-    ----------
-    grad_output, indices, layout, out
-        As in `max_unpool2d_grad`.
-
-    Returns
-    -------
-    ndarray
-        `out`, or a new array of the input's shape.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import fastconv
-    >>> fastconv.max_unpool1d_grad(np.arange(4.0).reshape((1, 1, 4)), np.full((1, 1, 1), 3)).ravel()
-    array([3.])
-    """
-    return _core.gather_by_index(1, grad_output, indices, layout, out)
-
-
-def max_unpool3d_grad(
-    grad_output: npt.ArrayLike,
-    indices: npt.ArrayLike,
-    *,
-    layout: str = "NCDHW",
-    out: Array | None = None,
-) -> Array:
-    """Gradient of `max_unpool3d`: `max_unpool2d_grad` with three axes.
-
-    Parameters
-    ----------
-    grad_output, indices, layout, out
-        As in `max_unpool2d_grad`.
-
-    Returns
-    -------
-    ndarray
-        `out`, or a new array of the input's shape.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import fastconv
-    >>> fastconv.max_unpool3d_grad(np.arange(8.0).reshape((1, 1, 2, 2, 2)), np.full((1, 1, 1, 1, 1), 3)).ravel()
-    array([3.])
-    """
-    return _core.gather_by_index(3, grad_output, indices, layout, out)
-
-
-def weighted_avg_pool2d_grad(
-    grad_output: npt.ArrayLike,
-    weight: npt.ArrayLike,
-    stride: Sizes | None = None,
-    padding: Padding = 0,
-    *,
-    input_shape: Sequence[int],
-    dilation: Sizes = 1,
-    layout: str = "NCHW",
-    out: Array | None = None,
-) -> Array:
-    """Gradient of `weighted_avg_pool2d` with respect to its input.
-
-    Parameters
-    ----------
-    grad_output : array
-        Gradient with respect to the result.
-    weight, stride, padding, dilation
-        As `weighted_avg_pool2d` had them.
-    input_shape : tuple of int
-        Shape of the input.
-    layout : {"NCHW", "NHWC"}
-        Order of the axes.
-    out : ndarray, optional
-        Array to write to, of the input's shape, sharing no memory with what is read.
-
-    Returns
-    -------
-    ndarray
-        `out`, or a new array of the input's shape.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import fastconv
-    >>> fastconv.weighted_avg_pool2d_grad(np.ones((1, 1, 1)), np.array([[1.0, 3.0]]), input_shape=(1, 1, 2))
-    array([[[0.25, 0.75]]])
-    """
-    grad = np.asarray(grad_output)
-    shape = tuple(input_shape)
-    plan, weight, sums = _window_weights(shape, weight, stride, padding, dilation, layout)
-    last = layout == "NHWC"
-    sizes, at = (shape[-3:-1], len(shape) - 3) if last else (shape[-2:], len(shape) - 2)
-    wanted = (*shape[:at], *sums.shape, *shape[at + 2 :])
-    if grad.shape != wanted:
-        raise ValueError(f"grad_output has shape {grad.shape}; these options make {wanted} of {shape}")
-    # A convolution with the weights turned around, of the gradients set `stride` pixels apart.
-    spaced_sizes = [(n - 1) * s + 1 for n, s in zip(sums.shape, plan.stride)]
-    spaced = np.zeros((*shape[:at], *spaced_sizes, *shape[at + 2 :]), grad.dtype)
-    steps = tuple(slice(None, None, s) for s in plan.stride)
-    spaced[(*[slice(None)] * at, *steps)] = grad / (sums[..., np.newaxis] if last else sums)
-    pads = []
-    for n, spaced_n, k, d, (before, _) in zip(sizes, spaced_sizes, weight.shape, plan.dilation, plan.padding):
-        pads.append(((k - 1) * d - before, n - spaced_n + before))
-    channels = shape[-1] if last else shape[-3]
-    each = np.broadcast_to(weight[::-1, ::-1], (channels, 1, *weight.shape))
-    return depthwise_conv2d(spaced, each, None, 1, pads, plan.dilation, layout=layout, out=out)
-
-
-def stochastic_pool2d_grad(
-    grad_output: npt.ArrayLike,
-    indices_or_x: npt.ArrayLike,
-    kernel_size: Sizes | None = None,
-    stride: Sizes | None = None,
-    padding: Padding = 0,
-    *,
-    dilation: Sizes = 1,
-    ceil_mode: bool = False,
-    input_shape: Sequence[int] | None = None,
-    layout: str = "NCHW",
-    out: Array | None = None,
-) -> Array:
-    """Gradient of `stochastic_pool2d`: in training each goes to the pixel that was drawn.
-
-    At inference, with S the sum of a window and y its result ::
-
-        grad_x[n, c, h, w] = sum of grad_output * (2 * x[n, c, h, w] - y) / S over the windows that see h, w
-
-    Parameters
-    ----------
-    grad_output : array
-        Gradient with respect to the result.
-    indices_or_x : array
-        What was drawn (integers), with `input_shape`; or the input of inference (floats), with its options.
-    kernel_size, stride, padding, dilation, ceil_mode
-        As `stochastic_pool2d` had them; not used with indices.
-    input_shape : tuple of int
-        Shape of the input; may be left out if that is given.
-    layout : {"NCHW", "NHWC"}
-        Order of the axes.
-    out : ndarray, optional
-        Array to write to, of the input's shape, sharing no memory with what is read.
-
-    Returns
-    -------
-    ndarray
-        `out`, or a new array of the input's shape.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import fastconv
-    >>> fastconv.stochastic_pool2d_grad(np.ones((1, 1, 1)), np.array([[[1.0, 3.0]]]), (1, 2))
-    array([[[-0.125,  0.875]]])
-    """
-    if _is_indices(indices_or_x):
-        return _by_index(2, grad_output, indices_or_x, input_shape, layout, out)
-    x, grad = np.asarray(indices_or_x), np.asarray(grad_output)
-    _check_shape(x, input_shape)
-    if kernel_size is None:
-        raise TypeError("kernel_size is needed beside x")
-    how = (kernel_size, stride, padding, ceil_mode, True, 1, dilation, layout)
-    sums = _core.avg_pool(2, x, *how, None, False)
-    if grad.shape != sums.shape or grad.dtype != x.dtype:
-        raise ValueError(
-            f"grad_output is {grad.dtype} of shape {grad.shape}; wanted {x.dtype} of {sums.shape}"
-        )
-    if out is not None and np.may_share_memory(out, x):
-        raise ValueError("out shares memory with x: pass memory that is written only")
-    y = _core.avg_pool(2, x * x, *how, None, False)
-    empty = ~(sums > 0)
-    sums[empty] = 1
-    share = grad / sums
-    share[empty] = 0
-    grad_x = _core.avg_pool_grad(2, share, x.shape, *how, out, False)
-    grad_x *= 2 * x
-    share *= y / sums
-    grad_x -= _core.avg_pool_grad(2, share, x.shape, *how, None, False)
-    return grad_x

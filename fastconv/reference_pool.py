@@ -33,8 +33,8 @@ def axis_windows(
     """Place the windows of one axis.
 
     Output o sees ``o * stride - before + k * dilation``.  There are as many as fit into the padded axis; in
-    ceil_mode one more may reach out of it, if it begins in x or before it.  An average counts padding, but not
-    what ceil_mode adds.
+    ceil_mode one more may reach out of it, if it begins in x or before it.  An average counts padding, but
+    not what ceil_mode adds.
 
     Examples
     --------
@@ -79,8 +79,14 @@ def _back(a: NDArray[Any], layout: str, rank: int, batched: bool) -> NDArray[Any
     return np.ascontiguousarray(a if batched else a[0])
 
 
-def windows_of(size: Sequence[int], kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1,
-               ceil_mode: bool = False) -> list[Axis]:
+def windows_of(
+    size: Sequence[int],
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    dilation: Any = 1,
+    ceil_mode: bool = False,
+) -> list[Axis]:
     """Place the windows of every axis."""
     rank = len(size)
     kernel = _per_axis(kernel_size, rank, "kernel_size")
@@ -102,13 +108,18 @@ def _each(axes: list[Axis]) -> Iterator[tuple[tuple[int, ...], tuple[Any, ...], 
         yield output, (..., *pixels), int(np.prod([axis.counted[o] for axis, o in zip(axes, output)]))
 
 
+def _at(output: tuple[int, ...]) -> Any:
+    """Index one output of every plane."""
+    return (..., *output)
+
+
 def _out(x: NDArray[Any], axes: list[Axis], dtype: Any = np.float64) -> NDArray[Any]:
     return np.zeros((*x.shape[:2], *(len(axis.inside) for axis in axes)), dtype)
 
 
 def _plane_indices(axes: list[Axis], pixels: tuple[Any, ...]) -> Indices:
     plane = np.arange(int(np.prod([axis.size for axis in axes]))).reshape([axis.size for axis in axes])
-    return plane[pixels[1:]].ravel()
+    return np.asarray(plane[pixels[1:]].ravel())
 
 
 # --- Max ----------------------------------------------------------------------------------------------
@@ -122,19 +133,27 @@ def _max(x: ArrayLike, layout: str, make: Any) -> tuple[NDArray[Any], Indices]:
         seen = image[pixels].reshape(*image.shape[:2], -1)
         least = -np.inf if image.dtype.kind == "f" else np.iinfo(image.dtype).min
         if seen.shape[-1] == 0:
-            y[(..., *output)], found[(..., *output)] = least, -1
+            y[_at(output)], found[_at(output)] = least, -1
             continue
         best = np.argmax(seen, axis=-1)
         nan = np.isnan(seen)
         last_nan = seen.shape[-1] - 1 - np.argmax(nan[..., ::-1], axis=-1)
         best = np.where(nan.any(axis=-1), last_nan, best)
-        y[(..., *output)] = np.take_along_axis(seen, best[..., np.newaxis], -1)[..., 0]
-        found[(..., *output)] = _plane_indices(axes, pixels)[best]
+        y[_at(output)] = np.take_along_axis(seen, best[..., np.newaxis], -1)[..., 0]
+        found[_at(output)] = _plane_indices(axes, pixels)[best]
     return _back(y, layout, rank, batched), _back(found, layout, rank, batched)
 
 
-def max_pool(x: ArrayLike, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1,
-             ceil_mode: bool = False, *, layout: str = "NCHW") -> tuple[NDArray[Any], Indices]:
+def max_pool(
+    x: ArrayLike,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    dilation: Any = 1,
+    ceil_mode: bool = False,
+    *,
+    layout: str = "NCHW",
+) -> tuple[NDArray[Any], Indices]:
     """Largest of each window and its index in the plane: the first of equals, the last of several NaN.
 
     Examples
@@ -145,12 +164,16 @@ def max_pool(x: ArrayLike, kernel_size: Any, stride: Any = None, padding: Any = 
     return _max(x, layout, lambda size: windows_of(size, kernel_size, stride, padding, dilation, ceil_mode))
 
 
-def adaptive_max_pool(x: ArrayLike, output_size: Any, *, layout: str = "NCHW") -> tuple[NDArray[Any], Indices]:
+def adaptive_max_pool(
+    x: ArrayLike, output_size: Any, *, layout: str = "NCHW"
+) -> tuple[NDArray[Any], Indices]:
     """Largest of each window of a grid, and its index."""
     return _max(x, layout, lambda size: _adaptive(size, output_size))
 
 
-def scatter(grad_output: ArrayLike, indices: ArrayLike, input_shape: Sequence[int], *, layout: str = "NCHW") -> Array:
+def scatter(
+    grad_output: ArrayLike, indices: ArrayLike, input_shape: Sequence[int], *, layout: str = "NCHW"
+) -> Array:
     """Gradient of everything that picks a pixel: each is added to the pixel that its index says, -1 to none.
 
     Examples
@@ -167,7 +190,9 @@ def scatter(grad_output: ArrayLike, indices: ArrayLike, input_shape: Sequence[in
     return np.asarray(_back(x[..., :-1].reshape(like.shape), layout, rank, batched))
 
 
-def max_unpool(x: ArrayLike, indices: ArrayLike, output_shape: Sequence[int], *, layout: str = "NCHW") -> Array:
+def max_unpool(
+    x: ArrayLike, indices: ArrayLike, output_shape: Sequence[int], *, layout: str = "NCHW"
+) -> Array:
     """Every value at its index, zeros elsewhere."""
     return scatter(x, indices, output_shape, layout=layout)
 
@@ -190,7 +215,7 @@ def _sum(x: ArrayLike, layout: str, make: Any, include_pad: bool, override: int 
     y = _out(image, axes)
     for output, pixels, counted in _each(axes):
         seen = image[pixels].reshape(*image.shape[:2], -1)
-        y[(..., *output)] = seen.sum(axis=-1) / _count(seen.shape[-1], counted, include_pad, override)
+        y[_at(output)] = seen.sum(axis=-1) / _count(seen.shape[-1], counted, include_pad, override)
     return np.asarray(_back(y, layout, rank, batched))
 
 
@@ -198,38 +223,66 @@ def _count(inside: int, counted: int, include_pad: bool, override: int | None) -
     return override or max(counted if include_pad else inside, 1)
 
 
-def _sum_grad(grad_output: ArrayLike, input_shape: Sequence[int], layout: str, make: Any, include_pad: bool,
-              override: int | None) -> Array:
+def _sum_grad(
+    grad_output: ArrayLike,
+    input_shape: Sequence[int],
+    layout: str,
+    make: Any,
+    include_pad: bool,
+    override: int | None,
+) -> Array:
     grad, rank, batched = _first(np.asarray(grad_output, np.float64), layout)
     x = np.zeros(_first(np.broadcast_to(0.0, tuple(input_shape)), layout)[0].shape)
     axes = make(x.shape[2:])
     for output, pixels, counted in _each(axes):
         inside = int(np.prod([len(axis.inside[o]) for axis, o in zip(axes, output)]))
-        share = grad[(..., *output)] / _count(inside, counted, include_pad, override)
+        share = grad[_at(output)] / _count(inside, counted, include_pad, override)
         x[pixels] += share.reshape(*x.shape[:2], *[1] * rank)
     return np.asarray(_back(x, layout, rank, batched))
 
 
-def avg_pool(x: ArrayLike, kernel_size: Any, stride: Any = None, padding: Any = 0, ceil_mode: bool = False,
-             count_include_pad: bool = True, divisor_override: int | None = None, *, dilation: Any = 1,
-             layout: str = "NCHW") -> Array:
+def avg_pool(
+    x: ArrayLike,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+    *,
+    dilation: Any = 1,
+    layout: str = "NCHW",
+) -> Array:
     """Sum of each window over what it counts.
 
     Examples
     --------
-    >>> avg_pool([[[1, 2, 3]]], 3, 1, 1, layout="NCL"), avg_pool([[[4, 2]]], 3, 1, 1, False, False, layout="NCL")
+    >>> averages = avg_pool([[[1, 2, 3]]], 3, 1, 1, layout="NCL")
+    >>> averages, avg_pool([[[4, 2]]], 3, 1, 1, False, False, layout="NCL")
     (array([[[1.        , 2.        , 1.66666667]]]), array([[[3., 3.]]]))
     """
+
     def make(size: Sequence[int]) -> list[Axis]:
         return windows_of(size, kernel_size, stride, padding, dilation, ceil_mode)
 
     return _sum(x, layout, make, count_include_pad, divisor_override)
 
 
-def avg_pool_grad(grad_output: ArrayLike, kernel_size: Any, stride: Any = None, padding: Any = 0,
-                  ceil_mode: bool = False, count_include_pad: bool = True, divisor_override: int | None = None, *,
-                  input_shape: Sequence[int], dilation: Any = 1, layout: str = "NCHW") -> Array:
+def avg_pool_grad(
+    grad_output: ArrayLike,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+    *,
+    input_shape: Sequence[int],
+    dilation: Any = 1,
+    layout: str = "NCHW",
+) -> Array:
     """Gradient of `avg_pool`: each window gives every pixel in it the same share."""
+
     def make(size: Sequence[int]) -> list[Axis]:
         return windows_of(size, kernel_size, stride, padding, dilation, ceil_mode)
 
@@ -241,14 +294,24 @@ def adaptive_avg_pool(x: ArrayLike, output_size: Any, *, layout: str = "NCHW") -
     return _sum(x, layout, lambda size: _adaptive(size, output_size), False, None)
 
 
-def adaptive_avg_pool_grad(grad_output: ArrayLike, output_size: Any, *, input_shape: Sequence[int],
-                           layout: str = "NCHW") -> Array:
+def adaptive_avg_pool_grad(
+    grad_output: ArrayLike, output_size: Any, *, input_shape: Sequence[int], layout: str = "NCHW"
+) -> Array:
     """Gradient of `adaptive_avg_pool`."""
     return _sum_grad(grad_output, input_shape, layout, lambda size: _adaptive(size, output_size), False, None)
 
 
-def lp_pool(x: ArrayLike, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False, *,
-            padding: Any = 0, dilation: Any = 1, layout: str = "NCHW") -> Array:
+def lp_pool(
+    x: ArrayLike,
+    norm_type: float,
+    kernel_size: Any,
+    stride: Any = None,
+    ceil_mode: bool = False,
+    *,
+    padding: Any = 0,
+    dilation: Any = 1,
+    layout: str = "NCHW",
+) -> Array:
     """Lp norm of each window: (sum of |x| ** p) ** (1 / p).
 
     Examples
@@ -257,24 +320,55 @@ def lp_pool(x: ArrayLike, norm_type: float, kernel_size: Any, stride: Any = None
     array([[[5.]]])
     """
     powers = np.abs(np.asarray(x, np.float64)) ** norm_type
-    sums = avg_pool(powers, kernel_size, stride, padding, ceil_mode, True, 1, dilation=dilation, layout=layout)
+    sums = avg_pool(
+        powers, kernel_size, stride, padding, ceil_mode, True, 1, dilation=dilation, layout=layout
+    )
     return np.asarray(sums ** (1 / norm_type))
 
 
-def lp_pool_grad(grad_output: ArrayLike, x: ArrayLike, norm_type: float, kernel_size: Any, stride: Any = None,
-                 ceil_mode: bool = False, *, padding: Any = 0, dilation: Any = 1, layout: str = "NCHW") -> Array:
+def lp_pool_grad(
+    grad_output: ArrayLike,
+    x: ArrayLike,
+    norm_type: float,
+    kernel_size: Any,
+    stride: Any = None,
+    ceil_mode: bool = False,
+    *,
+    padding: Any = 0,
+    dilation: Any = 1,
+    layout: str = "NCHW",
+) -> Array:
     """Gradient of `lp_pool`: grad * (|x| / y) ** (p - 1) with the sign of x, 0 where x or y is."""
     x = np.asarray(x, np.float64)
     how = {"padding": padding, "dilation": dilation, "layout": layout}
     y = lp_pool(x, norm_type, kernel_size, stride, ceil_mode, **how)
-    scaled = np.where(y == 0, 0, np.asarray(grad_output, np.float64) * np.where(y == 0, 1, y) ** (1 - norm_type))
-    sums = avg_pool_grad(scaled, kernel_size, stride, padding, ceil_mode, True, 1, input_shape=x.shape,
-                         dilation=dilation, layout=layout)
+    scaled = np.where(
+        y == 0, 0, np.asarray(grad_output, np.float64) * np.where(y == 0, 1, y) ** (1 - norm_type)
+    )
+    sums = avg_pool_grad(
+        scaled,
+        kernel_size,
+        stride,
+        padding,
+        ceil_mode,
+        True,
+        1,
+        input_shape=x.shape,
+        dilation=dilation,
+        layout=layout,
+    )
     return np.asarray(np.sign(x) * np.where(x == 0, 1, np.abs(x)) ** (norm_type - 1) * sums)
 
 
-def weighted_avg_pool2d(x: ArrayLike, weight: ArrayLike, stride: Any = None, padding: Any = 0, *,
-                        dilation: Any = 1, layout: str = "NCHW") -> Array:
+def weighted_avg_pool2d(
+    x: ArrayLike,
+    weight: ArrayLike,
+    stride: Any = None,
+    padding: Any = 0,
+    *,
+    dilation: Any = 1,
+    layout: str = "NCHW",
+) -> Array:
     """Sum of weight * x over the sum of the weights whose pixel is inside x.
 
     Examples
@@ -285,8 +379,14 @@ def weighted_avg_pool2d(x: ArrayLike, weight: ArrayLike, stride: Any = None, pad
     weight = np.asarray(weight, np.float64)
     how = (weight.shape, weight.shape if stride is None else stride, padding, dilation)
     image, rank, batched = _first(np.asarray(x, np.float64), layout)
-    return np.asarray(_back(_weighted(image, weight, *how) / _weighted(np.ones_like(image), weight, *how),
-                            layout, rank, batched))
+    return np.asarray(
+        _back(
+            _weighted(image, weight, *how) / _weighted(np.ones_like(image), weight, *how),
+            layout,
+            rank,
+            batched,
+        )
+    )
 
 
 def _weighted(image: Array, weight: Array, kernel: Any, stride: Any, padding: Any, dilation: Any) -> Array:
@@ -297,28 +397,49 @@ def _weighted(image: Array, weight: Array, kernel: Any, stride: Any, padding: An
     return y.reshape(*image.shape[:2], *y.shape[2:])
 
 
-def weighted_avg_pool2d_grad(grad_output: ArrayLike, weight: ArrayLike, stride: Any = None, padding: Any = 0, *,
-                             input_shape: Sequence[int], dilation: Any = 1, layout: str = "NCHW") -> Array:
+def weighted_avg_pool2d_grad(
+    grad_output: ArrayLike,
+    weight: ArrayLike,
+    stride: Any = None,
+    padding: Any = 0,
+    *,
+    input_shape: Sequence[int],
+    dilation: Any = 1,
+    layout: str = "NCHW",
+) -> Array:
     """Gradient of `weighted_avg_pool2d` with respect to x."""
     from fastconv.reference import conv2d_input_grad
 
     weight = np.asarray(weight, np.float64)
     stride = weight.shape if stride is None else stride
     grad, rank, batched = _first(np.asarray(grad_output, np.float64), layout)
-    like = np.ones(_first(np.broadcast_to(0.0, tuple(input_shape)), layout)[0].shape)
+    like: Any = np.ones(_first(np.broadcast_to(0.0, tuple(input_shape)), layout)[0].shape)
     grad = grad / _weighted(like, weight, weight.shape, stride, padding, dilation)
-    x = conv2d_input_grad(grad.reshape(-1, 1, *grad.shape[2:]), weight[np.newaxis, np.newaxis],
-                          input_shape=(like.shape[0] * like.shape[1], 1, *like.shape[2:]), stride=stride,
-                          padding=padding, dilation=dilation)
+    x = conv2d_input_grad(
+        grad.reshape(-1, 1, *grad.shape[2:]),
+        weight[np.newaxis, np.newaxis],
+        input_shape=(like.shape[0] * like.shape[1], 1, *like.shape[2:]),
+        stride=stride,
+        padding=padding,
+        dilation=dilation,
+    )
     return np.asarray(_back(x.reshape(like.shape), layout, rank, batched))
 
 
 # --- Stochastic ---------------------------------------------------------------------------------------
 
 
-def stochastic_pool2d(x: ArrayLike, kernel_size: Any, stride: Any = None, padding: Any = 0, *, dilation: Any = 1,
-                      ceil_mode: bool = False, random: ArrayLike | None = None,
-                      layout: str = "NCHW") -> tuple[Array, Indices]:
+def stochastic_pool2d(
+    x: ArrayLike,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    *,
+    dilation: Any = 1,
+    ceil_mode: bool = False,
+    random: ArrayLike | None = None,
+    layout: str = "NCHW",
+) -> tuple[Array, Indices]:
     """Expected value of each window; or, with a number in [0, 1) for each output, a pixel and its index.
 
     The pixel is the first where the sum so far, row by row, is more than random * the sum of the window.
@@ -336,7 +457,7 @@ def stochastic_pool2d(x: ArrayLike, kernel_size: Any, stride: Any = None, paddin
     for output, pixels, _ in _each(axes):
         seen = image[pixels].reshape(*image.shape[:2], -1)
         total = seen.sum(axis=-1)
-        where = (..., *output)
+        where = _at(output)
         if numbers is None or seen.shape[-1] == 0:
             y[where] = (seen**2).sum(axis=-1) / np.where(total > 0, total, 1)
             continue

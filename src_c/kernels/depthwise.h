@@ -1,17 +1,12 @@
-/* The depthwise convolution's arguments.  Part of the kernel table; filled by conv/depthwise.c. */
+/* The depthwise convolution's arguments.  Part of the kernel table; filled by conv/depthwise_runs.c. */
 #ifndef FC_KERNELS_DEPTHWISE_H
 #define FC_KERNELS_DEPTHWISE_H
 #include "epilogue.h"
+#include <stddef.h>
 #include <stdint.h>
 
-/* A tile of outputs is up to FC_DEPTHWISE_PLACES places by one vector of lanes.  For NCHW the places
- * are rows and the lanes are pixels of a row; for NHWC the places are pixels and the lanes channels. */
-#ifndef PL
-#define PL 8
-#define FC_LENGTH_0 4
-#define FC_LENGTH_1 3
-#endif
-enum { FC_DEPTHWISE_PLACES = PL };
+/* A tile of outputs is some places by one or two vectors of lanes.  For NCHW the places are rows and
+ * the lanes are pixels of a row; for NHWC the places are pixels and the lanes channels. */
 
 /* One of the two axes.  Output o sees the inputs o * stride - pad .. o * stride - pad + reach; those
  * outside 0 .. in - 1 are zeros and are never read. */
@@ -21,17 +16,15 @@ typedef struct fc_depthwise_axis {
     int64_t x, y;                /* elements from one input, and one output, to the next */
 } fc_depthwise_axis;
 
-/* Kernel elements that are neighbours along places: 4, 3 or 1 of them.  An input is loaded once
- * for the whole run.  x and w are offsets of the first element; place and lane say which input of
- * the axes that is, counted from the first that an output sees. */
+/* Kernel elements that are neighbours along places: 7, 5, 3 or 1 of them.  An input is loaded once
+ * for the whole run.  x and w are offsets of the first element; place and lane say which of place_at
+ * and lane_at it has. */
 typedef struct fc_depthwise_run {
     int64_t x, w;
-    int64_t place, lane;
-    uint32_t inside;             /* the kernel's own: places that are, as bits, and lanes from .. to */
-    int32_t from, to;
+    int32_t place, lane;
 } fc_depthwise_run;
 
-enum { FC_DEPTHWISE_LENGTHS = 3 };            /* 4, 3, 1 */
+enum { FC_DEPTHWISE_LENGTHS = 4 };            /* 7, 5, 3, 1 */
 
 /* y[block][place][lane] = activation(bias + sum over all runs), a chain of multiply-adds for each
  * output in the order of the runs, whatever the tile. */
@@ -39,20 +32,30 @@ typedef struct fc_depthwise {
     const void *x, *weight, *bias;            /* at input 0 of both axes; bias NULL for none */
     void *y;                                  /* at output 0 of both axes */
     fc_depthwise_axis place, lane;
-    /* Elements of a run are `unit` inputs apart, the places of a tile `skip` outputs.  Either
-     * place.stride * skip == unit, or it is 2 * unit; longer strides take runs of 1.  On pixels as
-     * lanes, lane.stride is 1 in the first case and 2 in the second. */
+    /* The places of a tile are `skip` apart, and `unit` inputs is the step from one element of a run to
+     * the next.  Either place.stride * skip == unit; or twice that, which for NCHW means that
+     * lane.stride is 2 as well (it is 1 in the first case), and that dilation is 1 or runs of 1. */
     int64_t unit, skip;
     int lane_weights;                         /* weights and bias differ by lane: lanes are channels */
     int64_t w_step;                           /* weights from one element of a run to the next */
-    const fc_depthwise_run *run;              /* all of 4, then all of 3, of 1 */
-    fc_depthwise_run *work;                   /* room for as many */
+    const fc_depthwise_run *run;              /* all of 7, then all of 5, of 3, of 1 */
     int64_t runs[FC_DEPTHWISE_LENGTHS];       /* how many of each length */
-    /* Blocks: planes, or vectors of channels.  `repeat` blocks share one x; the first has `repeated`
-     * others before it. */
-    int64_t blocks, x_block, y_block, w_block, bias_block, repeat, repeated;
+    /* Which input a run begins at along each axis, counted from the first that an output sees. */
+    const int64_t *place_at, *lane_at;
+    int64_t place_ats, lane_ats;
+    void *work;                               /* fc_depthwise_work(place_ats, lane_ats) bytes, 64-byte aligned */
+    /* Blocks: planes, or vectors of channels; `group` of them are computed tile by tile together.
+     * `repeat` blocks share one x; the first has `repeated` others before it. */
+    int64_t blocks, group, x_block, y_block, w_block, bias_block, repeat, repeated;
+    int64_t again, x_again, y_again;          /* the whole that many times, for x and y further on */
     fc_activation activation;
 } fc_depthwise;
+
+enum { FC_DEPTHWISE_COLS = 8 };               /* tiles beside each other whose masks are kept */
+static inline size_t fc_depthwise_work(int64_t place_ats, int64_t lane_ats)
+{
+    return (size_t)(FC_DEPTHWISE_COLS * lane_ats) * 64 + (size_t)place_ats * sizeof(uint64_t);
+}
 
 /* dst(pixel, channel) = src(pixel, (repeated + channel) / repeat): channels beside each other.  Rows of
  * dst have room for a vector more than their channels. */

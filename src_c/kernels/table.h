@@ -26,6 +26,7 @@ typedef struct fc_table {
     void (*winograd_weight)(const fc_winograd_weight *w);
     void (*winograd_output)(const fc_winograd_output *w);
     void (*winograd_multiply)(const fc_winograd_multiply *w);
+    int depthwise_longest; /* run that depthwise takes: 7 or 5 */
     void (*depthwise)(const fc_depthwise *d);
     void (*depthwise_spread)(const fc_depthwise_spread *s);
     void (*pool_clear)(const fc_pool_clear *c);

@@ -1,0 +1,58 @@
+/* What the parts of the depthwise algorithm share: how the work is split, and the part of x and of y
+ * that the kernel is to see.  depthwise.c splits, depthwise_direct.c calls the kernel,
+ * depthwise_copy.c does so by way of copied blocks. */
+#ifndef FC_CONV_DEPTHWISE_H
+#define FC_CONV_DEPTHWISE_H
+#include "algorithm.h"
+#include "geometry.h"
+
+/* A part of x and of y as the kernel is to see them: the arrays themselves, or copies. */
+typedef struct fc_depthwise_view {
+    const void *x;                            /* at input x_at of the first channel */
+    void *y;                                  /* at output y_at of the first channel */
+    int64_t x_stride[FC_AXES], y_stride[FC_AXES];
+    int64_t x_at[FC_SPATIAL], x_size[FC_SPATIAL];  /* first input held, how many */
+    int64_t y_at[FC_SPATIAL];
+    int64_t phase;                            /* not 0: columns are split by stride phase, so far apart,
+                                                 from the first padded column on, and none is outside */
+    const void *weight, *bias;                /* of the first channel */
+    int64_t w_tap, w_channel;
+} fc_depthwise_view;
+
+/* Outputs first .. end along each spatial axis. */
+typedef struct fc_depthwise_part {
+    int64_t first[FC_SPATIAL], end[FC_SPATIAL];
+} fc_depthwise_part;
+
+typedef struct fc_depthwise_split {
+    bool by_channel, direct;                  /* lanes are channels; no copies */
+    int64_t channels, channel_blocks;         /* output channels of a task, a multiple of repeat */
+    int64_t rows, row_blocks;                 /* output rows of a task, depths counted as rows */
+    int64_t tasks;
+    int64_t w_tap;                            /* weights packed by tap */
+    int64_t reach;                            /* columns before the last that an output sees */
+    int64_t block_rows, block_cols, block_channels; /* outputs of one copied block */
+    int64_t copy_cols;                        /* columns of one phase of its inputs, or channels of a pixel */
+    size_t list_bytes, weight_bytes, x_bytes, y_bytes;
+} fc_depthwise_split;
+
+typedef struct fc_depthwise_job {
+    const fc_conv_run *run;
+    fc_depthwise_split split;
+} fc_depthwise_job;
+
+static inline int64_t fc_depthwise_repeat(const fc_conv *conv) { return conv->out_per_group; }
+
+/* Bytes of the lists of one kernel call, wherever `list` is asked for. */
+size_t fc_depthwise_list_bytes(const fc_conv *conv);
+/* Planes of `channels` channels; pixels are lanes. */
+void fc_depthwise_pixels(const fc_conv_run *run, const fc_depthwise_view *v, int64_t channels,
+                         const fc_depthwise_part *part, void *list);
+/* The same with channels as lanes, which are beside each other in x and y. */
+void fc_depthwise_channels(const fc_conv_run *run, const fc_depthwise_view *v, int64_t channels,
+                           const fc_depthwise_part *part, void *list);
+/* Output rows of one depth, all columns, by way of blocks copied to `x`, and from `y` where y is not
+ * adjacent along lanes. */
+void fc_depthwise_copied(const fc_depthwise_job *job, const fc_depthwise_view *v, int64_t channels,
+                         const fc_depthwise_part *part, void *list, void *x, void *y);
+#endif

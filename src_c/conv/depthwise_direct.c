@@ -1,0 +1,308 @@
+/* Depthwise: one block of outputs by calls of the kernel, with rows and pixels as places and lanes for
+ * NCHW, pixels and channels for NHWC.  Called by depthwise.c and depthwise_copy.c. */
+#include "depthwise.h"
+
+/* Lists of a kernel call, in scratch. */
+typedef struct depthwise_list {
+    fc_depthwise_run *run;
+    int64_t *place_at, *lane_at;
+    void *work;
+} depthwise_list;
+
+static depthwise_list list_of(const fc_conv *conv, void *memory)
+{
+    depthwise_list list = { .work = memory };
+    const int64_t high = fc_max(conv->kernel[FC_HEIGHT], conv->kernel[FC_WIDTH]), wide = conv->kernel[FC_WIDTH];
+    list.run = (fc_depthwise_run *)(void *)((char *)memory + fc_round_up((int64_t)fc_depthwise_work(high, wide), 64));
+    list.place_at = (int64_t *)(void *)(list.run + conv->taps);
+    list.lane_at = list.place_at + high;
+    return list;
+}
+
+size_t fc_depthwise_list_bytes(const fc_conv *conv)
+{
+    const depthwise_list list = list_of(conv, NULL);
+    return (size_t)fc_round_up((int64_t)((size_t)(list.lane_at + conv->kernel[FC_WIDTH])), 64);
+}
+
+static const int64_t run_lengths[FC_DEPTHWISE_LENGTHS] = { 7, 5, 3, 1 };
+
+/* Runs of 7, 5, 3 and 1 that make up `length` kernel elements: of 1 only where there is no other way. */
+static void runs_of(int64_t length, int longest, int64_t runs[FC_DEPTHWISE_LENGTHS])
+{
+    /* By the remainder: runs of the longest less, then how many of the others. */
+    static const int8_t of_7[7][4] = { { 0 }, { -1, 1, 1 }, { -1, 0, 3 }, { 0, 0, 1 }, { -1, 1, 2 }, { 0, 1 }, { 0, 0, 2 } };
+    static const int8_t of_5[5][4] = { { 0 }, { 0, -1, 2 }, { 0, -1, 2, 1 }, { 0, 0, 1 }, { 0, -1, 3 } };
+    static const int8_t small[5][4] = { { 0 }, { 0, 0, 0, 1 }, { 0, 0, 0, 2 }, { 0, 0, 1 }, { 0, 0, 1, 1 } };
+    const int8_t *more = length < 5 ? small[length] : longest == 7 ? of_7[length % 7] : of_5[length % 5];
+    for (int l = 0; l < FC_DEPTHWISE_LENGTHS; l++)
+        runs[l] = more[l];
+    if (length >= 5)
+        runs[longest == 7 ? 0 : 1] += length / longest;
+}
+
+/* The runs for the outputs of `v` at `out`: all kernel elements but those that see only padding along
+ * an axis that is neither place nor lane.  place < 0: no axis is places. */
+static void fill_runs(fc_depthwise *d, const fc_conv_run *run, const fc_depthwise_view *v, int place, bool single,
+                      const int64_t out[FC_SPATIAL], const depthwise_list *list)
+{
+    const fc_conv *conv = run->conv;
+    const bool lanes = !d->lane_weights, apart = lanes && !v->phase; /* lanes are columns, which are told apart */
+    int64_t length_runs[FC_DEPTHWISE_LENGTHS] = { 0, 0, 0, 1 }, base[FC_SPATIAL] = { 0 }, start = 0;
+    if (place >= 0 && !single)
+        runs_of(conv->kernel[place], run->table->depthwise_longest, length_runs);
+    else if (place >= 0)
+        length_runs[FC_DEPTHWISE_LENGTHS - 1] = conv->kernel[place];
+    for (int axis = 0; axis < FC_SPATIAL; axis++)
+        if (axis != place && !(lanes && axis == FC_WIDTH))
+            base[axis] = out[axis] * conv->stride[axis] - conv->pad_before[axis] - v->x_at[axis];
+    fc_depthwise_run *next = list->run;
+    d->place_ats = 0;
+    for (int l = 0; l < FC_DEPTHWISE_LENGTHS; l++) {
+        const fc_depthwise_run *first = next;
+        const int64_t first_place = d->place_ats;
+        int64_t count[FC_SPATIAL], k[FC_SPATIAL], at[FC_SPATIAL];
+        for (int64_t i = 0; i < length_runs[l]; i++, start += run_lengths[l])
+            list->place_at[d->place_ats++] = place < 0 ? 0 : start * conv->dilation[place];
+        for (int axis = 0; axis < FC_SPATIAL; axis++)
+            count[axis] = axis == place ? length_runs[l] : length_runs[l] ? conv->kernel[axis] : 0;
+        for (int64_t i = 0, all = count[0] * count[1] * count[2]; i < all; i++) {
+            const int64_t index[FC_SPATIAL] = { i / (count[1] * count[2]), i / count[2] % count[1], i % count[2] };
+            const int64_t chunk = first_place + (place < 0 ? 0 : index[place]);
+            bool inside = true;
+            for (int axis = 0; axis < FC_SPATIAL; axis++) {
+                const int64_t tap = axis == place ? list->place_at[chunk] : index[axis] * conv->dilation[axis];
+                at[axis] = base[axis] + tap;
+                k[axis] = axis == place ? tap / conv->dilation[axis] : index[axis];
+                if (axis != place && !(lanes && axis == FC_WIDTH))
+                    inside = inside && at[axis] >= 0 && at[axis] < v->x_size[axis];
+            }
+            if (!inside)
+                continue;
+            const int64_t col = v->phase ? at[FC_WIDTH] % conv->stride[FC_WIDTH] * v->phase + at[FC_WIDTH] / conv->stride[FC_WIDTH]
+                                         : at[FC_WIDTH] * v->x_stride[FC_W];
+            *next++ = (fc_depthwise_run){
+                .x = at[FC_DEPTH] * v->x_stride[FC_D] + at[FC_HEIGHT] * v->x_stride[FC_H] + col,
+                .w = ((k[0] * conv->kernel[1] + k[1]) * conv->kernel[2] + k[2]) * v->w_tap,
+                .place = (int32_t)chunk, .lane = apart ? (int32_t)index[FC_WIDTH] : 0,
+            };
+        }
+        d->runs[l] = next - first;
+    }
+    d->lane_ats = apart ? conv->kernel[FC_WIDTH] : 1;
+    list->lane_at[0] = 0;
+    for (int64_t i = 1; i < d->lane_ats; i++)
+        list->lane_at[i] = i * conv->dilation[FC_WIDTH];
+    d->run = list->run;
+    d->place_at = list->place_at;
+    d->lane_at = list->lane_at;
+    d->work = list->work;
+}
+
+/* One spatial axis as the kernel takes it: outputs `first` .. `end` of the convolution. */
+static fc_depthwise_axis axis_of(const fc_conv *conv, const fc_depthwise_view *v, int axis, int64_t first, int64_t end)
+{
+    return (fc_depthwise_axis){
+        .first = first - v->y_at[axis], .count = end - first, .in = v->x_size[axis], .stride = conv->stride[axis],
+        .pad = conv->pad_before[axis] + v->x_at[axis] - v->y_at[axis] * conv->stride[axis],
+        .reach = (conv->kernel[axis] - 1) * conv->dilation[axis],
+        .x = v->x_stride[FC_D + axis], .y = v->y_stride[FC_D + axis],
+    };
+}
+
+/* How the places of a tile follow each other; true where runs must be single kernel elements. */
+static bool choose_unit(fc_depthwise *d, const fc_conv *conv, int axis)
+{
+    const int64_t stride = d->place.stride, dilation = conv->dilation[axis];
+    const bool pairs = !d->lane_weights && d->lane.stride == 2;
+    const bool one = conv->kernel[axis] == 1;
+    d->skip = 1;
+    if (pairs) {
+        d->unit = stride / 2;
+        return one || stride != 2 || dilation != 1;
+    }
+    d->unit = stride;
+    if (one)
+        return true;
+    if (stride == 1 && dilation > 1 && d->place.count >= 4 * dilation) {
+        d->unit = d->skip = dilation;
+        return false;
+    }
+    if (stride == 2 && dilation == 1 && d->lane_weights) {
+        d->unit = 1;
+        return false;
+    }
+    return stride != 1 || dilation != 1;
+}
+
+static fc_depthwise start_of(const fc_conv *conv, const fc_depthwise_view *v)
+{
+    return (fc_depthwise){ .x = v->x, .y = v->y, .weight = v->weight, .bias = v->bias, .activation = conv->activation,
+                           .repeat = 1, .blocks = 1, .group = 1, .again = 1 };
+}
+
+/* Blocks are planes. */
+static void set_planes(fc_depthwise *d, const fc_conv *conv, const fc_depthwise_view *v, int64_t channels)
+{
+    d->repeat = fc_depthwise_repeat(conv);
+    d->x_block = v->x_stride[FC_C];
+    d->y_block = v->y_stride[FC_C];
+    d->w_block = conv->taps;
+    d->w_step = conv->kernel[FC_WIDTH];
+    d->bias_block = 1;
+    d->blocks = channels;
+}
+
+/* Some rows at one output depth. */
+static void compute_rows(const fc_conv_run *run, const fc_depthwise_view *v, int64_t channels, int64_t depth, int64_t row0,
+                         int64_t row1, int64_t col0, int64_t col1, const depthwise_list *list)
+{
+    const fc_conv *conv = run->conv;
+    const int64_t out[FC_SPATIAL] = { depth, row0, col0 };
+    fc_depthwise d = start_of(conv, v);
+    d.place = axis_of(conv, v, FC_HEIGHT, row0, row1);
+    d.lane = axis_of(conv, v, FC_WIDTH, col0, col1);
+    if (v->phase) {                           /* copied with its padding, from column col0 on */
+        d.lane.in = INT64_MAX / 4;
+        d.lane.stride = d.lane.x = 1;
+        d.lane.reach = 0;
+        d.lane.pad = d.lane.first;
+    }
+    if (conv->out_size[FC_HEIGHT] == 1)
+        d.place.stride = d.lane.stride;       /* of one row, any stride will do */
+    set_planes(&d, conv, v, channels);
+    fill_runs(&d, run, v, FC_HEIGHT, choose_unit(&d, conv, FC_HEIGHT), out, list);
+    d.y = fc_at_mut(v->y, (depth - v->y_at[FC_DEPTH]) * v->y_stride[FC_D], fc_size_of(conv->dtype));
+    /* Several planes a time where they are small: their tiles share what the edges cost. */
+    const int64_t plane = (row1 - row0) * (col1 - col0) + v->x_size[FC_HEIGHT] * v->x_size[FC_WIDTH];
+    d.group = fc_max(1, 8192 / plane) * d.repeat;
+    run->table->depthwise(&d);
+}
+
+/* One long row: its middle, where nothing sees padding, as several segments beside each other, so
+ * that a tile has more than one place; its ends as they are.  1-D problems are this. */
+static void compute_long_row(const fc_conv_run *run, const fc_depthwise_view *v, int64_t channels, int64_t depth, int64_t row,
+                             int64_t col0, int64_t col1, const depthwise_list *list)
+{
+    enum { SEGMENTS = 8 };
+    const fc_conv *conv = run->conv;
+    const int64_t out[FC_SPATIAL] = { depth, row, col0 };
+    fc_depthwise d = start_of(conv, v);
+    d.lane = axis_of(conv, v, FC_WIDTH, col0, col1);
+    /* A pair of vectors read for stride 2 ends one value after the last that is used. */
+    const int64_t room = d.lane.in - 1 - d.lane.reach + d.lane.pad - (d.lane.stride == 2);
+    int64_t first = d.lane.first, end = d.lane.first + d.lane.count;
+    if (v->phase == 0) {
+        first = d.lane.pad > 0 ? fc_max(first, fc_div_up(d.lane.pad, d.lane.stride)) : first;
+        end = room < 0 ? first : fc_min(end, room / d.lane.stride + 1);
+    }
+    const int64_t segment = end > first ? (end - first) / SEGMENTS : 0;
+    if (v->phase != 0 || segment < run->table->lanes) {
+        compute_rows(run, v, channels, depth, row, row + 1, col0, col1, list);
+        return;
+    }
+    d.lane.first = first;
+    d.lane.count = segment;
+    d.place = (fc_depthwise_axis){ .count = SEGMENTS, .in = INT64_MAX / 4, .stride = d.lane.stride,
+                                   .x = segment * d.lane.x, .y = segment * d.lane.y };
+    d.unit = d.skip = 1;
+    set_planes(&d, conv, v, channels);
+    d.y = fc_at_mut(v->y, (depth - v->y_at[FC_DEPTH]) * v->y_stride[FC_D] + (row - v->y_at[FC_HEIGHT]) * v->y_stride[FC_H],
+                    fc_size_of(conv->dtype));
+    fill_runs(&d, run, v, -1, true, out, list);
+    run->table->depthwise(&d);
+    first += v->y_at[FC_WIDTH];
+    if (first > col0)
+        compute_rows(run, v, channels, depth, row, row + 1, col0, first, list);
+    first += SEGMENTS * segment;
+    if (first < col1)
+        compute_rows(run, v, channels, depth, row, row + 1, first, col1, list);
+}
+
+void fc_depthwise_pixels(const fc_conv_run *run, const fc_depthwise_view *v, int64_t channels, const fc_depthwise_part *p,
+                         void *memory)
+{
+    const depthwise_list list = list_of(run->conv, memory);
+    const int64_t row0 = p->first[FC_HEIGHT], row1 = p->end[FC_HEIGHT], col0 = p->first[FC_WIDTH], col1 = p->end[FC_WIDTH];
+    for (int64_t depth = p->first[FC_DEPTH]; depth < p->end[FC_DEPTH]; depth++)
+        if (row1 - row0 == 1)
+            compute_long_row(run, v, channels, depth, row0, col0, col1, &list);
+        else
+            compute_rows(run, v, channels, depth, row0, row1, col0, col1, &list);
+}
+
+/* `rows` rows from `row` on that see the same kernel rows, `channels` of them. */
+static void compute_channels(const fc_conv_run *run, const fc_depthwise_view *v, int64_t channels, int64_t depth, int64_t row,
+                             int64_t rows, int64_t col0, int64_t col1, const depthwise_list *list)
+{
+    const fc_conv *conv = run->conv;
+    const size_t size = fc_size_of(conv->dtype);
+    const int64_t out[FC_SPATIAL] = { depth, row, col0 }, lanes = run->table->lanes;
+    fc_depthwise d = start_of(conv, v);
+    d.lane_weights = 1;
+    d.place = axis_of(conv, v, FC_WIDTH, col0, col1);
+    d.w_step = v->w_tap;
+    d.x_block = d.y_block = d.w_block = d.bias_block = lanes;
+    d.lane = (fc_depthwise_axis){ .count = fc_min(lanes, channels), .in = fc_min(lanes, channels), .stride = 1, .x = 1, .y = 1 };
+    fill_runs(&d, run, v, FC_WIDTH, choose_unit(&d, conv, FC_WIDTH), out, list);
+    d.y = fc_at_mut(v->y, (depth - v->y_at[FC_DEPTH]) * v->y_stride[FC_D] + (row - v->y_at[FC_HEIGHT]) * v->y_stride[FC_H], size);
+    d.blocks = d.group = fc_max(1, channels / lanes);
+    d.again = rows;
+    d.x_again = conv->stride[FC_HEIGHT] * v->x_stride[FC_H];
+    d.y_again = v->y_stride[FC_H];
+    run->table->depthwise(&d);
+    if (channels > lanes && channels % lanes != 0) {
+        const int64_t rest = channels - lanes; /* the last vector overlaps the one before */
+        d.x = fc_at(d.x, rest, size);
+        d.y = fc_at_mut(d.y, rest, size);
+        d.weight = fc_at(d.weight, rest, size);
+        if (d.bias)
+            d.bias = fc_at(d.bias, rest, size);
+        d.blocks = d.group = 1;
+        run->table->depthwise(&d);
+    }
+}
+
+/* The part's rows at one depth, for channels and columns whose inputs stay in the L1 cache from one
+ * row to the next. */
+static void compute_strip(const fc_conv_run *run, const fc_depthwise_view *v, int64_t channels, int64_t depth,
+                          const fc_depthwise_part *p, const depthwise_list *list)
+{
+    const fc_conv *conv = run->conv;
+    const int64_t stride = conv->stride[FC_HEIGHT], pad = conv->pad_before[FC_HEIGHT] + v->x_at[FC_HEIGHT];
+    const int64_t reach = (conv->kernel[FC_HEIGHT] - 1) * conv->dilation[FC_HEIGHT];
+    int64_t rows;
+    for (int64_t row = p->first[FC_HEIGHT]; row < p->end[FC_HEIGHT]; row += rows) {
+        const int64_t top = row * stride - pad, below = v->x_size[FC_HEIGHT] - 1 - reach - top;
+        rows = top >= 0 && below >= 0 ? fc_min(p->end[FC_HEIGHT] - row, below / stride + 1) : 1;
+        compute_channels(run, v, channels, depth, row, rows, p->first[FC_WIDTH], p->end[FC_WIDTH], list);
+    }
+}
+
+void fc_depthwise_channels(const fc_conv_run *run, const fc_depthwise_view *v, int64_t channels, const fc_depthwise_part *p,
+                           void *memory)
+{
+    enum { ELEMENTS = 7 << 10, CHANNELS = 128 };
+    const fc_conv *conv = run->conv;
+    const size_t size = fc_size_of(conv->dtype);
+    const depthwise_list list = list_of(conv, memory);
+    const int64_t most = fc_round_up(fc_div_up(channels, fc_div_up(channels, CHANNELS)), run->table->lanes);
+    const int64_t width = p->end[FC_WIDTH] - p->first[FC_WIDTH];
+    const int64_t column = fc_min(conv->kernel[FC_HEIGHT], v->x_size[FC_HEIGHT]) * conv->stride[FC_WIDTH];
+    const int64_t fit = ELEMENTS / (fc_min(most, channels) * fc_max(1, column));
+    const int64_t strips = fc_div_up(width, fc_max(28, fit / 28 * 28)), cols = fc_div_up(width, strips);
+    for (int64_t depth = p->first[FC_DEPTH]; depth < p->end[FC_DEPTH]; depth++)
+        for (int64_t c = 0; c < channels; c += most) {
+            fc_depthwise_view some = *v;
+            fc_depthwise_part strip = *p;
+            some.x = fc_at(v->x, c, size);
+            some.y = fc_at_mut(v->y, c, size);
+            some.weight = fc_at(v->weight, c, size);
+            some.bias = v->bias ? fc_at(v->bias, c, size) : NULL;
+            for (int64_t col = 0; col < width; col += cols) {
+                strip.first[FC_WIDTH] = p->first[FC_WIDTH] + col;
+                strip.end[FC_WIDTH] = fc_min(p->end[FC_WIDTH], strip.first[FC_WIDTH] + cols);
+                compute_strip(run, &some, fc_min(most, channels - c), depth, &strip, &list);
+            }
+        }
+}

@@ -39,6 +39,15 @@ static void run_task(void *context, int64_t task, void *memory)
     memcpy(v.x_stride, conv->x_stride, sizeof v.x_stride);
     memcpy(v.y_stride, conv->y_stride, sizeof v.y_stride);
     memcpy(v.x_size, conv->in_size, sizeof v.x_size);
+    int64_t low = 0, high = 1;                /* elements of x before and after its first */
+    const int64_t size_of[FC_AXES] = { conv->batch, conv->in_channels, conv->in_size[0], conv->in_size[1], conv->in_size[2] };
+    for (int axis = 0; axis < FC_AXES; axis++) {
+        const int64_t last = (size_of[axis] - 1) * conv->x_stride[axis];
+        low += last < 0 ? last : 0;
+        high += last > 0 ? last : 0;
+    }
+    v.readable = fc_at(run->x, low, size);
+    v.readable_end = fc_at(run->x, high, size);
     if (s->direct) {                          /* of a lane without neighbours the stride says nothing */
         const int lane = s->by_channel ? FC_C : FC_W;
         v.x_stride[lane] = v.y_stride[lane] = 1;

@@ -5,7 +5,8 @@
 /* Lists of a kernel call, in scratch. */
 typedef struct depthwise_list {
     fc_depthwise_run *run;
-    int64_t *place_at, *lane_at;
+    fc_depthwise_start *place_at;
+    int64_t *lane_at;
     void *work;
 } depthwise_list;
 
@@ -14,8 +15,8 @@ static depthwise_list list_of(const fc_conv *conv, void *memory)
     depthwise_list list = { .work = memory };
     const int64_t high = fc_max(conv->kernel[FC_HEIGHT], conv->kernel[FC_WIDTH]), wide = conv->kernel[FC_WIDTH];
     list.run = (fc_depthwise_run *)(void *)((char *)memory + fc_round_up((int64_t)fc_depthwise_work(high, wide), 64));
-    list.place_at = (int64_t *)(void *)(list.run + conv->taps);
-    list.lane_at = list.place_at + high;
+    list.place_at = (fc_depthwise_start *)(void *)(list.run + conv->taps);
+    list.lane_at = (int64_t *)(void *)(list.place_at + high);
     return list;
 }
 
@@ -63,7 +64,8 @@ static void fill_runs(fc_depthwise *d, const fc_conv_run *run, const fc_depthwis
         const int64_t first_place = d->place_ats;
         int64_t count[FC_SPATIAL], k[FC_SPATIAL], at[FC_SPATIAL];
         for (int64_t i = 0; i < length_runs[l]; i++, start += run_lengths[l])
-            list->place_at[d->place_ats++] = place < 0 ? 0 : start * conv->dilation[place];
+            list->place_at[d->place_ats++] =
+                (fc_depthwise_start){ place < 0 ? 0 : start * conv->dilation[place], run_lengths[l] };
         for (int axis = 0; axis < FC_SPATIAL; axis++)
             count[axis] = axis == place ? length_runs[l] : length_runs[l] ? conv->kernel[axis] : 0;
         for (int64_t i = 0, all = count[0] * count[1] * count[2]; i < all; i++) {
@@ -71,7 +73,7 @@ static void fill_runs(fc_depthwise *d, const fc_conv_run *run, const fc_depthwis
             const int64_t chunk = first_place + (place < 0 ? 0 : index[place]);
             bool inside = true;
             for (int axis = 0; axis < FC_SPATIAL; axis++) {
-                const int64_t tap = axis == place ? list->place_at[chunk] : index[axis] * conv->dilation[axis];
+                const int64_t tap = axis == place ? list->place_at[chunk].at : index[axis] * conv->dilation[axis];
                 at[axis] = base[axis] + tap;
                 k[axis] = axis == place ? tap / conv->dilation[axis] : index[axis];
                 if (axis != place && !(lanes && axis == FC_WIDTH))
@@ -138,7 +140,7 @@ static bool choose_unit(fc_depthwise *d, const fc_conv *conv, int axis)
 static fc_depthwise start_of(const fc_conv *conv, const fc_depthwise_view *v)
 {
     return (fc_depthwise){ .x = v->x, .y = v->y, .weight = v->weight, .bias = v->bias, .activation = conv->activation,
-                           .repeat = 1, .blocks = 1, .group = 1, .again = 1 };
+                           .readable = v->readable, .readable_end = v->readable_end, .repeat = 1, .blocks = 1, .group = 1, .again = 1 };
 }
 
 /* Blocks are planes. */

@@ -24,6 +24,11 @@ typedef struct fc_depthwise_run {
     int32_t place, lane;
 } fc_depthwise_run;
 
+/* Where runs begin along places, counted from the first input that an output sees, and their length. */
+typedef struct fc_depthwise_start {
+    int64_t at, length;
+} fc_depthwise_start;
+
 enum { FC_DEPTHWISE_LENGTHS = 4 };            /* 7, 5, 3, 1 */
 
 /* y[block][place][lane] = activation(bias + sum over all runs), a chain of multiply-adds for each
@@ -40,8 +45,11 @@ typedef struct fc_depthwise {
     int64_t w_step;                           /* weights from one element of a run to the next */
     const fc_depthwise_run *run;              /* all of 7, then all of 5, of 3, of 1 */
     int64_t runs[FC_DEPTHWISE_LENGTHS];       /* how many of each length */
-    /* Which input a run begins at along each axis, counted from the first that an output sees. */
-    const int64_t *place_at, *lane_at;
+    const fc_depthwise_start *place_at;
+    const int64_t *lane_at;                   /* which input lane 0 of a run sees, counted likewise */
+    /* Memory that may be read, though all but the inputs inside x is ignored: where a whole vector lies
+     * within, edges cost no masked loads. */
+    const void *readable, *readable_end;
     int64_t place_ats, lane_ats;
     void *work;                               /* fc_depthwise_work(place_ats, lane_ats) bytes, 64-byte aligned */
     /* Blocks: planes, or vectors of channels; `group` of them are computed tile by tile together.

@@ -7,7 +7,7 @@
 
 #define FC_ISA avx2
 #define FC_REGISTERS 16
-#define FC_MASKED_STORES 0
+#define FC_FREE_MASKS 0
 #define VLEN_f32 8
 #define VLEN_f64 4
 #define vkeep(v) __asm__("" : "+x"(v))

@@ -7,7 +7,7 @@
 
 #define FC_ISA avx512
 #define FC_REGISTERS 32
-#define FC_MASKED_STORES 1
+#define FC_FREE_MASKS 1
 #define VLEN_f32 16
 #define VLEN_f64 8
 #ifndef vkeep /* tests that emulate these intrinsics have no such register and define their own */

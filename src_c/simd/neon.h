@@ -7,7 +7,7 @@
 
 #define FC_ISA neon
 #define FC_REGISTERS 32
-#define FC_MASKED_STORES 0
+#define FC_FREE_MASKS 0
 #define VLEN_f32 4
 #define VLEN_f64 2
 #define vkeep(v) __asm__("" : "+w"(v))

@@ -7,7 +7,7 @@
 
 #define FC_ISA scalar
 #define FC_REGISTERS 16
-#define FC_MASKED_STORES 0
+#define FC_FREE_MASKS 0
 #define VLEN_f32 4
 #define VLEN_f64 2
 /* Which class of register holds a generic vector depends on the target. */

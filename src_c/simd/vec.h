@@ -40,7 +40,7 @@
  *
  *   FC_ISA              the table's name, an identifier: scalar, avx2, avx512, neon
  *   FC_REGISTERS        vector registers: 16 or 32
- *   FC_MASKED_STORES    1 where vstore_n is a single instruction, as quick as vstore; else 0
+ *   FC_FREE_MASKS       1 where vstore_n, and vblend of what vfma made, cost nothing more; else 0
  *
  * Results are the same bits on every ISA, except the payload of a NaN that arithmetic made, vfma
  * where the ISA has none, and vsum, whose order follows VLEN.  That takes a compiler that keeps to

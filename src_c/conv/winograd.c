@@ -24,8 +24,7 @@ enum {
     MOST_PANEL_BYTES = 128,   /* of any ISA */
     LEAST_TILES = 16,         /* per block: fewer would make U too often */
     MOST_TILES = 28,          /* more crowd what else is in the cache out */
-    RANGE_CHANNELS = 64,      /* least output channels per task: each task transforms its input */
-    WISHED_TASKS = 4,
+    WISHED_TASKS = 8,         /* where there are fewer blocks, tasks share V and have some of its panels each */
 };
 
 /* What is kept of the weights before the first block: nothing, G g G', or g with its output channels adjacent. */
@@ -46,7 +45,7 @@ typedef struct winograd_split {
     winograd_kept keeps;                      /* by a plan, or by a call of several blocks */
     int64_t tasks;
     fc_band band;
-    size_t v_at, p_at, u_at, tile_at, bytes;  /* scratch layout; the band is first */
+    size_t v_bytes, v_at, p_at, u_at, turned_at, tile_at, bytes; /* scratch layout; the band is first */
 } winograd_split;
 
 static void split_channels(winograd_split *s, const fc_conv *conv, const fc_table *table)
@@ -57,14 +56,14 @@ static void split_channels(winograd_split *s, const fc_conv *conv, const fc_tabl
     s->vectors = (int)fc_min(PANEL_VECTORS, fc_div_up(conv->out_per_group, table->lanes));
     s->panel = s->vectors * (int64_t)table->lanes;
     s->panels = fc_div_up(conv->out_per_group, s->panel);
+    /* One line more than a power of two would be: xi planes must not fall on the same cache sets. */
+    const int64_t line = 64 / (int64_t)size;
+    const double u = (double)(conv->groups * s->panels * channels * s->panel * s->xis) * (double)size;
+    s->keeps = u <= 1.25 * (double)fc_machine_for(conv->dtype)->l2 ? KEPT_U : KEPT_TAPS;
     s->chunk = fc_div_up(channels, fc_div_up(channels, CHUNK));
     s->chunks = fc_div_up(channels, s->chunk);
-    /* One line more than a power of two would be: xi planes must not fall on the same cache sets. */
-    s->u_xi = s->chunk * s->panel + 64 / (int64_t)size;
-    const int64_t u_panel = s->chunks * s->xis * s->u_xi;
-    const double u = (double)conv->groups * (double)s->panels * (double)u_panel * (double)size;
-    s->keeps = u <= 1.25 * (double)fc_machine_for(conv->dtype)->l2 ? KEPT_U : KEPT_TAPS;
-    s->kept_panel = s->keeps == KEPT_U ? u_panel : channels * 9 * s->panel;
+    s->u_xi = s->chunk * s->panel + line;
+    s->kept_panel = s->keeps == KEPT_U ? s->chunks * s->xis * s->u_xi : channels * 9 * s->panel;
 }
 
 /* Images, tile rows and tile columns of a block of about `most` tiles. */
@@ -104,9 +103,11 @@ static void split_scratch(winograd_split *s, const fc_conv *conv, const fc_table
     s->band = fc_band_make(conv, band, s->rows * s->m, s->cols * s->m, true, 1);
     const int64_t tile = conv->channels_last ? 0 : s->rows * s->cols * s->m * s->m * table->lanes;
     s->v_at = (size_t)fc_round_up(s->band.size * size, 64);
-    s->p_at = s->v_at + (size_t)fc_round_up(s->xis * s->v_xi * size, 64);
+    s->v_bytes = (size_t)fc_round_up(s->xis * s->v_xi * size, 64);
+    s->p_at = s->v_at + (s->ranges > 1 ? 0 : s->v_bytes);
     s->u_at = s->p_at + (size_t)fc_round_up(s->xis * s->p_xi * size, 64);
-    s->tile_at = s->u_at + (size_t)fc_round_up(s->xis * s->u_xi * size, 64);
+    s->turned_at = s->u_at + (size_t)fc_round_up(s->xis * s->u_xi * size, 64);
+    s->tile_at = s->turned_at + (size_t)(TAP_CHANNELS * 9 * s->panel * size);
     s->bytes = s->tile_at + (size_t)(tile * size);
 }
 
@@ -121,7 +122,7 @@ static winograd_split split_of(const fc_conv *conv, const fc_table *table, int m
     s.edge_cols = edge_of(conv->out_size[FC_WIDTH], m);
     const int64_t per_tile = s.xis * (fc_round_up(conv->in_per_group, table->lanes) + s.panel) * size;
     split_tiles(&s, conv, fc_max(LEAST_TILES, fc_min(MOST_TILES, l2 * 5 / 8 / per_tile)));
-    s.ranges = fc_max(1, fc_min(s.panels * s.panel / RANGE_CHANNELS, WISHED_TASKS / fc_max(1, s.blocks)));
+    s.ranges = fc_max(1, fc_min(s.panels, WISHED_TASKS / s.blocks));
     s.range_panels = fc_div_up(s.panels, s.ranges);
     s.ranges = fc_div_up(s.panels, s.range_panels);
     s.tasks = s.blocks * s.ranges;
@@ -144,36 +145,45 @@ static const char *supports(const fc_conv *conv)
     return NULL;
 }
 
-/* Input channels c .. c + count of the filters of one panel, output channels adjacent: taps[channel * 9 + tap][lane]. */
-static void turn_weights(const fc_conv *conv, const fc_table *table, const winograd_split *s, const void *weight,
-                         int64_t group, int64_t panel, int64_t c, int64_t count, void *taps)
+/* Where U of one chunk of input channels is made from. */
+typedef struct winograd_maker {
+    const fc_conv *conv;
+    const fc_table *table;
+    const winograd_split *split;
+    const void *weight, *taps;                /* taps: kept ones of the panel, or NULL */
+    int64_t group, panel;                     /* of output channels */
+    int64_t first, count;                     /* input channels */
+    void *turned, *u;                         /* turned: room for TAP_CHANNELS */
+} winograd_maker;
+
+/* Filters of `count` input channels of a panel with its output channels adjacent: taps[channel * 9 + tap][lane]. */
+static void turn_weights(const winograd_maker *k, int64_t c, int64_t count, void *taps)
 {
-    const int64_t channel = panel * s->panel, lanes = fc_min(s->panel, conv->out_per_group - channel);
+    const fc_conv *conv = k->conv;
+    const int64_t channel = k->panel * k->split->panel, lanes = fc_min(k->split->panel, conv->out_per_group - channel);
+    const int64_t filter = (k->group * conv->out_per_group + channel) * conv->depth;
     const fc_move move = {
         .rows = count * 9, .cols = lanes,
-        .src = fc_at(weight, (group * conv->out_per_group + channel) * conv->depth + c * 9, fc_size_of(conv->dtype)),
-        .src_row = 1, .src_col = conv->depth,
-        .dst = taps, .dst_row = s->panel, .dst_col = 1, .zero_after = s->panel - lanes,
+        .src = fc_at(k->weight, filter + c * 9, fc_size_of(conv->dtype)), .src_row = 1, .src_col = conv->depth,
+        .dst = taps, .dst_row = k->split->panel, .dst_col = 1, .zero_after = k->split->panel - lanes,
     };
-    table->move(&move);
+    k->table->move(&move);
 }
 
-/* U of input channels c0 .. c1 of one panel, from turned taps of the whole panel or from the weights. */
-static void transform_weights(const fc_conv *conv, const fc_table *table, const winograd_split *s, const void *weight,
-                              const void *panel_taps, int64_t group, int64_t panel, int64_t c0, int64_t c1, void *u)
+static void make_weights(const winograd_maker *k)
 {
-    const size_t size = fc_size_of(conv->dtype);
-    _Alignas(64) unsigned char turned[TAP_CHANNELS * 9 * MOST_PANEL_BYTES];
-    for (int64_t c = c0; c < c1; c += TAP_CHANNELS) {
-        const int64_t count = fc_min(TAP_CHANNELS, c1 - c);
-        if (!panel_taps)
-            turn_weights(conv, table, s, weight, group, panel, c, count, turned);
+    const winograd_split *s = k->split;
+    const size_t size = fc_size_of(k->conv->dtype);
+    for (int64_t done = 0; done < k->count; done += TAP_CHANNELS) {
+        const int64_t c = k->first + done, count = fc_min(TAP_CHANNELS, k->count - done);
+        if (!k->taps)
+            turn_weights(k, c, count, k->turned);
         const fc_winograd_weight w = {
             .m = s->m, .channels = count, .lanes = s->panel,
-            .taps = panel_taps ? fc_at(panel_taps, c * 9 * s->panel, size) : turned,
-            .u = fc_at_mut(u, (c - c0) * s->panel, size), .xi_step = s->u_xi,
+            .taps = k->taps ? fc_at(k->taps, c * 9 * s->panel, size) : k->turned,
+            .u = fc_at_mut(k->u, done * s->panel, size), .xi_step = s->u_xi,
         };
-        table->winograd_weight(&w);
+        k->table->winograd_weight(&w);
     }
 }
 
@@ -182,16 +192,23 @@ static void keep_panel(const fc_conv *conv, const fc_table *table, const winogra
                        int64_t index, void *kept)
 {
     const size_t size = fc_size_of(conv->dtype);
-    const int64_t group = index / s->panels, panel = index % s->panels, channels = conv->in_per_group;
+    const int64_t channels = conv->in_per_group;
+    _Alignas(64) unsigned char turned[TAP_CHANNELS * 9 * MOST_PANEL_BYTES];
+    winograd_maker k = {
+        .conv = conv, .table = table, .split = s, .weight = weight, .group = index / s->panels,
+        .panel = index % s->panels, .turned = turned,
+    };
     void *to = fc_at_mut(kept, index * s->kept_panel, size);
     if (s->keeps == KEPT_TAPS)
         for (int64_t c = 0; c < channels; c += TAP_CHANNELS)
-            turn_weights(conv, table, s, weight, group, panel, c, fc_min(TAP_CHANNELS, channels - c),
-                         fc_at_mut(to, c * 9 * s->panel, size));
+            turn_weights(&k, c, fc_min(TAP_CHANNELS, channels - c), fc_at_mut(to, c * 9 * s->panel, size));
     else
-        for (int64_t c = 0; c < channels; c += s->chunk)
-            transform_weights(conv, table, s, weight, NULL, group, panel, c, fc_min(c + s->chunk, channels),
-                              fc_at_mut(to, c / s->chunk * s->xis * s->u_xi, size));
+        for (int64_t c = 0; c < channels; c += s->chunk) {
+            k.first = c;
+            k.count = fc_min(s->chunk, channels - c);
+            k.u = fc_at_mut(to, c / s->chunk * s->xis * s->u_xi, size);
+            make_weights(&k);
+        }
 }
 
 static size_t prepared_size_of(const fc_conv *conv, const fc_table *table, int m)
@@ -213,6 +230,7 @@ typedef struct winograd_job {
     const fc_conv_run *run;
     winograd_split split;
     void *kept;                               /* NULL: from the weights each time */
+    void *v;                                  /* of all blocks, NULL: each task its own */
 } winograd_job;
 
 static void keep_task(void *context, int64_t task, void *scratch)
@@ -237,7 +255,7 @@ typedef struct winograd_block {
     fc_block_origin at;                       /* row and col in output pixels */
     int64_t images, group, panel, panels, tiles;
     winograd_region region[REGIONS];
-    void *band, *v, *products, *u, *tile;
+    void *band, *v, *products, *u, *turned, *tile;
 } winograd_block;
 
 static void regions_of(const winograd_split *s, winograd_block *b)
@@ -266,6 +284,7 @@ static winograd_block block_of(const winograd_job *job, int64_t task, void *memo
     b.panel = task % s->ranges * s->range_panels;
     b.panels = fc_min(s->range_panels, s->panels - b.panel);
     task /= s->ranges;
+    b.v = job->v ? (char *)job->v + (size_t)task * s->v_bytes : (char *)memory + s->v_at;
     b.at.col = task % s->col_blocks * s->cols * s->m;
     task /= s->col_blocks;
     b.at.row = task % s->row_blocks * s->rows * s->m;
@@ -275,16 +294,16 @@ static winograd_block block_of(const winograd_job *job, int64_t task, void *memo
     b.group = task % conv->groups;
     b.at.image = task / conv->groups * s->images;
     b.images = fc_min(s->images, conv->batch - b.at.image);
-    b.v = (char *)memory + s->v_at;
     b.products = (char *)memory + s->p_at;
     b.u = (char *)memory + s->u_at;
+    b.turned = (char *)memory + s->turned_at;
     b.tile = (char *)memory + s->tile_at;
     regions_of(s, &b);
     return b;
 }
 
-/* V of the block, all input channels. */
-static void transform_input(const winograd_job *job, const winograd_block *b)
+/* V of the block, input channels c0 .. c1. */
+static void transform_input(const winograd_job *job, const winograd_block *b, int64_t c0, int64_t c1)
 {
     const winograd_split *s = &job->split;
     const fc_conv *conv = job->run->conv;
@@ -292,8 +311,8 @@ static void transform_input(const winograd_job *job, const winograd_block *b)
     for (int64_t n = 0; n < b->images; n++) {
         fc_block_origin at = b->at;
         at.image += n;
-        for (int64_t c = 0; c < conv->in_per_group; c += s->band.channels) {
-            const int64_t count = fc_min(s->band.channels, conv->in_per_group - c);
+        for (int64_t c = c0; c < c1; c += s->band.channels) {
+            const int64_t count = fc_min(s->band.channels, c1 - c);
             fc_band_copy(job->run, &s->band, &at, b->group * conv->in_per_group + c, count, b->band);
             for (int i = 0; i < REGIONS; i++) {
                 const winograd_region *r = &b->region[i];
@@ -311,47 +330,37 @@ static void transform_input(const winograd_job *job, const winograd_block *b)
     }
 }
 
-/* U of one chunk, kept or made now. */
-static const void *chunk_of(const winograd_job *job, const winograd_block *b, int64_t panel, int64_t c, int64_t count)
+/* Part of the input channels of one block. */
+static void input_task(void *context, int64_t task, void *memory)
 {
+    const winograd_job *job = context;
     const winograd_split *s = &job->split;
-    const fc_conv_run *run = job->run;
-    const size_t size = fc_size_of(run->conv->dtype);
-    const void *kept = NULL;
-    if (job->kept)
-        kept = fc_at(job->kept, (b->group * s->panels + panel) * s->kept_panel, size);
-    if (kept && s->keeps == KEPT_U)
-        return fc_at(kept, c / s->chunk * s->xis * s->u_xi, size);
-    transform_weights(run->conv, run->table, s, run->weight, kept, b->group, panel, c, c + count, b->u);
-    return b->u;
+    const int64_t channels = job->run->conv->in_per_group, parts = fc_div_up(channels, s->band.channels);
+    const winograd_block b = block_of(job, task / parts * s->ranges, memory);
+    const int64_t c = task % parts * s->band.channels;
+    transform_input(job, &b, c, fc_min(c + s->band.channels, channels));
 }
 
-/* products[xi] = V[xi] U[xi] for one panel. */
-static void multiply(const winograd_job *job, const winograd_block *b, int64_t panel)
+/* products[xi] (+)= V[xi] U[xi] for one chunk of input channels, from c on. */
+static void multiply(const winograd_job *job, const winograd_block *b, int64_t c, const void *u)
 {
     const winograd_split *s = &job->split;
-    const fc_conv *conv = job->run->conv;
-    const size_t size = fc_size_of(conv->dtype);
-    const int64_t channels = conv->in_per_group;
+    const size_t size = fc_size_of(job->run->conv->dtype);
     const int n = s->m + 2;
     const winograd_region *region = b->region;
-    for (int64_t c = 0; c < channels; c += s->chunk) {
-        const int64_t count = fc_min(s->chunk, channels - c);
-        const void *u = chunk_of(job, b, panel, c, count);
-        for (int xi = 0; xi < s->xis; xi++) {
-            const int row = xi / n, col = xi % n;
-            const bool in_last_row = row <= s->edge_rows || row == n - 1, in_last_col = col <= s->edge_cols || col == n - 1;
-            const int64_t first = region[in_last_col ? LAST_COL : INNER].first;
-            const int64_t end = !in_last_row ? region[LAST_ROW].first : in_last_col ? b->tiles : region[CORNER].first;
-            const fc_winograd_multiply w = {
-                .tiles = end - first, .k = count, .vectors = s->vectors,
-                .v = fc_at(b->v, xi * s->v_xi + first * s->v_tile + c, size), .v_tile = s->v_tile,
-                .u = fc_at(u, xi * s->u_xi, size), .u_step = s->panel,
-                .m = fc_at_mut(b->products, xi * s->p_xi + first * s->panel, size), .m_tile = s->panel,
-                .accumulate = c > 0,
-            };
-            job->run->table->winograd_multiply(&w);
-        }
+    for (int xi = 0; xi < s->xis; xi++) {
+        const int row = xi / n, col = xi % n;
+        const bool in_last_row = row <= s->edge_rows || row == n - 1, in_last_col = col <= s->edge_cols || col == n - 1;
+        const int64_t first = region[in_last_col ? LAST_COL : INNER].first;
+        const int64_t end = !in_last_row ? region[LAST_ROW].first : in_last_col ? b->tiles : region[CORNER].first;
+        const fc_winograd_multiply w = {
+            .tiles = end - first, .k = fc_min(s->chunk, job->run->conv->in_per_group - c), .vectors = s->vectors,
+            .v = fc_at(b->v, xi * s->v_xi + first * s->v_tile + c, size), .v_tile = s->v_tile,
+            .u = fc_at(u, xi * s->u_xi, size), .u_step = s->panel,
+            .m = fc_at_mut(b->products, xi * s->p_xi + first * s->panel, size), .m_tile = s->panel,
+            .accumulate = c > 0,
+        };
+        job->run->table->winograd_multiply(&w);
     }
 }
 
@@ -413,13 +422,34 @@ static void transform_output(const winograd_job *job, const winograd_block *b, i
         }
 }
 
+/* U of the chunk from input channel c on: kept, or made now. */
+static const void *chunk_of(const winograd_job *job, const winograd_block *b, int64_t panel, int64_t c)
+{
+    const winograd_split *s = &job->split;
+    const fc_conv *conv = job->run->conv;
+    const size_t size = fc_size_of(conv->dtype);
+    const void *kept = job->kept ? fc_at(job->kept, (b->group * s->panels + panel) * s->kept_panel, size) : NULL;
+    if (kept && s->keeps == KEPT_U)
+        return fc_at(kept, c / s->chunk * s->xis * s->u_xi, size);
+    const winograd_maker maker = {
+        .conv = conv, .table = job->run->table, .split = s, .weight = job->run->weight, .taps = kept,
+        .group = b->group, .panel = panel, .first = c, .count = fc_min(s->chunk, conv->in_per_group - c),
+        .turned = b->turned, .u = b->u,
+    };
+    make_weights(&maker);
+    return b->u;
+}
+
 static void run_task(void *context, int64_t task, void *memory)
 {
     const winograd_job *job = context;
     const winograd_block b = block_of(job, task, memory);
-    transform_input(job, &b);
+    const int64_t channels = job->run->conv->in_per_group;
+    if (!job->v)
+        transform_input(job, &b, 0, channels);
     for (int64_t panel = b.panel; panel < b.panel + b.panels; panel++) {
-        multiply(job, &b, panel);
+        for (int64_t c = 0; c < channels; c += job->split.chunk)
+            multiply(job, &b, c, chunk_of(job, &b, panel, c));
         transform_output(job, &b, panel);
     }
 }
@@ -451,20 +481,27 @@ static double cost_of(const fc_conv *conv, const fc_machine *machine, bool prepa
 
 static fc_status forward_of(const fc_conv_run *run, fc_error *error, int m)
 {
-    winograd_job job = { run, split_of(run->conv, run->table, m), (void *)run->prepared };
-    const double seconds = cost_of(run->conv, fc_machine_for(run->conv->dtype), run->prepared != NULL, m);
-    void *kept = NULL;
-    if (!run->prepared && job.split.blocks > run->conv->groups) {
-        const size_t bytes = prepared_size_of(run->conv, run->table, m);
-        kept = fc_scratch_borrow(bytes);
-        if (!kept)
-            return fc_fail(error, FC_NO_MEMORY, "weight: no memory for %zu bytes of prepared weights", bytes);
-        job.kept = kept;
-        const double share = (double)run->conv->depth * (double)run->conv->out_channels * 6e-10;
-        fc_parallel(job.split.panels * run->conv->groups, share, 0, keep_task, &job, error);
-    }
-    const fc_status status = fc_parallel(job.split.tasks, seconds, job.split.bytes, run_task, &job, error);
-    fc_scratch_give_back(kept);
+    const fc_conv *conv = run->conv;
+    winograd_job job = { run, split_of(conv, run->table, m), (void *)run->prepared, NULL };
+    const winograd_split *s = &job.split;
+    const double seconds = cost_of(conv, fc_machine_for(conv->dtype), run->prepared != NULL, m);
+    const bool keep = !run->prepared && s->blocks > conv->groups, share = s->ranges > 1;
+    const size_t bytes = prepared_size_of(conv, run->table, m);
+    fc_status status = FC_OK;
+    if (share && !(job.v = fc_scratch_borrow((size_t)s->blocks * s->v_bytes)))
+        return fc_fail(error, FC_NO_MEMORY, "x: no memory for %zu transformed blocks", (size_t)s->blocks);
+    if (keep && !(job.kept = fc_scratch_borrow(bytes)))
+        status = fc_fail(error, FC_NO_MEMORY, "weight: no memory for %zu bytes of prepared weights", bytes);
+    if (keep && status == FC_OK)
+        status = fc_parallel(s->panels * conv->groups, seconds / 8, 0, keep_task, &job, error);
+    if (share && status == FC_OK)
+        status = fc_parallel(s->blocks * fc_div_up(conv->in_per_group, s->band.channels), seconds / 16, s->v_at, input_task,
+                             &job, error);
+    if (status == FC_OK)
+        status = fc_parallel(s->tasks, seconds, s->bytes, run_task, &job, error);
+    if (keep)
+        fc_scratch_give_back(job.kept);
+    fc_scratch_give_back(job.v);
     return status;
 }
 

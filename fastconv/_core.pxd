@@ -114,6 +114,7 @@ cdef extern from "conv/algorithm.h" nogil:
 
     const fc_algorithm** fc_algorithms
     const fc_machine* fc_machine_for(fc_dtype dtype)
+    double fc_algorithm_error(const fc_algorithm*, const fc_conv*)
 
 
 cdef extern from "conv/plan.h" nogil:

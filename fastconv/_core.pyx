@@ -390,6 +390,7 @@ cdef class Plan:
             entry["call_seconds"] = a.cost(conv, fc_machine_for(conv.dtype), False)
             entry["scratch"] = a.scratch(conv, self.plan.table)
             entry["prepared"] = a.prepared_size(conv, self.plan.table) if a.prepared_size != NULL else 0
+            entry["error"] = fc_algorithm_error(a, conv)
             entry["tile"] = text.decode()
         return found
 

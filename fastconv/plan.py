@@ -61,7 +61,8 @@ class ConvPlan(_core.Plan):
         -------
         str
             A line for the problem, then one per algorithm, the one in use marked with ``*``: predicted
-            time on one core, scratch per thread, prepared weights and tile, or why it cannot.
+            time on one core, error against exact arithmetic, scratch per thread, prepared weights and
+            tile, or why it cannot.
         """
         x, y = ("x".join(map(str, shape)) for shape in (self.x_shape, self.out_shape))
         weight = "x".join(map(str, self.weight.shape))
@@ -79,6 +80,7 @@ class ConvPlan(_core.Plan):
                 continue
             lines.append(
                 f"{mark} {entry['name']:<10} {entry['seconds'] * 1e3:.4g} ms predicted, "
+                f"error about {entry['error']:.1e} of max|y|, "
                 f"scratch {entry['scratch'] / 1024:.4g} KiB, prepared {entry['prepared'] / 1024:.4g} KiB; "
                 f"{entry['tile']}"
             )

@@ -61,8 +61,9 @@ def set_exact(exact: bool) -> None:
     ----------
     exact : bool
         True to allow only algorithms that multiply every weight with every input.  False, the
-        default, also allows those with fewer multiplications and an error below 1e-5 of the
-        largest output.  Plans keep what was set when they were made.
+        default, also allows those with fewer multiplications, which is Winograd's convolution, where
+        their error is below 1e-5 of the largest output (docs/accuracy.md).  Plans keep what was set
+        when they were made.
 
     Examples
     --------

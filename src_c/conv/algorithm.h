@@ -40,7 +40,15 @@ typedef struct fc_algorithm {
     fc_status (*forward)(const fc_conv_run *run, fc_error *error);
     /* One clause with the tile and the split for explain(), at most `size` characters. */
     void (*describe)(const fc_conv *conv, const fc_table *table, char *text, size_t size);
+    /* As fc_algorithm_error; NULL for a plain sum of products. */
+    double (*error)(const fc_conv *conv);
 } fc_algorithm;
+
+/* The largest error of an output to be expected, as a part of the largest output: a figure that held
+ * for every kind of data in docs/accuracy.md, not a bound. */
+double fc_algorithm_error(const fc_algorithm *algorithm, const fc_conv *conv);
+/* Rounding of one number: 2 to the power -23 or -52. */
+static inline double fc_epsilon(fc_dtype dtype) { return dtype == FC_F32 ? 0x1p-23 : 0x1p-52; }
 
 /* NULL-terminated; order breaks ties of cost. */
 extern const fc_algorithm *const fc_algorithms[];

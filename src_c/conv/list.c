@@ -1,6 +1,7 @@
 /* Every convolution algorithm, and the choice among them.  Called by plan.c and by _core.
  * A new algorithm is its file and one line in each of the two lists below. */
 #include "algorithm.h"
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -18,13 +19,23 @@ const fc_algorithm *const fc_algorithms[] = {
     NULL,
 };
 
+/* What "auto" takes may be off by no more than this, unless it is a plain sum of products: 1e-5 in
+ * float32, and as many roundings in float64. */
+static const double most_error = 1e-5 / 0x1p-23;
+
+double fc_algorithm_error(const fc_algorithm *algorithm, const fc_conv *conv)
+{
+    /* One chain of additions: its error grows as the root of its length. */
+    return algorithm->error ? algorithm->error(conv) : 0.75 * fc_epsilon(conv->dtype) * sqrt((double)conv->depth);
+}
+
 static const fc_algorithm *cheapest(const fc_conv *conv, bool prepared)
 {
     const fc_machine *machine = fc_machine_for(conv->dtype);
     const fc_algorithm *best = NULL;
     double best_cost = 0;
     for (const fc_algorithm *const *a = fc_algorithms; *a; a++) {
-        if ((*a)->supports(conv))
+        if ((*a)->supports(conv) || ((*a)->error && (*a)->error(conv) > most_error * fc_epsilon(conv->dtype)))
             continue;
         const double cost = (*a)->cost(conv, machine, prepared);
         if (!best || cost < best_cost) {

@@ -330,7 +330,7 @@ class Step:
     def run(self, held: Sequence[Any]) -> Any:
         """Compute, recording nothing."""
         arrays = [None if place is None else held[place] for place in self.places]
-        first = arrays[0].is_contiguous()
+        first = bool(arrays[0] is None or arrays[0].is_contiguous())
         bound = self.bounds.get(first)
         if bound is None or not (first or bound.channels_last):
             bound = self.bounds[first] = look_up(self.handle, arrays, self.options)

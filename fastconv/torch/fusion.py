@@ -40,6 +40,7 @@ RELU = {torch.relu, torch.relu_, nn.functional.relu, nn.functional.relu_}
 NOTHING = {nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d}
 ADD = {operator.add, operator.iadd, torch.add}
 SCALARS = (bool, int, float, str, type(None), torch.dtype)
+NOT_READ = frozenset(nn.Module().__dict__)
 # The largest difference, over the largest value, that folding in another order explains; see Region.verify.
 TOLERANCE = 1e-3
 # A region that keeps changing is given up after so many.
@@ -161,18 +162,17 @@ class Guard:
         self.modules = tuple(root.modules())
         owners = [m for m in self.modules if not _is_leaf(m)]
         self.children = [(m._modules, tuple(m._modules.values())) for m in owners]
-        self.numbers = [
-            (m.__dict__, tuple((k, v) for k, v in m.__dict__.items() if _is_number(k, v))) for m in owners
-        ]
+        numbers = [(m.__dict__, [k for k, v in m.__dict__.items() if _is_number(k, v)]) for m in owners]
+        self.numbers = [(have, k, have[k]) for have, names in numbers for k in names]
 
     def holds(self) -> bool:
         """Return whether nothing has changed."""
         return (
-            not any(map(_is_loud, self.modules))
+            not any(m.training or m._forward_hooks or m._forward_pre_hooks for m in self.modules)
             and not hooks._global_forward_hooks
             and not hooks._global_forward_pre_hooks
             and all(tuple(have.values()) == had for have, had in self.children)
-            and all(have.get(k) == v for have, had in self.numbers for k, v in had)
+            and all(have.get(name) == had for have, name, had in self.numbers)
         )
 
 
@@ -191,9 +191,11 @@ def _is_leaf(m: nn.Module) -> bool:
 
 def _is_number(name: str, value: Any) -> bool:
     """Whether forward may have read an attribute and decided by it."""
+    if name in NOT_READ:
+        return False
     if isinstance(value, tuple):
         return all(isinstance(item, SCALARS) for item in value)
-    return name != "training" and isinstance(value, SCALARS)
+    return isinstance(value, SCALARS)
 
 
 def agree(made: Any, wanted: Any) -> bool:

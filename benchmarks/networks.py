@@ -37,7 +37,7 @@ FACTOR = 16.0
 """How many times PyTorch's own error against float64 fastconv's may be.
 
 Errors of layers add up linearly, to first order.  A fast algorithm's layer is within 10 times of direct
-summation (docs/algorithms.md), so a whole network is;
+summation (docs/accuracy.md), so a whole network is;
 the rest is for rectifiers that a rounding turns on or off.
 """
 

@@ -1,4 +1,6 @@
-"""Pooling and its gradients beside PyTorch in both of its layouts, and beside a copy of as many bytes.
+"""Pooling that no network of fastconv bench has, beside PyTorch in both layouts and a copy of as many bytes.
+
+1-D and 3-D, integers, norms, unpooling; what networks have is measured by `fastconv bench --operator pool`.
 
 Run as `python benchmarks/pooling.py [--only max] [--threads 1] [--rounds 7] [--json out.json]`.  Every row
 is measured in both layouts of fastconv, interleaved with PyTorch, and the minimum is kept.  The ratio is the
@@ -11,8 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,6 +24,9 @@ from rich.progress import track
 from rich.table import Table
 
 import fastconv
+from fastconv.bench.contender import Job
+from fastconv.bench.run import Timing, measure, pinned
+from fastconv.bench.summary import geometric_mean
 
 L2 = 2 << 20
 functional, aten = torch.nn.functional, torch.ops.aten
@@ -273,21 +276,12 @@ def calls_of(row: Row) -> tuple[Calls, dict[str, int]]:
     return calls, nbytes
 
 
-def measure(calls: Calls, rounds: int, slice_seconds: float = 2e-3) -> dict[str, float]:
+def seconds_of(calls: Calls, rounds: int) -> dict[str, float]:
     """Return the least seconds of each call over interleaved rounds."""
-    best = dict.fromkeys(calls, math.inf)
-    for call in calls.values():
-        call()
-    for _ in range(rounds):
-        for name, call in calls.items():
-            repeats = 1
-            if best[name] < slice_seconds:
-                repeats = max(1, int(slice_seconds / best[name]))
-            start = time.perf_counter()
-            for _ in range(repeats):
-                call()
-            best[name] = min(best[name], (time.perf_counter() - start) / repeats)
-    return best
+    timings = {name: Timing(False) for name in calls}
+    jobs = {name: Job(call, np.asarray) for name, call in calls.items()}
+    measure(jobs, timings, rounds, budget=0.05 * rounds)
+    return {name: timing.best for name, timing in timings.items()}
 
 
 def run(rows: list[Row], rounds: int) -> list[dict[str, Any]]:
@@ -295,7 +289,7 @@ def run(rows: list[Row], rounds: int) -> list[dict[str, Any]]:
     results = []
     for row in track(rows, "measuring", console=Console(stderr=True), transient=True):
         calls, nbytes = calls_of(row)
-        seconds = measure(calls, rounds)
+        seconds = seconds_of(calls, rounds)
         peer = min((s for name, s in seconds.items() if name.startswith("torch")), default=math.nan)
         for layout in our_layouts(row.rank):
             results.append(
@@ -341,19 +335,18 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--json")
     arguments = parser.parse_args()
-    if arguments.threads == 1 and hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     fastconv.set_num_threads(arguments.threads)
     torch.set_num_threads(arguments.threads)
     torch.set_grad_enabled(True)
     rows = [row for row in ROWS if row.name.startswith(arguments.only)]
-    results = run(rows, arguments.rounds)
+    with pinned(arguments.threads):
+        results = run(rows, arguments.rounds)
     console = Console(width=130)
     console.print(table_of(results))
     ratios = [r["ratio"] for r in results if not math.isnan(r["ratio"])]
     behind = sum(ratio < 1 for ratio in ratios)
     memory = [r["copy"] for r in results if r["bytes"] > L2]
-    mean = math.exp(sum(map(math.log, ratios)) / len(ratios))
+    mean = geometric_mean(ratios)
     console.print(f"{len(ratios)} rows, geometric mean {mean:.2f}, {behind} behind")
     if memory:
         console.print(f"{sum(c > 1.5 for c in memory)} of {len(memory)} rows beyond L2 above 1.5 copies")

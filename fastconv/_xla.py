@@ -39,6 +39,7 @@ METADATA_VERSION, METADATA_TRAITS = 3, 4
 API_VERSION, API_ERROR_CREATE = 4, 6
 
 METADATA_EXTENSION, MAJOR_VERSION = 1, 0
+SILENT_VERSION = (0, 1)  # what asks for a version without saying its own
 INVALID_ARGUMENT, RESOURCE_EXHAUSTED = 3, 8
 
 _Frame, _Buffer, _Span, _Extension = (
@@ -169,7 +170,8 @@ def _addresses(count: int, buffers: int) -> list[int]:
 
 def _agree(frame: Sequence[int], metadata: int) -> None:
     """Answer the runtime's question for our version with its own, if it is one that can be read here."""
-    major, minor = (c_int * 2).from_address(frame[FRAME_API] + 8 * API_VERSION)
+    api = frame[FRAME_API]
+    major, minor = (c_int * 2).from_address(api + 8 * API_VERSION) if api else SILENT_VERSION
     if major != MAJOR_VERSION or frame[FRAME_SIZE] < 8 * FRAME_WORDS:
         raise RuntimeError(f"XLA's foreign function interface {major}.{minor} is not known to fastconv")
     answer = (c_int * 2).from_address(metadata + 8 * METADATA_VERSION)
@@ -178,6 +180,8 @@ def _agree(frame: Sequence[int], metadata: int) -> None:
 
 
 def _error(frame: Sequence[int], error: BaseException) -> int:
+    if not frame[FRAME_API]:
+        return 0  # the version that was not answered is refused as well
     code = RESOURCE_EXHAUSTED if isinstance(error, MemoryError) else INVALID_ARGUMENT
     message = f"fastconv: {type(error).__name__}: {error}".encode()
     create = _ErrorCreate(c_int64.from_address(frame[FRAME_API] + 8 * API_ERROR_CREATE).value)

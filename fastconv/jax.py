@@ -226,7 +226,7 @@ def _compiled(operator: Operator, options: Options, arrays: Arrays) -> Any:
     _xla.read(description.encode())
     results = made[0] if len(made) == 1 else tuple(made)
     present = [array for array in arrays if array is not None]
-    if TRANSPORT == "ffi":
+    if transport() == "ffi":
         return jax.ffi.ffi_call(_xla.TARGET, results, vmap_method="sequential")(*present, call=description)
     back = partial(_called_back, description.encode(), made)
     return jax.pure_callback(back, results, *present, vmap_method="sequential")
@@ -244,16 +244,23 @@ def _called_back(description: bytes, made: Sequence[jax.ShapeDtypeStruct], *arra
     return outs[0] if len(outs) == 1 else tuple(outs)
 
 
-def _register() -> str:
-    """Make the handler known to XLA, and return how operators are going to be called."""
+@cache
+def transport() -> str:
+    """Return how compiled programs reach fastconv, in this version of JAX.
+
+    Returns
+    -------
+    str
+        ``"ffi"``, or ``"callback"`` where XLA's foreign function interface is one that is not known here.
+    """
     try:
+        jax.devices("cpu")  # targets are looked at when there is a device, not before
         jax.ffi.register_ffi_target(_xla.TARGET, jax.ffi.pycapsule(_xla.ADDRESS), platform="cpu")
-    except Exception:  # an interface of another major version, or none
+    except Exception:
         return "callback"
     return "ffi"
 
 
-TRANSPORT = _register()
 # Computations that nobody waits for may still be under way when the interpreter ends; JAX, imported first,
 # lets go of its runtime after this.
 atexit.register(_core.xla_close)

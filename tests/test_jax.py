@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import importlib
 import inspect
 import shutil
 import subprocess
@@ -54,7 +55,7 @@ def x64() -> Iterator[None]:
 @pytest.fixture(params=["ffi", "callback"])
 def transport(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """Both ways from a compiled program to an operator."""
-    monkeypatch.setattr(fj, "TRANSPORT", request.param)
+    monkeypatch.setattr(fj, "transport", lambda: request.param)
     jax.clear_caches()
     yield request.param
     jax.clear_caches()
@@ -307,8 +308,7 @@ def test_functions_introduce_themselves() -> None:
 
 
 def test_the_interface_of_xla_is_used() -> None:
-    assert fj._register() == "ffi"
-    assert fj.TRANSPORT == "ffi"
+    assert fj.transport() == "ffi"
 
 
 def test_both_ways_compute_the_same(transport: str) -> None:
@@ -344,7 +344,9 @@ def test_a_description_says_all() -> None:
 SOAK = """
 import sys, threading, jax, jax.numpy as jnp, numpy as np
 import fastconv.jax as fj
-fj.TRANSPORT = sys.argv[1]
+fj.transport = lambda way=sys.argv[1]: way
+fj.transport() == "callback" or fj.jax.ffi.register_ffi_target(
+    fj._xla.TARGET, fj.jax.ffi.pycapsule(fj._xla.ADDRESS), platform="cpu")
 x, weight = jnp.ones((8, 16, 96, 96)), jnp.ones((16, 16, 3, 3)) / 144
 
 @jax.jit
@@ -473,4 +475,44 @@ def test_without_the_interface_python_is_called_back(monkeypatch: pytest.MonkeyP
         raise RuntimeError("incompatible")
 
     monkeypatch.setattr(jax.ffi, "register_ffi_target", refuse)
-    assert fj._register() == "callback"
+    assert fj.transport.__wrapped__() == "callback"
+
+
+def test_who_asks_without_an_interface_is_answered_by_the_first_version() -> None:
+    runtime = Runtime(0)
+    runtime.frame[_xla.FRAME_API] = 0
+    assert runtime.ask() == 0
+    assert runtime.metadata[_xla.METADATA_VERSION] == 1 << 32
+    runtime.frame[_xla.FRAME_SIZE] = 8
+    runtime.metadata[_xla.METADATA_VERSION] = 0
+    assert runtime.ask() == 0
+    assert runtime.metadata[_xla.METADATA_VERSION] == 0
+
+
+KEPT = """
+import sys, jax, jax.numpy as jnp
+import fastconv.jax as fj
+jax.config.update("jax_compilation_cache_dir", sys.argv[1])
+jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+if len(sys.argv) > 2:  # programs made here would be others
+    fj.conv3d(jnp.ones((1, 1, 3, 3, 3)), jnp.ones((1, 1, 2, 2, 2)))
+gradient = jax.grad(lambda x: (fj.lp_pool2d(x, 2.5, 2, padding=1) ** 3).sum())
+print(jax.jit(gradient)(jnp.arange(1.0, 17).reshape(1, 4, 4)))
+"""
+
+
+def test_programs_kept_on_disk_run_in_another_process(tmp_path: Path) -> None:
+    first, second = (run_python(KEPT, str(tmp_path), *more) for more in ((), ("more",)))
+    assert first.returncode == 0, first.stderr
+    assert any(tmp_path.iterdir())
+    assert second.stdout == first.stdout, second.stderr
+
+
+def test_programs_can_be_exported() -> None:
+    pytest.importorskip("flatbuffers", reason="needs flatbuffers")
+    export = importlib.import_module("jax.export")
+    checks = [export.DisabledSafetyCheck.custom_call(_xla.TARGET)]
+    exported = export.export(jax.jit(fj.conv2d), disabled_checks=checks)(X, WEIGHT)
+    restored = export.deserialize(exported.serialize())
+    np.testing.assert_array_equal(restored.call(X, WEIGHT), fj.conv2d(X, WEIGHT))

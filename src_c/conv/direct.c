@@ -14,7 +14,6 @@
 #include <stdio.h>
 
 enum {
-    K_BLOCK = 320,            /* a panel of weights that deep stays in L1 */
     CHANNEL_BLOCK = 128,      /* output channels per task: their weights stay in L2 */
     LEAST_PIXELS = 256,       /* per task: fewer would pack weights for too little work */
     MOST_PIXELS = 1024,
@@ -36,27 +35,21 @@ typedef struct direct_split {
     size_t weights_at, band_at, tile_at, offsets_at, pixels_at, bytes; /* scratch layout, bytes */
 } direct_split;
 
-/* Three vectors where they divide the channels, else two: a lone third would waste registers. */
-static int panel_vectors_of(const fc_conv *conv, const fc_table *table)
-{
-    const int64_t vectors = fc_div_up(conv->out_per_group, table->lanes);
-    return (int)fc_min(table->panel_vectors, vectors % 3 == 0 ? 3 : 2);
-}
-
 static void split_channels(direct_split *s, const fc_conv *conv, const fc_table *table)
 {
-    s->vectors = panel_vectors_of(conv, table);
+    s->vectors = fc_panel_vectors(table, fc_div_up(conv->out_per_group, table->lanes));
     s->panel = (int64_t)s->vectors * table->lanes;
     s->panels = fc_div_up(conv->out_per_group, s->panel);
     s->channel_blocks = fc_div_up(s->panels * s->panel, CHANNEL_BLOCK);
     s->block_panels = fc_div_up(s->panels, s->channel_blocks);
     s->channel_blocks = fc_div_up(s->panels, s->block_panels);
-    if (conv->taps <= K_BLOCK) {                       /* whole channels per block of k */
-        const int64_t channels = K_BLOCK / conv->taps;
+    const int64_t most = fc_panel_depth(conv, s->panel);
+    if (conv->taps <= most) {                          /* whole channels per block of k */
+        const int64_t channels = most / conv->taps;
         s->k_blocks = fc_div_up(conv->in_per_group, channels);
         s->k_block = fc_div_up(conv->in_per_group, s->k_blocks) * conv->taps;
     } else {
-        s->k_block = K_BLOCK;
+        s->k_block = most;
     }
     s->k_blocks = fc_div_up(conv->depth, s->k_block);
 }
@@ -64,7 +57,7 @@ static void split_channels(direct_split *s, const fc_conv *conv, const fc_table 
 /* Channels that one block of k touches. */
 static int64_t band_channels(const direct_split *s, const fc_conv *conv)
 {
-    return conv->taps <= K_BLOCK ? s->k_block / conv->taps : fc_min(2, conv->in_per_group);
+    return s->k_block % conv->taps == 0 ? s->k_block / conv->taps : fc_min(2, conv->in_per_group);
 }
 
 static void split_pixels(direct_split *s, const fc_conv *conv)

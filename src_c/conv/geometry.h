@@ -3,7 +3,7 @@
 #ifndef FC_CONV_GEOMETRY_H
 #define FC_CONV_GEOMETRY_H
 #include "../base/size.h"
-#include "problem.h"
+#include "algorithm.h"
 #include <stddef.h>
 
 enum { FC_DEPTH, FC_HEIGHT, FC_WIDTH };       /* spatial axes of in_size, kernel ... */
@@ -16,6 +16,24 @@ static inline const void *fc_at(const void *base, int64_t index, size_t size)
     return (const char *)base + index * (int64_t)size;
 }
 static inline void *fc_at_mut(void *base, int64_t index, size_t size) { return (char *)base + index * (int64_t)size; }
+
+/* How wide, in vectors, to make the panels that hold `vectors` of them: the width whose last panel is
+ * fullest, for a narrow one reads as many broadcasts for less work. */
+static inline int fc_panel_vectors(const fc_table *table, int64_t vectors)
+{
+    const int wide = table->widest_panel, narrow = wide - 1;
+    if (vectors <= wide)
+        return (int)fc_max(vectors, 1);
+    const int64_t wide_last = (vectors - 1) % wide + 1, narrow_last = (vectors - 1) % narrow + 1;
+    return wide_last * narrow > narrow_last * wide ? wide : narrow;
+}
+
+/* How deep a panel of `lanes` may be to stay in L1 with what streams past it. */
+static inline int64_t fc_panel_depth(const fc_conv *conv, int64_t lanes)
+{
+    const int64_t most = fc_machine_for(conv->dtype)->l1 * 3 / 4 / (lanes * (int64_t)fc_size_of(conv->dtype));
+    return fc_max(64, fc_min(most, 384));
+}
 
 /* Pixels of one image are `stride[FC_W]` apart from the first to the last, across rows. */
 static inline bool fc_pixels_uniform(const int64_t stride[FC_AXES], const int64_t size[FC_SPATIAL])

@@ -2,11 +2,13 @@
  *
  * Lanes are output pixels, counted through the whole batch; weights are read where they lie.  The
  * image matrix never exists: a block of it, k_block deep and a few panels wide, is packed into
- * scratch of half the L2 cache and multiplied at once.  Supports every problem.  Listed in list.c. */
+ * scratch of half the L2 cache and multiplied at once; where the image is that matrix, pointwise.c
+ * reads it in place.  Supports every problem.  Listed in list.c. */
 #include "../base/parallel.h"
 #include "algorithm.h"
 #include "cost.h"
 #include "geometry.h"
+#include "pointwise.h"
 #include <stdio.h>
 
 enum {
@@ -62,6 +64,8 @@ static const char *supports(const fc_conv *conv)
 
 static size_t scratch(const fc_conv *conv, const fc_table *table)
 {
+    if (fc_pointwise_supports(conv))
+        return fc_pointwise_scratch(conv, table);
     const im2col_split s = split_of(conv, table);
     return (s.packed + s.tile) * fc_size_of(conv->dtype);
 }
@@ -266,6 +270,8 @@ static void run_task(void *context, int64_t task, void *memory)
 static double cost(const fc_conv *conv, const fc_machine *machine, bool prepared)
 {
     (void)prepared;
+    if (fc_pointwise_supports(conv))
+        return fc_pointwise_cost(conv, machine);
     const im2col_split s = split_of(conv, fc_table_for(conv->dtype));
     const double groups = (double)conv->groups, rows = (double)conv->out_per_group, depth = (double)conv->depth;
     const double vectors = (double)fc_div_up(s.pixels, s.lanes), panels = (double)fc_div_up(s.pixels, s.panel);
@@ -288,6 +294,8 @@ static double cost(const fc_conv *conv, const fc_machine *machine, bool prepared
 
 static fc_status forward(const fc_conv_run *run, fc_error *error)
 {
+    if (fc_pointwise_supports(run->conv))
+        return fc_pointwise_forward(run, error);
     im2col_job job = { run, split_of(run->conv, run->table) };
     const double seconds = cost(run->conv, fc_machine_for(run->conv->dtype), false);
     const size_t bytes = (job.split.packed + job.split.tile) * fc_size_of(run->conv->dtype);
@@ -296,6 +304,10 @@ static fc_status forward(const fc_conv_run *run, fc_error *error)
 
 static void describe(const fc_conv *conv, const fc_table *table, char *text, size_t size)
 {
+    if (fc_pointwise_supports(conv)) {
+        fc_pointwise_describe(conv, table, text, size);
+        return;
+    }
     const im2col_split s = split_of(conv, table);
     snprintf(text, size, "panels of %lld pixels, %lld deep; %lld pixel blocks x %lld channel blocks x %lld groups",
              (long long)s.panel, (long long)s.k_block, (long long)s.blocks, (long long)s.row_blocks,

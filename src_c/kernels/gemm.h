@@ -2,6 +2,7 @@
 #ifndef FC_KERNELS_GEMM_H
 #define FC_KERNELS_GEMM_H
 #include "epilogue.h"
+#include <stddef.h>
 #include <stdint.h>
 
 /* C[m][n] (+)= sum over k of A[m][k] * B[k][n], then the epilogue: the one dense product.
@@ -12,7 +13,10 @@
  *   A(i, k) = a[i][k], or a[i][a_offset[k]] where a_offset is given
  *   B(k, j) = b[(j / panel) * b_panel + k * b_step + j % panel], or
  *             b[j + b_offset[k]] where b_offset is given (b_panel and b_step are not read)
- * The last panel is read up to a whole vector past n, so b must have that much room. */
+ * The last panel is read up to a whole vector past n, so b must have that much room.
+ * Where b_copy is given (and no offsets), B is read once and written there as packed panels,
+ * b_copy[(j / panel) * b_copy_panel + k * panel + j % panel], which every row after the first tile
+ * reads; with b_copy_panel 0 each panel takes the place of the one before. */
 typedef struct fc_gemm {
     int64_t m, n, k;
     const void *const *a;
@@ -20,7 +24,9 @@ typedef struct fc_gemm {
     const void *b;
     int64_t b_panel, b_step;
     const int64_t *b_offset;
-    int panel_vectors;     /* a panel is that many vectors wide: 2, or fc_table.panel_vectors */
+    void *b_copy;          /* NULL for none */
+    int64_t b_copy_panel;
+    int panel_vectors;     /* a panel is that many vectors wide: 1 to 4 */
     int accumulate;        /* start from C instead of from the bias (or zero) */
     int finish;            /* last part of k: apply the activation */
     void *c;

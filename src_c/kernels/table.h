@@ -18,7 +18,8 @@
 
 typedef struct fc_table {
     int lanes;             /* of one vector */
-    int panel_vectors;     /* widest panel that gemm takes; it takes every smaller width too */
+    int panel_vectors;     /* the width of panel at which gemm is fastest */
+    int widest_panel;      /* that gemm takes; it takes every smaller width too */
     void (*gemm)(const fc_gemm *g);
     void (*dot)(const fc_dot *d);
     void (*move)(const fc_move *m);

@@ -15,4 +15,7 @@
 #else
 #define FC_UNROLL(n) FC_PRAGMA(GCC unroll n)
 #endif
+/* Hides where an index came from, so that addresses stay base + index: many rows at one index would
+ * otherwise become as many pointers to step. */
+#define FC_OPAQUE(index) __asm__("" : "+r"(index))
 #endif

@@ -1,0 +1,153 @@
+/* See pointwise.h.  y[oc][pixel] = sum over k of weight[oc][k] * x[k][pixel], one image at a time.
+ *
+ * Lanes are pixels and weights are read where they lie.  The first tile of output channels copies
+ * the panel of x that it reads, for the others; the few pixels that fill no vector are packed, so
+ * nothing is read outside x. */
+#include "pointwise.h"
+#include "../base/parallel.h"
+#include "cost.h"
+#include "geometry.h"
+#include <stdio.h>
+
+enum {
+    LEAST_COPIED_K = 40,      /* a shorter panel is in L1 wherever it lies */
+    LEAST_ROWS = 64,          /* output channels per task */
+    MOST_TASKS = 8,           /* by splitting alone: more come of larger problems */
+};
+static const double TASK_FLOPS = 25e6;        /* worth a task of its own */
+
+typedef struct pointwise_split {
+    int64_t lanes, panel;                     /* of a vector, of a panel */
+    int64_t k_block, k_blocks;
+    int64_t block, blocks;                    /* pixels of a task, whole panels; per image */
+    int64_t rows, row_blocks;                 /* output channels of a task; per group */
+    int64_t tasks;
+    size_t tail_at, weights_at, bytes;        /* scratch layout, bytes; the copied panel is first */
+} pointwise_split;
+
+bool fc_pointwise_supports(const fc_conv *conv)
+{
+    return conv->taps == 1 && fc_unpadded(conv) && conv->stride[0] == 1 && conv->stride[1] == 1 && conv->stride[2] == 1 &&
+           conv->out_pixels == conv->in_size[0] * conv->in_size[1] * conv->in_size[2] && conv->x_stride[FC_W] == 1 &&
+           conv->y_stride[FC_W] == 1 && fc_pixels_uniform(conv->x_stride, conv->in_size) &&
+           fc_pixels_uniform(conv->y_stride, conv->out_size);
+}
+
+static pointwise_split split_of(const fc_conv *conv, const fc_table *table)
+{
+    pointwise_split s = { .lanes = table->lanes, .panel = (int64_t)table->lanes * table->panel_vectors };
+    const int64_t size = (int64_t)fc_size_of(conv->dtype), rows = conv->out_per_group;
+    s.k_blocks = fc_div_up(conv->depth, fc_panel_depth(conv, s.panel));
+    s.k_block = fc_div_up(conv->depth, s.k_blocks);
+    const int64_t panels = fc_div_up(conv->out_pixels, s.panel);
+    const int64_t worth = conv->flops < MOST_TASKS * TASK_FLOPS ? 1 + (int64_t)(conv->flops / TASK_FLOPS) : MOST_TASKS;
+    const int64_t wished = fc_div_up(worth, conv->groups * fc_max(conv->batch, 1));
+    /* The larger side is split first: of the other one every task reads all. */
+    s.row_blocks = rows > conv->out_pixels ? fc_max(1, fc_min(rows / LEAST_ROWS, wished)) : 1;
+    s.block = fc_div_up(panels, fc_min(panels, fc_div_up(wished, s.row_blocks))) * s.panel;
+    s.blocks = fc_div_up(conv->out_pixels, s.block);
+    s.row_blocks = fc_max(s.row_blocks, fc_min(rows / LEAST_ROWS, wished / s.blocks));
+    s.rows = fc_div_up(rows, s.row_blocks);
+    s.row_blocks = fc_div_up(rows, s.rows);
+    s.tasks = conv->batch * conv->groups * s.row_blocks * s.blocks;
+    s.tail_at = (size_t)fc_round_up(s.k_block * s.panel * size, 64);
+    s.weights_at = s.tail_at + (size_t)fc_round_up(s.k_block * s.lanes * size, 64);
+    s.bytes = s.weights_at + (size_t)s.rows * sizeof(void *);
+    return s;
+}
+
+size_t fc_pointwise_scratch(const fc_conv *conv, const fc_table *table) { return split_of(conv, table).bytes; }
+
+typedef struct pointwise_job {
+    const fc_conv_run *run;
+    pointwise_split split;
+} pointwise_job;
+
+/* The pixels that fill no vector: packed, for a vector may not be read across the end of x. */
+static void multiply_tail(const pointwise_job *job, const fc_gemm *whole, int64_t pixels, void *packed)
+{
+    const fc_conv_run *run = job->run;
+    const size_t size = fc_size_of(run->conv->dtype);
+    const fc_move move = {
+        .rows = whole->k, .cols = pixels, .src = fc_at(whole->b, whole->n, size), .src_row = whole->b_step, .src_col = 1,
+        .dst = packed, .dst_row = job->split.lanes, .dst_col = 1,
+    };
+    run->table->move(&move);
+    fc_gemm g = *whole;
+    g.n = pixels;
+    g.b = packed;
+    g.b_step = job->split.lanes;
+    g.b_copy = NULL;
+    g.panel_vectors = 1;
+    g.c = fc_at_mut(whole->c, whole->n, size);
+    run->table->gemm(&g);
+}
+
+static void run_task(void *context, int64_t task, void *memory)
+{
+    const pointwise_job *job = context;
+    const pointwise_split *s = &job->split;
+    const fc_conv_run *run = job->run;
+    const fc_conv *conv = run->conv;
+    const size_t size = fc_size_of(conv->dtype);
+    const int64_t first = task % s->blocks * s->block, end = fc_min(first + s->block, conv->out_pixels);
+    task /= s->blocks;
+    const int64_t row = task % s->row_blocks * s->rows, rows = fc_min(s->rows, conv->out_per_group - row);
+    task /= s->row_blocks;
+    const int64_t group = task % conv->groups, image = task / conv->groups, oc = group * conv->out_per_group + row;
+    const int64_t tail = (end - first) % s->lanes;
+    const void **weights = (const void **)(void *)((char *)memory + s->weights_at);
+    fc_gemm g = {
+        .m = rows, .n = end - first - tail, .a = weights, .b_panel = s->panel, .b_step = conv->x_stride[FC_C],
+        .panel_vectors = run->table->panel_vectors, .activation = conv->activation,
+        .c = fc_at_mut(run->y, image * conv->y_stride[FC_N] + oc * conv->y_stride[FC_C] + first, size),
+        .c_row = conv->y_stride[FC_C], .bias = run->bias ? fc_at(run->bias, oc, size) : NULL,
+    };
+    for (int64_t k0 = 0; k0 < conv->depth; k0 += s->k_block) {
+        g.k = fc_min(s->k_block, conv->depth - k0);
+        g.b = fc_at(run->x, image * conv->x_stride[FC_N] + (group * conv->in_per_group + k0) * conv->x_stride[FC_C] + first, size);
+        g.b_copy = g.k >= LEAST_COPIED_K ? memory : NULL;
+        g.accumulate = k0 > 0;
+        g.finish = k0 + g.k == conv->depth;
+        for (int64_t i = 0; i < rows; i++)
+            weights[i] = fc_at(run->weight, (oc + i) * conv->depth + k0, size);
+        run->table->gemm(&g);
+        if (tail > 0)
+            multiply_tail(job, &g, tail, (char *)memory + s->tail_at);
+    }
+}
+
+double fc_pointwise_cost(const fc_conv *conv, const fc_machine *machine)
+{
+    const fc_table *table = fc_table_for(conv->dtype);
+    const pointwise_split s = split_of(conv, table);
+    const double images = (double)(conv->batch * conv->groups), rows = (double)conv->out_per_group;
+    const double depth = (double)conv->depth, vectors = (double)fc_div_up(conv->out_pixels, s.lanes);
+    const double panels = (double)fc_div_up(conv->out_pixels, s.panel), k_blocks = (double)s.k_blocks;
+    const double tail = conv->out_pixels % s.lanes > 0;
+    const int64_t tile = table->widest_panel > 3 ? 9 : 4; /* rows */
+    const fc_count counts[] = {
+        { images * depth * rows * vectors, 1.1 },                                         /* multiply */
+        { images * (double)s.row_blocks * depth * vectors, 4 },                           /* copy */
+        { images * (double)fc_div_up(conv->out_per_group, tile) * k_blocks * panels, 150 }, /* tiles */
+        { images * rows * vectors * k_blocks, 2 },                                        /* stores */
+        { images * (double)s.row_blocks * depth * tail, 8 },                              /* tails */
+        { (double)s.tasks, 960 },
+        { 1, 11500 },
+    };
+    return FC_COST(counts, machine);
+}
+
+fc_status fc_pointwise_forward(const fc_conv_run *run, fc_error *error)
+{
+    pointwise_job job = { run, split_of(run->conv, run->table) };
+    const double seconds = fc_pointwise_cost(run->conv, fc_machine_for(run->conv->dtype));
+    return fc_parallel(job.split.tasks, seconds, job.split.bytes, run_task, &job, error);
+}
+
+void fc_pointwise_describe(const fc_conv *conv, const fc_table *table, char *text, size_t size)
+{
+    const pointwise_split s = split_of(conv, table);
+    snprintf(text, size, "image in place, panels of %lld pixels, %lld deep; %lld pixel blocks x %lld channel blocks",
+             (long long)s.panel, (long long)s.k_block, (long long)s.blocks, (long long)s.row_blocks);
+}

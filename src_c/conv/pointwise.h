@@ -1,0 +1,13 @@
+/* 1x1 convolutions that read the image where it lies.  Called by direct.c and im2col.c. */
+#ifndef FC_CONV_POINTWISE_H
+#define FC_CONV_POINTWISE_H
+#include "algorithm.h"
+
+/* Whether x, seen as a matrix of channels by pixels, is what has to be multiplied: kernel and stride
+ * 1, no padding, pixels adjacent in x and in y.  Follows the strides: it changes no bit of y. */
+bool fc_pointwise_supports(const fc_conv *conv);
+double fc_pointwise_cost(const fc_conv *conv, const fc_machine *machine);
+size_t fc_pointwise_scratch(const fc_conv *conv, const fc_table *table);
+fc_status fc_pointwise_forward(const fc_conv_run *run, fc_error *error);
+void fc_pointwise_describe(const fc_conv *conv, const fc_table *table, char *text, size_t size);
+#endif

@@ -15,7 +15,7 @@ enum {
     WISHED_TASKS = 8,
     ADD_BLOCK = 4096,         /* elements of the gradient per task of the final sum */
 };
-static const double CHUNK_FLOPS = 4e6;        /* a chunk is worth a thread */
+static const double CHUNK_FLOPS = 2e7;        /* a chunk is worth a thread */
 static const int64_t MOST_PARTIAL = 1 << 21;  /* bytes of partial sums */
 
 static const fc_weight_method *const methods[] = { &fc_weight_dense, &fc_weight_rows, &fc_weight_channels,

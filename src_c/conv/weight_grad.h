@@ -33,7 +33,7 @@ fc_pixel_block fc_pixel_block_at(const fc_conv *conv, const fc_pixel_blocks *blo
 typedef struct fc_weight_split {
     int64_t parts;
     fc_pixel_blocks blocks;
-    int64_t a[8];                             /* the method's own */
+    int64_t a[10];                            /* the method's own */
     size_t at[6], bytes;                      /* scratch layout; bytes in all */
 } fc_weight_split;
 

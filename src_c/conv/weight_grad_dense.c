@@ -12,11 +12,13 @@
 
 enum {
     PIXELS = 320,             /* of a block: a panel of grad_output that deep stays in L1 */
+    PIXELS_OF_BLOCKS = 192,   /* where x is copied too: so does a tile's part of that */
     ROWS = 640,               /* (channel, tap) pairs of a part */
     CHANNELS = 128,           /* output channels of a part */
+    NEAR = 64,                /* elements between pixels that are read in place: farther ones share cache sets */
     CHAIN = 8,                /* blocks summed in one chain before they are added to the rest */
 };
-enum { OC, OC_BLOCKS, IC, IC_BLOCKS, PANEL, VECTORS, COPIES }; /* of split.a */
+enum { OC, OC_BLOCKS, IC, IC_BLOCKS, PANEL, VECTORS, COPIES, EXCHANGES, BLOCKS }; /* of split.a */
 enum { SUMS_AT, CHAIN_AT, BAND_AT, PANELS_AT, OFFSETS_AT, ROWS_AT }; /* of split.at */
 
 static const char *supports(const fc_conv *conv)
@@ -30,12 +32,51 @@ static fc_band band_of(const fc_conv *conv, const fc_weight_split *s)
     return fc_band_make(conv, s->a[IC], s->blocks.rows, s->blocks.cols, false, 1);
 }
 
-/* x is read in place where its rows are adjacent pixels and no padding is seen. */
-static bool copies(const fc_conv *conv) { return !fc_unpadded(conv) || conv->x_stride[FC_W] != 1; }
-
-static fc_weight_split split(const fc_conv *conv, const fc_table *table)
+/* x of one tap with adjacent channels, copied as [vector of channels][pixel][lane], which needs no transpose. */
+static bool blocks_channels(const fc_conv *conv)
 {
-    fc_weight_split s = { 0 };
+    return fc_unpadded(conv) && conv->taps == 1 && conv->x_stride[FC_C] == 1 && conv->x_stride[FC_W] > NEAR;
+}
+
+/* x is read in place where no padding is seen and the rows of a tile are adjacent pixels or, with one
+ * tap, adjacent channels. */
+static bool copies(const fc_conv *conv)
+{
+    return !fc_unpadded(conv) || (conv->x_stride[FC_W] != 1 && (conv->x_stride[FC_C] != 1 || conv->taps > 1));
+}
+
+/* A 1x1 gradient over the same pixels of both is as well computed as its transpose: lanes should be the
+ * channels that fill vectors better. */
+static bool exchanges(const fc_conv *conv, int lanes)
+{
+    for (int axis = 0; axis < FC_SPATIAL; axis++)
+        if (conv->kernel[axis] != 1 || conv->stride[axis] != 1 || conv->in_size[axis] != conv->out_size[axis])
+            return false;
+    const double ins = (double)conv->in_per_group, outs = (double)conv->out_per_group;
+    return fc_unpadded(conv) && (double)fc_round_up(conv->out_per_group, lanes) / outs >
+                                    1.1 * (double)fc_round_up(conv->in_per_group, lanes) / ins;
+}
+
+/* The problem with x and grad_output exchanged. */
+static fc_conv exchanged(const fc_conv *conv)
+{
+    fc_conv other = *conv;
+    other.in_channels = conv->out_channels;
+    other.in_per_group = other.depth = conv->out_per_group;
+    other.out_channels = conv->in_channels;
+    other.out_per_group = conv->in_per_group;
+    for (int axis = 0; axis < FC_AXES; axis++) {
+        other.x_stride[axis] = conv->y_stride[axis];
+        other.y_stride[axis] = conv->x_stride[axis];
+    }
+    return other;
+}
+
+static fc_weight_split split(const fc_conv *original, const fc_table *table)
+{
+    const bool exchange = exchanges(original, table->lanes);
+    const fc_conv other = exchange ? exchanged(original) : *original, *conv = &other;
+    fc_weight_split s = { .a[EXCHANGES] = exchange };
     const int64_t size = (int64_t)fc_size_of(conv->dtype), vectors = fc_div_up(conv->out_per_group, table->lanes);
     s.a[VECTORS] = fc_min(table->panel_vectors, vectors % 3 == 0 ? 3 : 2);
     s.a[PANEL] = s.a[VECTORS] * table->lanes;
@@ -43,9 +84,10 @@ static fc_weight_split split(const fc_conv *conv, const fc_table *table)
     s.a[OC_BLOCKS] = fc_div_up(panels * s.a[PANEL], CHANNELS);
     s.a[OC] = fc_div_up(panels, s.a[OC_BLOCKS]) * s.a[PANEL];
     s.a[OC_BLOCKS] = fc_div_up(conv->out_per_group, s.a[OC]);
-    const int64_t height = conv->out_size[FC_HEIGHT], cols = fc_min(conv->out_size[FC_WIDTH], PIXELS);
-    const int64_t rows = fc_max(1, fc_min(height, PIXELS / cols));
-    s.blocks = fc_pixel_blocks_of(conv, fc_max(1, PIXELS / (rows * cols)), rows, cols);
+    const int64_t most = blocks_channels(conv) ? PIXELS_OF_BLOCKS : PIXELS;
+    const int64_t height = conv->out_size[FC_HEIGHT], cols = fc_min(conv->out_size[FC_WIDTH], most);
+    const int64_t rows = fc_max(1, fc_min(height, most / cols));
+    s.blocks = fc_pixel_blocks_of(conv, fc_max(1, most / (rows * cols)), rows, cols);
     s.a[COPIES] = copies(conv);
     s.a[IC_BLOCKS] = fc_div_up(conv->depth, fc_max(ROWS, conv->taps));
     for (;;) {
@@ -59,7 +101,9 @@ static fc_weight_split split(const fc_conv *conv, const fc_table *table)
     s.parts = conv->groups * s.a[OC_BLOCKS] * s.a[IC_BLOCKS];
     const int64_t pixels = s.blocks.images * s.blocks.rows * s.blocks.cols, taps = s.a[IC] * conv->taps;
     const int64_t sums = taps * s.a[OC];
-    const int64_t band = s.a[COPIES] ? band_of(conv, &s).size * s.blocks.images : 0;
+    s.a[BLOCKS] = blocks_channels(conv) ? table->lanes : 0;
+    const int64_t band = s.a[BLOCKS] ? fc_round_up(s.a[IC], s.a[BLOCKS]) * pixels
+                         : s.a[COPIES] ? band_of(conv, &s).size * s.blocks.images : 0;
     s.at[SUMS_AT] = 0;
     s.at[CHAIN_AT] = (size_t)fc_round_up(sums * size, 64);
     s.at[BAND_AT] = s.at[CHAIN_AT] * (s.blocks.count > CHAIN ? 2 : 1);
@@ -108,6 +152,36 @@ static void find_rows(const dense_part *p, const fc_pixel_block *b)
                 *offset++ = n * image + r * stride[FC_HEIGHT] * row + c * stride[FC_WIDTH] * col;
 }
 
+static void copy_blocks(const dense_part *p, const fc_pixel_block *b)
+{
+    const fc_conv *conv = p->run->conv;
+    const size_t size = fc_size_of(conv->dtype);
+    const int64_t *x = conv->x_stride, *stride = conv->stride, lanes = p->run->split.a[BLOCKS];
+    const int64_t pixels = b->images * b->rows * b->cols;
+    const void **rows = at(p, ROWS_AT);
+    int64_t *offset = at(p, OFFSETS_AT);
+    for (int64_t c = 0; c < p->ics; c++)
+        rows[c] = fc_at(at(p, BAND_AT), c / lanes * pixels * lanes + c % lanes, size);
+    for (int64_t i = 0; i < pixels; i++)
+        offset[i] = i * lanes;
+    for (int64_t i = 0; i < pixels; i++) {
+        const int64_t row = i / b->cols, whole = p->ics / lanes;
+        const void *pixel = fc_at(p->run->x, (b->image + row / b->rows) * x[FC_N] + p->ic + b->depth * stride[0] * x[FC_D] +
+                                                 (b->row + row % b->rows) * stride[1] * x[FC_H] +
+                                                 (b->col + i % b->cols) * stride[2] * x[FC_W], size);
+        fc_move move = { .rows = whole, .cols = lanes, .src = pixel, .src_row = lanes, .src_col = 1,
+                         .dst = fc_at_mut(at(p, BAND_AT), i * lanes, size), .dst_row = pixels * lanes, .dst_col = 1 };
+        p->run->table->move(&move);
+        if (whole * lanes == p->ics)
+            continue;
+        move.rows = 1;
+        move.cols = p->ics - whole * lanes;
+        move.src = fc_at(pixel, whole * lanes, size);
+        move.dst = fc_at_mut(move.dst, whole * move.dst_row, size);
+        p->run->table->move(&move);
+    }
+}
+
 static void copy_bands(const dense_part *p, const fc_pixel_block *b)
 {
     const fc_conv_run run = { .conv = p->run->conv, .table = p->run->table, .x = p->run->x };
@@ -116,6 +190,17 @@ static void copy_bands(const dense_part *p, const fc_pixel_block *b)
         fc_band_copy(&run, &p->band, &origin, p->ic, p->ics,
                      fc_at_mut(at(p, BAND_AT), n * p->band.size, fc_size_of(run.conv->dtype)));
     }
+}
+
+/* Where a block of grad_output lies as panels: in place, with its pixels this far apart, where channels
+ * are adjacent and fill vectors; else 0. */
+static int64_t step_in_place(const dense_part *p, const fc_pixel_block *b)
+{
+    const int64_t *y = p->run->conv->y_stride;
+    if (y[FC_C] != 1 || y[FC_W] > NEAR || p->ocs % p->run->table->lanes != 0 || (b->rows > 1 && y[FC_H] != b->cols * y[FC_W]) ||
+        (b->images > 1 && y[FC_N] != b->rows * b->cols * y[FC_W]))
+        return 0;
+    return y[FC_W];
 }
 
 /* grad_output as [panel][pixel][lane], lanes without a channel zero. */
@@ -146,27 +231,38 @@ static void pack_panels(const dense_part *p, const fc_pixel_block *b)
 /* Whether the pixels under one tap are neighbours from the first to the last. */
 static bool adjacent(const dense_part *p, const fc_pixel_block *b)
 {
-    return b->images == 1 && b->rows == 1 && p->run->conv->stride[FC_WIDTH] == 1;
+    const fc_conv *conv = p->run->conv;
+    return !p->run->split.a[BLOCKS] && b->images == 1 && b->rows == 1 && conv->stride[FC_WIDTH] == 1 &&
+           (p->run->split.a[COPIES] ? p->band.col_step : conv->x_stride[FC_W]) == 1;
 }
 
 static void multiply(const dense_part *p, const fc_pixel_block *b, bool accumulate, void *sums)
 {
     const fc_conv *conv = p->run->conv;
     const fc_weight_split *s = &p->run->split;
-    const int64_t pixels = b->images * b->rows * b->cols;
-    const fc_gemm g = {
+    const int64_t pixels = b->images * b->rows * b->cols, step = step_in_place(p, b), *y = conv->y_stride;
+    fc_gemm g = {
         .m = p->ics * conv->taps, .n = p->ocs, .k = pixels, .a = at(p, ROWS_AT),
         .a_offset = adjacent(p, b) ? NULL : at(p, OFFSETS_AT),
         .b = at(p, PANELS_AT), .b_panel = pixels * s->a[PANEL], .b_step = s->a[PANEL],
         .panel_vectors = (int)s->a[VECTORS], .accumulate = accumulate, .c = sums, .c_row = s->a[OC],
     };
+    if (step > 0) {
+        g.b = fc_at(p->run->g, b->image * y[FC_N] + p->oc + b->depth * y[FC_D] + b->row * y[FC_H] + b->col * y[FC_W],
+                    fc_size_of(conv->dtype));
+        g.b_panel = s->a[PANEL];
+        g.b_step = step;
+    }
     p->run->table->gemm(&g);
 }
 
-static void task(const fc_weight_run *run, int64_t part, int64_t first, int64_t end, void *out, void *scratch)
+static void task(const fc_weight_run *original, int64_t part, int64_t first, int64_t end, void *out, void *scratch)
 {
-    const fc_conv *conv = run->conv;
-    const fc_weight_split *s = &run->split;
+    const fc_weight_split *s = &original->split;
+    const bool exchange = s->a[EXCHANGES];
+    const fc_conv other = exchange ? exchanged(original->conv) : *original->conv, *conv = &other;
+    const fc_weight_run view = { .conv = conv, .table = original->table, .g = exchange ? original->x : original->g,
+                                 .x = exchange ? original->g : original->x, .split = *s }, *run = &view;
     const size_t size = fc_size_of(conv->dtype);
     dense_part p = { .run = run, .band = band_of(conv, s), .scratch = scratch };
     const int64_t ic = part % s->a[IC_BLOCKS] * s->a[IC], rest = part / s->a[IC_BLOCKS];
@@ -180,8 +276,12 @@ static void task(const fc_weight_run *run, int64_t part, int64_t first, int64_t 
         const fc_pixel_block b = fc_pixel_block_at(conv, &s->blocks, i);
         if (s->a[COPIES])
             copy_bands(&p, &b);
-        find_rows(&p, &b);
-        pack_panels(&p, &b);
+        if (s->a[BLOCKS])
+            copy_blocks(&p, &b);
+        else
+            find_rows(&p, &b);
+        if (step_in_place(&p, &b) == 0)
+            pack_panels(&p, &b);
         const int64_t in_chain = (i - first) % CHAIN;
         multiply(&p, &b, in_chain > 0, at(&p, i - first < CHAIN ? SUMS_AT : CHAIN_AT));
         if (i - first >= CHAIN && (in_chain == CHAIN - 1 || i == end - 1)) {
@@ -189,10 +289,15 @@ static void task(const fc_weight_run *run, int64_t part, int64_t first, int64_t 
             run->table->add(&add);
         }
     }
-    const fc_move move = {
+    fc_move move = {
         .rows = p.ocs, .cols = rows, .src = at(&p, SUMS_AT), .src_row = 1, .src_col = s->a[OC],
         .dst = fc_at_mut(out, p.oc * conv->depth + ic * conv->taps, size), .dst_row = conv->depth, .dst_col = 1,
     };
+    if (exchange) {
+        move.dst = fc_at_mut(out, p.ic * conv->out_per_group + oc, size);
+        move.dst_row = 1;
+        move.dst_col = conv->out_per_group;
+    }
     run->table->move(&move);
 }
 

@@ -14,6 +14,8 @@
 enum {
     PLANE = 4096,             /* elements of one channel's rows, so that all passes over them hit L1 */
     COLS = 2048,
+    LONG_RUN = 256,           /* channels of a part of "channels" */
+    SUMS = 8192,              /* of such a part, elements */
     MOST_TAPS = 1024,         /* sums of one output channel held at a time, if its kernel allows */
     WISHED_PARTS = 16,
 };
@@ -100,10 +102,12 @@ static fc_weight_split split_channels(const fc_conv *conv, const fc_table *table
 {
     fc_weight_split s = { 0 };
     s.a[GROUPS] = -1;
-    s.a[IC] = 32 * 4 / (int64_t)fc_size_of(conv->dtype);
-    s.a[IC] = fc_min(fc_max(s.a[IC], table->lanes), conv->groups);
+    /* Adjacent channels are read in long runs; other channels are transposed, fewer at a time. */
+    const int64_t most = conv->x_stride[FC_C] == 1 ? fc_min(LONG_RUN, SUMS / conv->taps) : LONG_RUN / 8;
+    s.a[IC_BLOCKS] = fc_div_up(conv->groups, fc_max(most * 4 / (int64_t)fc_size_of(conv->dtype), table->lanes));
+    s.a[IC] = fc_min(fc_round_up(fc_div_up(conv->groups, s.a[IC_BLOCKS]), table->lanes), conv->groups);
     s.a[IC_BLOCKS] = fc_div_up(conv->groups, s.a[IC]);
-    s.blocks = blocks_of(conv, PLANE * 4 / s.a[IC]);
+    s.blocks = blocks_of(conv, PLANE * (s.a[IC] > LONG_RUN / 8 ? 16 : 4) / s.a[IC]);
     s.a[COPIES_X] = !fc_unpadded(conv) || conv->x_stride[FC_C] != 1;
     s.a[COPIES_G] = conv->y_stride[FC_C] != 1;
     s.parts = s.a[IC_BLOCKS];
@@ -360,7 +364,7 @@ static double cost_rows(const fc_conv *conv, const fc_machine *machine)
     const double weights = (double)conv->depth * (double)conv->out_channels, nhwc = conv->channels_last;
     const fc_count counts[] = {
         { weights * rows * vectors, 2 },                                           /* multiply */
-        { copied(conv, machine), 5 + 15 * nhwc },
+        { copied(conv, machine), 5 + 15 * nhwc + 3 * (conv->stride[FC_WIDTH] > 1) },
         { rows * (double)(conv->in_channels + conv->out_channels), 50 },           /* ends of rows */
         { weights, 10 },                                                           /* sums of lanes */
         { 1, 14000 },
@@ -374,7 +378,7 @@ static double cost_channels(const fc_conv *conv, const fc_machine *machine)
     const double pixels = (double)(conv->batch * conv->out_pixels);
     const fc_count counts[] = {
         { vectors * pixels * (double)conv->taps, 2 },                              /* multiply */
-        { copied(conv, machine), 5 + 5 * nchw },
+        { copied(conv, machine), 5 + 8 * nchw },
         { 1, 14000 },
     };
     return FC_COST(counts, machine);

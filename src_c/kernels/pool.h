@@ -49,13 +49,14 @@ typedef struct fc_pool_pixels {
 
 /* Pixels as lanes; x_stride[2] is 1.  `sums` has FC_POOL_LINES buffers, `buffer` reals apart, that hold what
  * nothing combines to outside left .. left + cols - 1; whole vectors are read beyond the last output's inputs.
- * phases 1: y[o] = end(combination of sums[o * stride + k * step], k < taps), where stride is 1 or 2, or any
+ * phases 1: y[o] = end(combination of sums[first + o * stride + k * step], k < taps), where stride is 1 or 2, or any
  * that `gathered` says.  phases 2: y[2 * o + i] is that of sums[o + start[i] + k], k < phase_taps[i].
  * phases 0: spans as `width` says. */
 enum { FC_POOL_LINES = 4 };
 typedef struct fc_pool_lines {
     fc_pool_block block;
     int64_t cols, left, buffer, spread;       /* cols of x, which go `spread` apart into the buffer */
+    int64_t first;                            /* where output 0 begins to read it */
     int phases;
     int64_t taps, step, stride, start[2], phase_taps[2];
     const void *factors;                      /* factor[2], as reals, or NULL */

@@ -55,7 +55,7 @@ static void choose_phases(fc_pool_job *j)
     fc_pool_lines *l = &j->lines;
     l->phases = 2;
     l->spread = 1;
-    l->left = (k + 1) / 2;
+    l->left = fc_round_up((k + 1) / 2, j->table->lanes); /* rows are stored by whole lines */
     for (int i = 0; i < 2; i++) {
         const int64_t first = (i + pad) & 1;  /* tap */
         l->phase_taps[i] = first < k ? (k - first + 1) / 2 : 0;
@@ -84,9 +84,14 @@ static void choose_lines(fc_pool_job *j)
     l->stride = j->r->transposed ? 1 : s;
     l->spread = j->r->transposed ? s : 1;
     l->left = j->r->transposed ? (k - 1) * d - pool->pad_before[FC_WIDTH] : pool->pad_before[FC_WIDTH];
-    if (j->r->transposed && s == 2 && d == 1)
+    const int64_t before = l->left;
+    l->left = fc_round_up(before, lanes);
+    l->first = l->left - before;
+    if (j->r->transposed && s == 2 && d == 1) {
         choose_phases(j);
-    const int64_t read = (vectors * lanes - 1) * l->stride + (k - 1) * d + 2 * lanes + 2;
+        l->first = 0;
+    }
+    const int64_t read = l->left + (vectors * lanes - 1) * l->stride + (k - 1) * d + 2 * lanes + 2;
     l->buffer = fc_round_up(fc_max(read, l->left + (from - 1) * l->spread + 1), lanes) + lanes;
 }
 
@@ -149,7 +154,7 @@ static bool tile_beats_short(const fc_pool_job *j, int64_t planes)
     const double from = (double)(j->r->transposed ? pool->out_pixels : pool->in_pixels);
     const double vectors = (double)fc_div_up(j->from_size[FC_WIDTH], j->table->lanes);
     const double made = (double)fc_div_up(j->to_size[FC_WIDTH], j->table->lanes);
-    double rows_ns = rows * (3.5 + 0.8 * (deep * vectors + (double)j->taps * made) + 1.2 * made);
+    double rows_ns = 1.2 * rows * (3.5 + 0.8 * (deep * vectors + (double)j->taps * made) + 1.2 * made);
     double tile_ns = 3 + (0.16 * from + 0.28 * to + 0.6 * to * all / 16) * 16 / lanes;
     if (j->r->indices) {
         rows_ns = rows * (3.5 + made * all * 2.5);
@@ -213,7 +218,7 @@ static void choose_units(fc_pool_job *j)
     if (j->way == FC_BY_WHOLES)
         j->unit = lanes;
     else if (j->way == FC_BY_LINES || j->way == FC_BY_SHORT)
-        j->unit = row * rows >= TASK_WORK ? 1 : fc_min(j->in_run, (int64_t)(TASK_WORK / (row * rows)) + 1);
+        j->unit = row * rows >= 2.0 * TASK_WORK ? 1 : fc_min(j->in_run, (int64_t)(2.0 * TASK_WORK / (row * rows)) + 1);
     else if (j->way == FC_BY_TILE) {
         j->unit = lanes;
         while (j->unit < 4 * lanes && j->unit < j->in_run &&

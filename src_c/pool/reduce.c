@@ -3,6 +3,7 @@
 #include "reduce.h"
 #include "../base/parallel.h"
 #include "job.h"
+#include <string.h>
 
 /* What a task keeps: the job, and arrays of its scratch memory. */
 typedef struct reduce_task {
@@ -25,8 +26,6 @@ typedef struct reduce_band {
     int64_t *index;
     int64_t planes;                           /* or channels */
 } reduce_band;
-
-static int64_t counted_of(const fc_pool_job *j, int64_t o) { return fc_pool_counted(j->r->pool, FC_WIDTH, o); }
 
 static void put_real(const fc_pool_job *j, char *reals, int64_t at, double value)
 {
@@ -63,7 +62,7 @@ static void find_even(reduce_task *t)
 {
     const fc_pool_job *j = t->j;
     const fc_pool_span *w = t->width;
-    const bool counted = !j->alike && !j->weighted;
+    const char *counted = j->alike || j->weighted ? NULL : t->width_counted;
     const int64_t pixels = j->to_size[FC_WIDTH], middle = pixels / 2;
     t->even_first = t->even_end = middle;
     if (middle + 1 >= pixels)
@@ -71,11 +70,11 @@ static void find_even(reduce_task *t)
     t->even_step = w[middle + 1].first - w[middle].first;
     while (t->even_end < pixels && w[t->even_end].count == w[middle].count &&
            w[t->even_end].first == w[middle].first + (t->even_end - middle) * t->even_step &&
-           (!counted || counted_of(j, t->even_end) == counted_of(j, middle)))
+           (!counted || memcmp(counted + (size_t)t->even_end * j->size, counted + (size_t)middle * j->size, j->size) == 0))
         t->even_end++;
     while (t->even_first > 0 && w[t->even_first - 1].count == w[middle].count &&
            w[t->even_first - 1].first == w[t->even_first].first - t->even_step &&
-           (!counted || counted_of(j, t->even_first - 1) == counted_of(j, middle)))
+           (!counted || memcmp(counted + (size_t)(t->even_first - 1) * j->size, counted + (size_t)middle * j->size, j->size) == 0))
         t->even_first--;
 }
 
@@ -97,8 +96,9 @@ static reduce_task begin(const fc_pool_job *j, char *memory)
     for (int64_t o = 0; o < j->to_size[FC_WIDTH]; o++)
         t.width[o] = fc_pool_job_window(j, FC_WIDTH, o);
     for (int64_t o = 0; o < j->to_size[FC_WIDTH] && !j->alike && !j->weighted; o++) {
-        put_real(j, t.width_counted, o, (double)counted_of(j, o));
-        put_real(j, t.width_share, o, 1 / (double)counted_of(j, o));
+        const double counted = (double)fc_pool_counted(j->r->pool, FC_WIDTH, o);
+        put_real(j, t.width_counted, o, counted);
+        put_real(j, t.width_share, o, 1 / counted);
     }
     for (int axis = 0; axis < FC_SPATIAL && j->weighted; axis++) {
         t.factor[axis] = (double *)(void *)(memory + j->factor_at[axis]);

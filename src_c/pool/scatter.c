@@ -17,18 +17,25 @@ typedef struct scatter_job {
     atomic_bool outside;                      /* an index was */
 } scatter_job;
 
-enum { CHUNK = 256, AHEAD = 4096, OUTSIDE = -2 };
+enum { CHUNK = 256, AHEAD = 1024, TOGETHER = 4, OUTSIDE = -2 };
 
 /* The largest of some indices, at least -1; OUTSIDE, and all further tasks end, where one is no index. */
 static int64_t largest_index(scatter_job *j, const int64_t *index, int64_t count)
 {
-    int64_t most = -1, least = INT64_MAX;
-    for (int64_t i = 0; i < count; i++) {
-        most = index[i] > most ? index[i] : most;
-        least = index[i] < least ? index[i] : least;
+    const int64_t none = j->kind == SCATTER;
+    int64_t most[4] = { -1, -1, -1, -1 }, sign = 0, i = 0;
+    for (; i + 4 <= count; i += 4)            /* four chains: each step waits for the one before */
+        for (int k = 0; k < 4; k++) {
+            most[k] = fc_max(most[k], index[i + k]);
+            sign |= index[i + k] + (index[i + k] < 0 ? none : 0);
+        }
+    for (; i < count; i++) {
+        most[0] = fc_max(most[0], index[i]);
+        sign |= index[i] + (index[i] < 0 ? none : 0);
     }
-    if (most < j->pool->in_pixels && least >= (j->kind == SCATTER ? -1 : 0))
-        return most;
+    most[0] = fc_max(fc_max(most[0], most[1]), fc_max(most[2], most[3]));
+    if (sign >= 0 && most[0] < j->pool->in_pixels)
+        return most[0];
     atomic_store_explicit(&j->outside, true, memory_order_relaxed);
     return OUTSIDE;
 }
@@ -56,6 +63,7 @@ static fc_status run(const fc_pool *pool, scatter_kind kind, const int64_t *indi
         tasks = pool->batch * j.blocks;
     } else {
         j.per_task = plane >= 65536 ? 1 : (int64_t)(65536 / plane) + 1;
+        j.per_task = fc_round_up(j.per_task, TOGETHER);
         tasks = fc_div_up(j.planes, j.per_task);
     }
     const double seconds = plane * (double)j.planes * 0.5e-9;

@@ -68,6 +68,7 @@ static inline int64_t fc_pool_counted(const fc_pool *pool, int axis, int64_t o)
         return fc_max(fc_pool_window(pool, axis, o).count, 1);
     const int64_t start = o * pool->stride[axis] - pool->pad_before[axis];
     const int64_t end = pool->in_size[axis] + pool->pad_after[axis];
-    return fc_max(fc_min(pool->kernel[axis], (end - 1 - start) / pool->dilation[axis] + 1), 1);
+    const int64_t reach = pool->dilation[axis] == 1 ? end - 1 - start : (end - 1 - start) / pool->dilation[axis];
+    return fc_max(fc_min(pool->kernel[axis], reach + 1), 1);
 }
 #endif

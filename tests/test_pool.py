@@ -129,6 +129,79 @@ def test_against_reference(spatial: int, index: int, name: str, dtype: Any, layo
             assert_within(got, want, 3 * (1 + abs(1 - p)) * sum_bound(terms, count, dtype, want))
 
 
+# Widths around one and two vectors of every instruction set, planes that fill no vector, one, and one more:
+# tiles of planes, rows in registers, lines, and planes that are one window.
+WAYS = [
+    ((7, 7), 3, 1, 1, 1, False),
+    ((7, 8), 2, None, 0, 1, False),
+    ((5, 15), 3, 2, 1, 1, True),
+    ((6, 16), (2, 4), None, 0, 1, False),
+    ((4, 17), 3, 1, 1, 1, False),
+    ((9, 31), 5, 3, 1, 1, False),
+    ((4, 32), 2, None, 0, 1, False),
+    ((3, 32), 3, 1, 1, 1, False),
+    ((5, 33), 3, 2, 1, 1, False),
+    ((13, 56), 5, 3, 2, 1, True),
+    ((9, 70), (3, 4), (2, 4), 0, 2, False),
+    ((40, 45), 4, None, 0, 1, False),
+    ((3, 29), (3, 29), None, 0, 1, False),
+]
+
+
+@pytest.mark.parametrize("name", ISAS)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("planes", [1, 8, 16, 17, 67])
+@pytest.mark.parametrize("case", range(len(WAYS)))
+def test_every_way_of_filling_lanes(case: int, planes: int, dtype: Any, name: str) -> None:
+    size, k, s, pad, d, ceil = WAYS[case]
+    x = image(2, size, dtype, "NCHW", planes)[:1]
+    inside = amid_nan(x, ("contiguous", "rows")[case % 2])
+    count = int(np.prod(k))
+    with isa(name):
+        y, found = fastconv.max_pool2d(inside, k, s, pad, d, ceil, True)
+        expected, indices = reference_pool.max_pool(x, k, s, pad, d, ceil)
+        np.testing.assert_array_equal(y, expected)
+        np.testing.assert_array_equal(found, indices)
+        poisoned = Poisoned(y.shape, dtype)
+        fastconv.max_pool2d(inside, k, s, pad, d, ceil, out=poisoned.out)
+        poisoned.check()
+        np.testing.assert_array_equal(poisoned.out, expected)
+        grad = normal(y.shape, dtype, 5)
+        for include in (True, False):
+            poisoned = Poisoned(y.shape, dtype)
+            y = fastconv.avg_pool2d(inside, k, s, pad, ceil, include, dilation=d, out=poisoned.out)
+            poisoned.check()
+            expected = reference_pool.avg_pool(x, k, s, pad, ceil, include, dilation=d)
+            terms = reference_pool.avg_pool(np.abs(x), k, s, pad, ceil, include, dilation=d)
+            assert_within(y, expected, sum_bound(terms, count, dtype, expected))
+            poisoned = Poisoned(x.shape, dtype)
+            rest = {"input_shape": x.shape, "dilation": d}
+            got = fastconv.avg_pool2d_grad(amid_nan(grad), k, s, pad, ceil, include, out=poisoned.out, **rest)
+            poisoned.check()
+            want = reference_pool.avg_pool_grad(grad, k, s, pad, ceil, include, **rest)
+            terms = reference_pool.avg_pool_grad(np.abs(grad), k, s, pad, ceil, include, **rest)
+            assert_within(got, want, sum_bound(terms, count, dtype, want))
+
+
+@pytest.mark.parametrize("layout", LAYOUTS[2])
+def test_an_index_outside_leaves_out_as_it_is(layout: str) -> None:
+    """Whatever else was right; and infinite sums stay infinite where they are divided."""
+    x = image(2, (8, 8), np.float32, layout, 21)
+    y, found = fastconv.max_pool2d(x, 2, return_indices=True, layout=layout)
+    for bad in (-2, 64, 2**62, -(2**62)):
+        wrong = found.copy()
+        wrong.flat[wrong.size // 2] = bad
+        out = np.full_like(x, 7)
+        with pytest.raises(ValueError, match=f"indices: {bad} is outside a plane of 64 pixels"):
+            fastconv.max_pool2d_grad(y, wrong, input_shape=x.shape, layout=layout, out=out)
+        assert (out == 7).all()
+        with pytest.raises(ValueError, match=f"indices: {bad} is outside"):
+            fastconv.max_pool2d_grad(y, wrong, input_shape=x.shape, layout=layout)
+    x[0].flat[5] = np.inf
+    assert np.isinf(fastconv.avg_pool2d(x, 3, 1, 1, layout=layout)).any()
+    assert not np.isnan(fastconv.avg_pool2d(x, 3, 1, 1, layout=layout)).any()
+
+
 @pytest.mark.parametrize("name", ISAS)
 @pytest.mark.parametrize("spatial", [1, 2, 3])
 @pytest.mark.parametrize("last", [False, True])

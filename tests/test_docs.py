@@ -1,4 +1,4 @@
-"""Every Python block of docs/*.md runs, every link leads somewhere, and the index lists every page.
+"""Every Python block of docs/*.md and of the README runs, every link leads somewhere, and the index lists every page.
 
 The blocks of a page are one program, in order.  A block with prompts is a doctest; others are executed.  A
 page that imports what is not installed is skipped.
@@ -21,7 +21,7 @@ BLOCK = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
 LINK = re.compile(r"\[[^\]]*\]\(([^)#\s]+)(#[^)\s]*)?\)")
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "README.md"], ids=lambda page: page.stem)
 def test_blocks_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)  # for what an example writes
     threads = fastconv.get_num_threads()

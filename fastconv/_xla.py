@@ -99,24 +99,51 @@ def read(description: bytes) -> Prepared:
     operator = get(name)
     options = {key: tuple(value) if isinstance(value, list) else value for key, value in options.items()}
     given = [None if spec is None else Spec(tuple(spec[0]), np.dtype(spec[1])) for spec in every]
-    arrays, results = given[: len(operator.arrays)], given[len(operator.arrays) :]
+    arrays = given[: len(operator.arrays)]
     # JAX has no 64-bit types unless told to: an index is then shorter in the program than in the operator.
     own = [s and Spec(s.shape, np.dtype(a.dtype or s.dtype)) for a, s in zip(operator.arrays, arrays)]
     specs = {a.name: spec for a, spec in zip(operator.arrays, own) if spec is not None}
-    made = operator.shape(specs, options)
+    wanted = (*own, *operator.shape(specs, options))
     absent = tuple(position for position, spec in enumerate(arrays) if spec is None)
-    if operator.bound is not None and own == arrays and list(made) == results:
-        return Prepared(absent, operator.bound(specs, options))
+    compute = _from_addresses(operator, specs, options, wanted)
+    if list(wanted) != given:
+        compute = _converting(compute, len(arrays), given, wanted)
+    return Prepared(absent, compute)
+
+
+def _from_addresses(
+    operator: Operator, specs: Mapping[str, Spec], options: Mapping[str, Any], every: Sequence[Spec | None]
+) -> Callable[..., None]:
+    """Make what computes an operator from addresses."""
+    if operator.bound is not None:
+        return operator.bound(specs, options)
 
     def compute(*addresses: int) -> None:
-        views = [_view(address, spec) for address, spec in zip(addresses, given)]
-        inputs = [v if v is None or s is None else v.astype(s.dtype, copy=False) for v, s in zip(views, own)]
-        outs = views[len(own) :]
-        values = operator.forward(*inputs, **options)
-        for out, value in zip(outs, values if len(outs) > 1 else (values,)):
+        views = [_view(address, spec) for address, spec in zip(addresses, every)]
+        first, *rest = views[len(operator.arrays) :]
+        made = operator.forward(*views[: len(operator.arrays)], out=first, **options)
+        for out, value in zip(rest, made[1:] if rest else ()):
             out[...] = value
 
-    return Prepared(absent, compute)
+    return compute
+
+
+def _converting(
+    compute: Callable[..., None], inputs: int, given: Sequence[Spec | None], wanted: Sequence[Spec | None]
+) -> Callable[..., None]:
+    """Let arrays and results be of other dtypes than the operator has them."""
+
+    def convert(*addresses: int) -> None:
+        views = [_view(address, spec) for address, spec in zip(addresses, given)]
+        others = [
+            v if v is None or s is None else v.astype(s.dtype, copy=False) for v, s in zip(views, wanted)
+        ]
+        compute(*(0 if array is None else array.ctypes.data for array in others))
+        for view, other in zip(views[inputs:], others[inputs:]):
+            if other is not view:
+                view[...] = other
+
+    return convert
 
 
 def _view(address: int, spec: Spec | None) -> Any:

@@ -76,7 +76,7 @@ def _of_one_dtype(operator: Operator, arrays: Mapping[str, Any]) -> list[Any]:
                 + ", ".join(f"{n} of {a.dtype}" for n, a in floats.items())
             )
     for name, dtype in own.items():
-        if values[name].dtype.kind != np.dtype(dtype).kind:
+        if name in values and values[name].dtype.kind != np.dtype(dtype).kind:
             raise TypeError(f"{operator.name} does not accept {name} of dtype {values[name].dtype}")
     for name in floats.keys() - operator.gradients.keys():
         values[name] = _constant(operator.name, name)(values[name])

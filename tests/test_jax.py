@@ -341,6 +341,18 @@ def test_a_description_says_all() -> None:
     np.testing.assert_array_equal(made, wanted)
 
 
+def test_shorter_indices_are_converted_beside_the_program() -> None:
+    op, (grad, indices), options = example("max_pool2d_grad", "NCHW", True, {"kernel_size": 2}, np.float32)
+    wanted = op.forward(grad, indices, **options)
+    short = indices.astype(np.int32)
+    prepared = _xla.read(_xla.describe(op, options, [grad, short], [wanted]).encode())
+    made, before = np.full_like(wanted, 7), (grad.copy(), short.copy())
+    prepared.compute(grad.ctypes.data, short.ctypes.data, made.ctypes.data)
+    np.testing.assert_array_equal(made, wanted)
+    np.testing.assert_array_equal(grad, before[0])
+    np.testing.assert_array_equal(short, before[1])
+
+
 SOAK = """
 import sys, threading, jax, jax.numpy as jnp, numpy as np
 import fastconv.jax as fj

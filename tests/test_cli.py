@@ -532,7 +532,9 @@ def test_bench_of_all_takes_shapes_once_and_says_what_it_leaves_out(run: Callabl
     assert len(run("bench", "--all", "--sample", "20", "--list")[1].splitlines()) <= 20
 
 
-@pytest.mark.parametrize("operator", ["input_grad", "weight_grad", "bias_grad", "pool", "pool_indices", "pool_grad"])
+@pytest.mark.parametrize(
+    "operator", ["input_grad", "weight_grad", "bias_grad", "pool", "pool_indices", "pool_grad"]
+)
 def test_bench_measures_every_operator(run: Callable[..., Any], operator: str) -> None:
     pytest.importorskip("rich", reason="rich is not installed")
     wanted = ["--networks", "tiny", "--filter", "lenet", "--operator", operator, "--layout", "NCHW,NHWC"]

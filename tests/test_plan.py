@@ -268,3 +268,15 @@ def test_measurements_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     with threads(fastconv.get_num_threads() + 1):
         assert measure()[1]
     assert not measure()[1]
+
+
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+def test_a_plan_runs_between_addresses(layout: str) -> None:
+    shape = (2, 3, 9, 8) if layout == "NCHW" else (2, 9, 8, 3)
+    x, weight = normal(shape), normal((5, 3, 3, 3), seed=1)
+    plan = fastconv.plan_conv2d(
+        shape, weight, None, 2, 1, padding_mode="reflect", layout=layout, activation="relu"
+    )
+    y = np.full(plan.out_shape, np.nan, np.float32)
+    plan.run(x.ctypes.data, y.ctypes.data)
+    assert np.array_equal(y, plan(x))

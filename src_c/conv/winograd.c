@@ -23,8 +23,8 @@ enum {
     TAP_CHANNELS = 8,         /* input channels per step of the weight transform */
     PANEL_VECTORS = 2,
     MOST_PANEL_BYTES = 128,   /* of any ISA */
-    LEAST_TILES = 16,         /* per block: fewer would make U too often */
-    MOST_TILES = 28,          /* more crowd what else is in the cache out */
+    LEAST_TILES = 28,         /* per block: fewer would make U too often, or read it */
+    MOST_TILES = 56,          /* of blocks that make U themselves */
     WISHED_TASKS = 8,         /* where there are fewer blocks, tasks share V and have some of its panels each */
 };
 
@@ -122,7 +122,7 @@ static winograd_split split_of(const fc_conv *conv, const fc_table *table, int m
     s.edge_rows = edge_of(conv->out_size[FC_HEIGHT], m);
     s.edge_cols = edge_of(conv->out_size[FC_WIDTH], m);
     const int64_t per_tile = s.xis * (fc_round_up(conv->in_per_group, table->lanes) + s.panel) * size;
-    split_tiles(&s, conv, fc_max(LEAST_TILES, fc_min(MOST_TILES, l2 * 5 / 8 / per_tile)));
+    split_tiles(&s, conv, s.keeps == KEPT_U ? LEAST_TILES : fc_max(LEAST_TILES, fc_min(MOST_TILES, l2 / per_tile)));
     s.ranges = fc_max(1, fc_min(s.panels, WISHED_TASKS / s.blocks));
     s.range_panels = fc_div_up(s.panels, s.ranges);
     s.ranges = fc_div_up(s.panels, s.range_panels);
@@ -464,24 +464,29 @@ static double error_of(const fc_conv *conv, int m)
 static double cost_of(const fc_conv *conv, const fc_machine *machine, bool prepared, int m)
 {
     const winograd_split s = split_of(conv, fc_table_for(conv->dtype), m);
-    const double groups = (double)conv->groups, channels = (double)conv->in_per_group;
+    const double images = (double)(conv->batch * conv->out_size[FC_DEPTH] * conv->groups);
     const double in = (double)fc_div_up(conv->in_per_group, machine->lanes);
-    const double out = (double)fc_div_up(conv->out_per_group, machine->lanes);
-    const double blocks = (double)s.tasks / (groups * (double)s.ranges);
-    const double tiles = blocks * (double)s.tiles, nchw = !conv->channels_last;
-    const double band = (double)(s.tasks * s.images * s.band.size) *
-                        (double)fc_div_up(conv->in_per_group, s.band.channels) / machine->lanes;
+    const double out = (double)(s.panels * s.vectors), filters = (double)(conv->groups * conv->in_per_group) * out;
+    const double blocks = (double)s.blocks, tiles = images * (double)(s.tiles_y * s.tiles_x);
+    const double points = (double)((s.tiles_y - 1) * (m + 2) + s.edge_rows + 2) *
+                          (double)((s.tiles_x - 1) * (m + 2) + s.edge_cols + 2);
+    const double copies = blocks * (double)s.images * in / (double)(s.band.channels / machine->lanes);
+    const bool keeps = prepared || s.blocks > conv->groups, made = !keeps || s.keeps != KEPT_U;
+    const double makes = made ? blocks / (double)conv->groups : prepared ? 0 : 1; /* times that U is made */
+    const double taps_bytes = 9.0 * (double)(conv->out_channels * conv->in_per_group) * (double)fc_size_of(conv->dtype);
+    const bool cold = taps_bytes > 2.0 * (double)machine->l2;
     const fc_count counts[] = {
-        { groups * s.xis * tiles * channels * out, 0.98 },                          /* multiply */
-        { groups * s.xis * tiles * in * (double)s.ranges, 9 },                      /* transform in */
-        { groups * s.xis * tiles * out, 2 },                                        /* transform out */
-        { prepared ? 0 : groups * s.xis * channels * out, 9.5 },                    /* transform weights */
-        { groups * s.xis * channels * out * blocks, 3.5 },                          /* weights read */
-        { band, 26 },                                                               /* copy bands */
-        { nchw * groups * tiles * (m * m) * out, 1 },                               /* transposes out */
-        { groups * s.xis * blocks * (double)fc_div_up(s.tiles, 5) * out / 2, 140 }, /* tiles of the product */
-        { groups * s.xis * tiles, 17 },                                             /* addresses */
-        { 1, 14000 },
+        { images * points * (double)conv->in_per_group * out, 1.18 },               /* multiply */
+        { s.xis * tiles * in, 11 },                                                 /* transform in */
+        { s.xis * tiles * out, 10 },                                                /* transform out */
+        { (conv->channels_last ? 0 : 1) * tiles * (m * m) * out, 16 },              /* transposes out */
+        { s.xis * filters * makes, 8.4 },                                           /* U made */
+        { (prepared ? 0 : 9) * filters, 9 },                                        /* weights turned */
+        { (cold ? 9 : 0) * filters, 8 },                                            /* weights read from memory */
+        { made ? 0 : s.xis * filters * blocks / (double)conv->groups, 1.5 },        /* U read from L2 */
+        { copies * (double)s.band.size / machine->lanes, 16 },                      /* copy bands */
+        { s.xis * blocks * (double)(fc_div_up(s.tiles, 14) * s.panels * s.chunks), 120 }, /* blocks of products */
+        { 1, 8000 },
     };
     return FC_COST(counts, machine);
 }

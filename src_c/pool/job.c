@@ -216,7 +216,7 @@ static void choose_units(fc_pool_job *j)
     j->in_run = j->way == FC_BY_CHANNELS || !one_run(pool) ? pool->channels : pool->batch * pool->channels;
     j->unit = 1;
     if (j->way == FC_BY_WHOLES)
-        j->unit = lanes;
+        j->unit = fc_round_up(fc_max(1, fc_min(j->in_run, 2 * TASK_WORK / pool->in_pixels)), lanes);
     else if (j->way == FC_BY_LINES || j->way == FC_BY_SHORT)
         j->unit = row * rows >= 2.0 * TASK_WORK ? 1 : fc_min(j->in_run, (int64_t)(2.0 * TASK_WORK / (row * rows)) + 1);
     else if (j->way == FC_BY_TILE) {

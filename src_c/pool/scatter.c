@@ -56,9 +56,9 @@ static fc_status run(const fc_pool *pool, scatter_kind kind, const int64_t *indi
     int64_t tasks;
     j.planes = pool->batch * pool->channels;
     if (pool->channels_last) {
-        /* Whole cache lines; all channels at once where there is little to do. */
+        /* Long pieces of every pixel, which are read ahead; all channels at once where there is little to do. */
         const bool little = plane * (double)pool->channels < 1e5;
-        j.per_task = little ? pool->channels : fc_max(64, fc_round_up(fc_div_up(pool->channels, 8), 16));
+        j.per_task = little ? pool->channels : fc_max(128, fc_round_up(fc_div_up(pool->channels, 4), 16));
         j.blocks = fc_div_up(pool->channels, j.per_task);
         tasks = pool->batch * j.blocks;
     } else {

@@ -77,6 +77,8 @@ cdef extern from "conv/problem.h" nogil:
     ctypedef struct fc_conv:
         fc_dtype dtype
         int spatial
+        const char* x_name
+        const char* weight_name
         int64_t batch, in_channels, out_channels, groups, in_per_group
         int64_t in_size[3]
         int64_t kernel[3]

@@ -74,17 +74,17 @@ cdef struct Problem:
     bint channels_last, batched
 
 
-cdef int check_ranks(int spatial, object layout, const View* x, const View* weight,
-                     const View* bias) except -1:
+cdef int check_ranks(int spatial, object layout, const View* x, const View* weight, const View* bias,
+                     const char* x_name, const char* weight_name) except -1:
     name = NAMES[spatial - 1]
     if x.ndim != spatial + 2 and x.ndim != spatial + 1:
         raise ValueError(
-            f"x must have {spatial + 2} axes ({layout}), or {spatial + 1} without the batch, for {name}; "
+            f"{x_name.decode()} must have {spatial + 2} axes ({layout}), or {spatial + 1} without the batch, for {name}; "
             f"got {seen(x)}"
         )
     if weight.ndim != spatial + 2:
         raise ValueError(
-            f"weight must have {spatial + 2} axes (out, in / groups, kernel) for {name}; got {seen(weight)}"
+            f"{weight_name.decode()} must have {spatial + 2} axes (out, in / groups, kernel) for {name}; got {seen(weight)}"
         )
     if bias != NULL and (bias.ndim != 1 or bias.shape[0] != weight.shape[0]):
         raise ValueError(
@@ -111,8 +111,9 @@ cdef inline void place(const int64_t* values, const Problem* p, int64_t* into) n
 
 cdef int make_problem(Problem* p, int spatial, const View* x, const View* weight, const View* bias,
                       object stride, object padding, object dilation, object groups, object padding_mode,
-                      object padding_value, object layout, object activation) except -1:
-    """Fill in and check everything but the strides of x and y."""
+                      object padding_value, object layout, object activation, const char* x_name=b"x",
+                      const char* weight_name=b"weight") except -1:
+    """Fill in and check everything but the strides of x and y; complaints call them by these names."""
     cdef fc_conv* conv = &p.conv
     cdef fc_error error
     cdef int64_t sizes[FC_AXES]
@@ -120,7 +121,9 @@ cdef int make_problem(Problem* p, int spatial, const View* x, const View* weight
     memset(p, 0, sizeof(Problem))
     conv.spatial = spatial
     p.channels_last = is_channels_last(layout, spatial)
-    check_ranks(spatial, layout, x, weight, bias)
+    conv.x_name = x_name
+    conv.weight_name = weight_name
+    check_ranks(spatial, layout, x, weight, bias, x_name, weight_name)
     same_dtype(weight, "weight", x.dtype, "x")
     if bias != NULL:
         same_dtype(bias, "bias", x.dtype, "x")

@@ -15,18 +15,6 @@ cdef int shape_argument(object shape, str name, fc_dtype dtype, View* view) exce
     return 0
 
 
-cdef int grad_problem(Problem* p, int spatial, const View* x, const View* weight, object stride, object padding,
-                      object dilation, object groups, object layout, str x_name, str weight_name) except -1:
-    """Make the forward problem; its complaints name the gradient's arguments."""
-    try:
-        make_problem(p, spatial, x, weight, NULL, stride, padding, dilation, groups, ZEROS, 0, layout, None)
-    except (ValueError, MemoryError) as error:
-        words = str(error).replace("\n", " ").split(" ")
-        names = {"x": x_name, "x:": x_name + ":", "weight": weight_name, "weight:": weight_name + ":"}
-        raise type(error)(" ".join([names.get(word, word) for word in words])) from None
-    return 0
-
-
 cdef int check_grad_output(const Problem* p, const View* grad) except -1:
     cdef int64_t sizes[MAX_AXES]
     cdef int axis, count = out_shape(p, sizes)
@@ -59,7 +47,8 @@ def conv_input_grad(int spatial, grad_output, weight, input_shape, stride, paddi
     weight = take(weight, "weight", &vw, True)
     same_dtype(&vw, "weight", vg.dtype, "grad_output")
     shape_argument(input_shape, "input_shape", vg.dtype, &vx)
-    grad_problem(&p, spatial, &vx, &vw, stride, padding, dilation, groups, layout, "input_shape", "weight")
+    make_problem(&p, spatial, &vx, &vw, NULL, stride, padding, dilation, groups, ZEROS, 0, layout, None,
+                 b"input_shape", b"weight")
     check_grad_output(&p, &vg)
     given = out is not None
     memcpy(sizes, vx.shape, sizeof(sizes))
@@ -88,7 +77,8 @@ def conv_weight_grad(int spatial, grad_output, x, weight_shape, stride, padding,
     x = take(x, "x", &vx, False)
     same_dtype(&vx, "x", vg.dtype, "grad_output")
     shape_argument(weight_shape, "weight_shape", vg.dtype, &vw)
-    grad_problem(&p, spatial, &vx, &vw, stride, padding, dilation, groups, layout, "x", "weight_shape")
+    make_problem(&p, spatial, &vx, &vw, NULL, stride, padding, dilation, groups, ZEROS, 0, layout, None, b"x",
+                 b"weight_shape")
     check_grad_output(&p, &vg)
     memcpy(sizes, vw.shape, sizeof(sizes))
     given = out is not None

@@ -9,28 +9,33 @@ static const char *const axis_names[FC_SPATIAL] = { "depth", "height", "width" }
 /* First axis that the user wrote: 2-D problems have a depth of one in front. */
 static int first_axis(const fc_conv *conv) { return FC_SPATIAL - conv->spatial; }
 
+static const char *x_of(const fc_conv *conv) { return conv->x_name ? conv->x_name : "x"; }
+static const char *weight_of(const fc_conv *conv) { return conv->weight_name ? conv->weight_name : "weight"; }
+
 static fc_status check_counts(fc_conv *conv, fc_error *error)
 {
     if (conv->batch < 0)
-        return fc_fail(error, FC_BAD_VALUE, "x: batch size %lld is negative", (long long)conv->batch);
+        return fc_fail(error, FC_BAD_VALUE, "%s: batch size %lld is negative", x_of(conv), (long long)conv->batch);
     if (conv->in_channels < 1)
-        return fc_fail(error, FC_BAD_VALUE, "x has %lld channels; at least 1 is needed", (long long)conv->in_channels);
+        return fc_fail(error, FC_BAD_VALUE, "%s has %lld channels; at least 1 is needed", x_of(conv),
+                       (long long)conv->in_channels);
     if (conv->out_channels < 1)
-        return fc_fail(error, FC_BAD_VALUE, "weight has %lld output channels (its first axis); at least 1 is needed",
-                       (long long)conv->out_channels);
+        return fc_fail(error, FC_BAD_VALUE, "%s has %lld output channels (its first axis); at least 1 is needed",
+                       weight_of(conv), (long long)conv->out_channels);
     if (conv->groups < 1)
         return fc_fail(error, FC_BAD_VALUE, "groups must be at least 1, got %lld", (long long)conv->groups);
     if (conv->in_channels % conv->groups != 0)
-        return fc_fail(error, FC_BAD_VALUE, "groups=%lld does not divide the %lld channels of x",
-                       (long long)conv->groups, (long long)conv->in_channels);
+        return fc_fail(error, FC_BAD_VALUE, "groups=%lld does not divide the %lld channels of %s",
+                       (long long)conv->groups, (long long)conv->in_channels, x_of(conv));
     if (conv->out_channels % conv->groups != 0)
-        return fc_fail(error, FC_BAD_VALUE, "groups=%lld does not divide the %lld output channels of weight",
-                       (long long)conv->groups, (long long)conv->out_channels);
+        return fc_fail(error, FC_BAD_VALUE, "groups=%lld does not divide the %lld output channels of %s",
+                       (long long)conv->groups, (long long)conv->out_channels, weight_of(conv));
     if (conv->in_per_group != conv->in_channels / conv->groups)
         return fc_fail(error, FC_BAD_VALUE,
-                       "weight has %lld input channels per group (its second axis); x has %lld channels in %lld "
+                       "%s has %lld input channels per group (its second axis); %s has %lld channels in %lld "
                        "group%s, so %lld were wanted",
-                       (long long)conv->in_per_group, (long long)conv->in_channels, (long long)conv->groups,
+                       weight_of(conv), (long long)conv->in_per_group, x_of(conv), (long long)conv->in_channels,
+                       (long long)conv->groups,
                        conv->groups == 1 ? "" : "s", (long long)(conv->in_channels / conv->groups));
     conv->out_per_group = conv->out_channels / conv->groups;
     return FC_OK;
@@ -57,9 +62,10 @@ static fc_status check_axis(fc_conv *conv, int axis, fc_error *error)
     const int64_t size = conv->in_size[axis], kernel = conv->kernel[axis];
     int64_t padded, reach;
     if (size < 1)
-        return fc_fail(error, FC_BAD_VALUE, "x has %s %lld; at least 1 is needed", name, (long long)size);
+        return fc_fail(error, FC_BAD_VALUE, "%s has %s %lld; at least 1 is needed", x_of(conv), name, (long long)size);
     if (kernel < 1)
-        return fc_fail(error, FC_BAD_VALUE, "weight has kernel %s %lld; at least 1 is needed", name, (long long)kernel);
+        return fc_fail(error, FC_BAD_VALUE, "%s has kernel %s %lld; at least 1 is needed", weight_of(conv), name,
+                       (long long)kernel);
     if (conv->stride[axis] < 1)
         return fc_fail(error, FC_BAD_VALUE, "stride must be at least 1, got %lld for %s",
                        (long long)conv->stride[axis], name);
@@ -79,9 +85,10 @@ static fc_status check_axis(fc_conv *conv, int axis, fc_error *error)
     reach += 1;
     if (reach > padded)
         return fc_fail(error, FC_BAD_VALUE,
-                       "weight: kernel %s %lld with dilation %lld reaches over %lld pixels, but x has %lld with padding "
+                       "%s: kernel %s %lld with dilation %lld reaches over %lld pixels, but %s has %lld with padding "
                        "(%lld, %lld), %lld in all",
-                       name, (long long)kernel, (long long)conv->dilation[axis], (long long)reach, (long long)size,
+                       weight_of(conv), name, (long long)kernel, (long long)conv->dilation[axis], (long long)reach,
+                       x_of(conv), (long long)size,
                        (long long)conv->pad_before[axis], (long long)conv->pad_after[axis], (long long)padded);
     conv->out_size[axis] = (padded - reach) / conv->stride[axis] + 1;
     return check_pad_mode(conv, axis, error);
@@ -104,10 +111,11 @@ static fc_status check_products(fc_conv *conv, fc_error *error)
     int64_t elements;
     const int64_t x[] = { conv->batch, conv->in_channels, in[0], in[1], in[2] };
     if (!product_fits(x, 5, &elements))
-        return fc_fail(error, FC_BAD_VALUE, "x: the number of elements of its shape does not fit 64 bits");
+        return fc_fail(error, FC_BAD_VALUE, "%s: the number of elements of its shape does not fit 64 bits", x_of(conv));
     const int64_t w[] = { conv->out_channels, conv->in_per_group, k[0], k[1], k[2] };
     if (!product_fits(w, 5, &elements))
-        return fc_fail(error, FC_BAD_VALUE, "weight: the number of elements of its shape does not fit 64 bits");
+        return fc_fail(error, FC_BAD_VALUE, "%s: the number of elements of its shape does not fit 64 bits",
+                       weight_of(conv));
     const int64_t y[] = { conv->batch, conv->out_channels, out[0], out[1], out[2] };
     if (!product_fits(y, 5, &elements))
         return fc_fail(error, FC_BAD_VALUE,

@@ -21,6 +21,7 @@ typedef enum fc_pad_mode {
 typedef struct fc_conv {
     fc_dtype dtype;
     int spatial;                              /* 1, 2 or 3: for messages only */
+    const char *x_name, *weight_name;         /* what messages call them; NULL for "x" and "weight" */
     bool channels_last;                       /* the declared layout: NHWC; set by fc_conv_default_strides */
     int64_t batch, in_channels, out_channels, groups;
     int64_t in_per_group;                     /* the weight's second axis; checked against the rest */

@@ -60,8 +60,8 @@ def conv2d_input_grad(
         Order of the axes of `grad_output`, of `input_shape` and of the result.
     algorithm : str
         ``"auto"``, or one of the algorithms of `conv2d`: the gradient is a convolution with stride 1 of
-        `grad_output`, for each pixel of a stride.  Naming one that cannot compute it is an error that
-        says why.
+        `grad_output`, for each pixel of a stride.  ``"direct"`` computes all pixels of a stride together.
+        Naming one that cannot compute it is an error that says why.
     out : ndarray, optional
         Array to write to, as in `conv2d`.
 
@@ -136,7 +136,8 @@ def conv2d_weight_grad(
         Order of the axes of `grad_output` and `x`.
     algorithm : str
         ``"auto"``, ``"direct"`` (a matrix product over blocks of pixels), ``"rows"`` (sums of products of
-        rows of pixels: few channels a group) or ``"channels"`` (depthwise).
+        rows of pixels: few channels a group), ``"channels"`` (depthwise) or ``"winograd4"`` (dense 3x3 with
+        stride 1, a quarter of the products; its error stays below 1e-5 of the largest value in float32).
     out : ndarray, optional
         Array to write to, as in `conv2d`.
 

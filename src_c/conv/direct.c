@@ -385,13 +385,18 @@ static double cost(const fc_conv *conv, const fc_machine *machine, bool prepared
     const double band = s.copies ? (double)(s.tasks * s.images * s.band.size) *
                                        (double)fc_div_up(conv->in_per_group, s.band.channels) / lanes : 0;
     const double nchw = !conv->channels_last;
+    /* Rows of a tile: what its accumulators leave of the registers. */
+    const double tile_rows = (fc_table_for(conv->dtype)->widest_panel > 3 ? 26.0 : 12.0) / s.vectors;
+    const int64_t y_bytes = conv->out_pixels * conv->out_channels * (int64_t)fc_size_of(conv->dtype);
+    const double far = y_bytes > machine->l2;
     const fc_count counts[] = {
-        { groups * depth * vectors * pixels, 1.21 },                                     /* multiply */
+        { groups * depth * vectors * pixels, 1.1 },                                      /* multiply */
         { prepared ? 0 : weights, 8 },                                                   /* pack weights */
         { band, 28 },                                                                    /* copy bands */
         { (double)s.tasks * depth, 25 },                                                 /* offsets */
-        { groups * pixels / 5 * vectors / 2 * (double)s.k_blocks, 75 },                  /* tiles */
+        { groups * pixels / tile_rows * (double)s.panels * (double)s.k_blocks, 75 },     /* tiles */
         { nchw * groups * pixels * vectors, 3.5 },                                       /* transposes out */
+        { nchw * far * groups * pixels * vectors, 25 },                                  /* to lines not in cache */
         { nchw * !s.copies * groups * depth * pixels * (double)s.channel_blocks, 0.46 }, /* pixels far apart */
         { groups * pixels * (double)s.channel_blocks, 12 },                              /* addresses */
         { (double)s.tasks, 1200 },

@@ -280,7 +280,7 @@ static double cost(const fc_conv *conv, const fc_machine *machine, bool prepared
     const double packs = groups * (double)s.row_blocks, nhwc = conv->channels_last;
     const fc_count counts[] = {
         { groups * depth * rows * vectors, 1.14 },                                          /* multiply */
-        { packs * depth * vectors, 11.5 },                                                  /* pack */
+        { packs * depth * vectors, 15 },                                                    /* pack */
         { packs * runs * (double)(conv->taps * s.k_blocks), 117 },                          /* calls of move */
         { groups * (double)(fc_div_up(conv->out_per_group, 4) * s.k_blocks) * panels, 90 }, /* tiles */
         { nhwc * packs * depth * vectors, 8.5 },                                            /* transposes in */

@@ -10,16 +10,29 @@ static int64_t seen(const fc_conv *conv, int axis, int64_t outputs)
 fc_band fc_band_make(const fc_conv *conv, int64_t channels, int64_t out_rows, int64_t out_cols, bool interleaved,
                      int64_t phases)
 {
-    fc_band band = { .channels = channels, .depth = conv->kernel[FC_DEPTH], .phases = phases };
+    fc_band band = { .channels = channels, .depth = conv->kernel[FC_DEPTH], .phases = phases, .row_phases = 1 };
     band.rows = seen(conv, FC_HEIGHT, out_rows);
     band.cols = seen(conv, FC_WIDTH, out_cols);
-    band.phase_step = fc_div_up(band.cols, phases);
+    band.phase_step = band.phase_cols = fc_div_up(band.cols, phases);
     const int64_t pitch = band.phase_step * phases;
     band.col_step = interleaved ? channels : 1;
     band.row_step = pitch * band.col_step;
     band.depth_step = band.row_step * band.rows;
     band.size = band.depth_step * band.depth * (interleaved ? 1 : channels);
     band.channel_step = interleaved ? 1 : band.depth_step * band.depth;
+    return band;
+}
+
+fc_band fc_band_make_flat(const fc_conv *conv, int64_t channels, int64_t out_rows, int64_t out_cols)
+{
+    fc_band band = fc_band_make(conv, channels, out_rows, out_cols, false, conv->stride[FC_WIDTH]);
+    band.row_phases = conv->stride[FC_HEIGHT];
+    band.row_step = band.phase_cols;
+    band.row_phase_step = fc_div_up(band.rows, band.row_phases) * band.row_step;
+    band.phase_step = band.row_phases * band.row_phase_step;
+    band.depth_step = band.phases * band.phase_step;
+    band.channel_step = band.depth_step * band.depth;
+    band.size = band.channel_step * channels;
     return band;
 }
 
@@ -49,13 +62,13 @@ static void copy_row(const fc_conv_run *run, const fc_band *band, const void *sr
         return;
     }
     for (int64_t phase = 0; phase < band->phases; phase++) {
-        const fc_span span = fc_span_of(0, band->phase_step, band->phases, column0 + phase, width);
+        const fc_span span = fc_span_of(0, band->phase_cols, band->phases, column0 + phase, width);
         const fc_move row = {
             .rows = count, .cols = span.inside,
             .src = span.inside ? fc_at(src, span.column * conv->x_stride[FC_W], size) : src,
             .src_row = conv->x_stride[FC_C], .src_col = band->phases * conv->x_stride[FC_W],
             .dst = fc_at_mut(dst, phase * band->phase_step, size), .dst_row = band->channel_step, .dst_col = 1,
-            .zero_before = span.before, .zero_after = band->phase_step - span.before - span.inside,
+            .zero_before = span.before, .zero_after = band->phase_cols - span.before - span.inside,
         };
         run->table->move(&row);
     }
@@ -79,7 +92,8 @@ void fc_band_copy(const fc_conv_run *run, const fc_band *band, const fc_block_or
             const void *src = run->x;
             if (inside)
                 src = fc_at(run->x, base + z * conv->x_stride[FC_D] + y * conv->x_stride[FC_H], size);
-            copy_row(run, band, src, x0, count, inside, fc_at_mut(memory, d * band->depth_step + r * band->row_step, size));
+            const int64_t to = d * band->depth_step + r % band->row_phases * band->row_phase_step + r / band->row_phases * band->row_step;
+            copy_row(run, band, src, x0, count, inside, fc_at_mut(memory, to, size));
         }
     }
 }

@@ -30,32 +30,18 @@ static void run_task(void *context, int64_t task, void *memory)
     const int64_t channels = fc_min(s->channels, conv->out_channels - channel);
     const int64_t height = conv->out_size[FC_HEIGHT], end = fc_min((block + 1) * s->rows, conv->out_size[FC_DEPTH] * height);
     void *packed = (char *)memory + s->list_bytes, *x = (char *)packed + s->weight_bytes, *y = (char *)x + s->x_bytes;
-    fc_depthwise_view v = {
-        .x = fc_at(run->x, image * conv->x_stride[FC_N] + channel / fc_depthwise_repeat(conv) * conv->x_stride[FC_C], size),
-        .y = fc_at_mut(run->y, image * conv->y_stride[FC_N] + channel * conv->y_stride[FC_C], size),
-        .bias = run->bias ? fc_at(run->bias, channel, size) : NULL,
-        .w_tap = s->by_channel ? s->w_tap : 1, .w_channel = s->by_channel ? 1 : conv->taps,
-    };
-    memcpy(v.x_stride, conv->x_stride, sizeof v.x_stride);
-    memcpy(v.y_stride, conv->y_stride, sizeof v.y_stride);
-    memcpy(v.x_size, conv->in_size, sizeof v.x_size);
-    int64_t low = 0, high = 1;                /* elements of x before and after its first */
-    const int64_t size_of[FC_AXES] = { conv->batch, conv->in_channels, conv->in_size[0], conv->in_size[1], conv->in_size[2] };
-    for (int axis = 0; axis < FC_AXES; axis++) {
-        const int64_t last = (size_of[axis] - 1) * conv->x_stride[axis];
-        low += last < 0 ? last : 0;
-        high += last > 0 ? last : 0;
-    }
-    v.readable = fc_at(run->x, low, size);
-    v.readable_end = fc_at(run->x, high, size);
+    fc_depthwise_view v = fc_depthwise_view_of(run, image, channel);
     if (s->direct) {                          /* of a lane without neighbours the stride says nothing */
         const int lane = s->by_channel ? FC_C : FC_W;
         v.x_stride[lane] = v.y_stride[lane] = 1;
     }
     if (s->by_channel && !run->prepared)
         pack_weights(conv, run->table, channel, channels, s->w_tap, run->weight, packed);
-    v.weight = s->by_channel && !run->prepared ? packed
-                                               : fc_at(s->by_channel ? run->prepared : run->weight, channel * v.w_channel, size);
+    if (s->by_channel) {
+        v.w_tap = s->w_tap;
+        v.w_channel = 1;
+        v.weight = run->prepared ? fc_at(run->prepared, channel, size) : packed;
+    }
     for (int64_t at = block * s->rows; at < end;) {
         const int64_t depth = at / height, row0 = at % height, row1 = fc_min(height, row0 + end - at);
         at += row1 - row0;

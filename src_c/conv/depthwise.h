@@ -44,9 +44,12 @@ typedef struct fc_depthwise_job {
 
 static inline int64_t fc_depthwise_repeat(const fc_conv *conv) { return conv->out_per_group; }
 
+/* All of one image from an output channel on, which is the first of its input's. */
+fc_depthwise_view fc_depthwise_view_of(const fc_conv_run *run, int64_t image, int64_t channel);
 /* Bytes of the lists of one kernel call, wherever `list` is asked for. */
 size_t fc_depthwise_list_bytes(const fc_conv *conv);
-/* Planes of `channels` channels; pixels are lanes. */
+/* Planes of `channels` channels; pixels are lanes.  Also of grouped convolutions with several inputs a group,
+ * whose outputs a group are a multiple of table.depthwise_filters. */
 void fc_depthwise_pixels(const fc_conv_run *run, const fc_depthwise_view *v, int64_t channels,
                          const fc_depthwise_part *part, void *list);
 /* The same with channels as lanes, which are beside each other in x and y. */

@@ -1,6 +1,7 @@
 /* Depthwise: one block of outputs by calls of the kernel, with rows and pixels as places and lanes for
  * NCHW, pixels and channels for NHWC.  Called by depthwise.c and depthwise_copy.c. */
 #include "depthwise.h"
+#include <string.h>
 
 /* Lists of a kernel call, in scratch. */
 typedef struct depthwise_list {
@@ -15,7 +16,7 @@ static depthwise_list list_of(const fc_conv *conv, void *memory)
     depthwise_list list = { .work = memory };
     const int64_t high = fc_max(conv->kernel[FC_HEIGHT], conv->kernel[FC_WIDTH]), wide = conv->kernel[FC_WIDTH];
     list.run = (fc_depthwise_run *)(void *)((char *)memory + fc_round_up((int64_t)fc_depthwise_work(high, wide), 64));
-    list.place_at = (fc_depthwise_start *)(void *)(list.run + conv->taps);
+    list.place_at = (fc_depthwise_start *)(void *)(list.run + conv->depth);
     list.lane_at = (int64_t *)(void *)(list.place_at + high);
     return list;
 }
@@ -26,15 +27,46 @@ size_t fc_depthwise_list_bytes(const fc_conv *conv)
     return (size_t)fc_round_up((int64_t)((size_t)(list.lane_at + conv->kernel[FC_WIDTH])), 64);
 }
 
+fc_depthwise_view fc_depthwise_view_of(const fc_conv_run *run, int64_t image, int64_t channel)
+{
+    const fc_conv *conv = run->conv;
+    const size_t size = fc_size_of(conv->dtype);
+    const int64_t count[FC_AXES] = { conv->batch, conv->in_channels, conv->in_size[0], conv->in_size[1], conv->in_size[2] };
+    const int64_t first = channel / conv->out_per_group * conv->in_per_group;
+    int64_t low = 0, high = 1;                /* elements of x before and after its first */
+    for (int axis = 0; axis < FC_AXES; axis++) {
+        const int64_t last = (count[axis] - 1) * conv->x_stride[axis];
+        low += last < 0 ? last : 0;
+        high += last > 0 ? last : 0;
+    }
+    fc_depthwise_view v = {
+        .x = fc_at(run->x, image * conv->x_stride[FC_N] + first * conv->x_stride[FC_C], size),
+        .y = fc_at_mut(run->y, image * conv->y_stride[FC_N] + channel * conv->y_stride[FC_C], size),
+        .readable = fc_at(run->x, low, size), .readable_end = fc_at(run->x, high, size),
+        .weight = run->weight ? fc_at(run->weight, channel * conv->depth, size) : NULL,
+        .bias = run->bias ? fc_at(run->bias, channel, size) : NULL, .w_tap = 1, .w_channel = conv->depth,
+    };
+    memcpy(v.x_stride, conv->x_stride, sizeof v.x_stride);
+    memcpy(v.y_stride, conv->y_stride, sizeof v.y_stride);
+    memcpy(v.x_size, conv->in_size, sizeof v.x_size);
+    return v;
+}
+
 static const int64_t run_lengths[FC_DEPTHWISE_LENGTHS] = { 7, 5, 3, 1 };
 
-/* Runs of 7, 5, 3 and 1 that make up `length` kernel elements: of 1 only where there is no other way. */
+/* Runs of 7, 5, 3 and 1, none over `longest`, that make up `length` kernel elements: of 1 only where there is no other way. */
 static void runs_of(int64_t length, int longest, int64_t runs[FC_DEPTHWISE_LENGTHS])
 {
     /* By the remainder: runs of the longest less, then how many of the others. */
     static const int8_t of_7[7][4] = { { 0 }, { -1, 1, 1 }, { -1, 0, 3 }, { 0, 0, 1 }, { -1, 1, 2 }, { 0, 1 }, { 0, 0, 2 } };
     static const int8_t of_5[5][4] = { { 0 }, { 0, -1, 2 }, { 0, -1, 2, 1 }, { 0, 0, 1 }, { 0, -1, 3 } };
     static const int8_t small[5][4] = { { 0 }, { 0, 0, 0, 1 }, { 0, 0, 0, 2 }, { 0, 0, 1 }, { 0, 0, 1, 1 } };
+    if (longest == 3) {
+        runs[0] = runs[1] = 0;
+        runs[2] = length / 3;
+        runs[3] = length % 3;
+        return;
+    }
     const int8_t *more = length < 5 ? small[length] : longest == 7 ? of_7[length % 7] : of_5[length % 5];
     for (int l = 0; l < FC_DEPTHWISE_LENGTHS; l++)
         runs[l] = more[l];
@@ -51,7 +83,7 @@ static void fill_runs(fc_depthwise *d, const fc_conv_run *run, const fc_depthwis
     const bool lanes = !d->lane_weights, apart = lanes && !v->phase; /* lanes are columns, which are told apart */
     int64_t length_runs[FC_DEPTHWISE_LENGTHS] = { 0, 0, 0, 1 }, base[FC_SPATIAL] = { 0 }, start = 0;
     if (place >= 0 && !single)
-        runs_of(conv->kernel[place], run->table->depthwise_longest, length_runs);
+        runs_of(conv->kernel[place], conv->in_per_group > 1 ? 3 : run->table->depthwise_longest, length_runs);
     else if (place >= 0)
         length_runs[FC_DEPTHWISE_LENGTHS - 1] = conv->kernel[place];
     for (int axis = 0; axis < FC_SPATIAL; axis++)
@@ -88,6 +120,12 @@ static void fill_runs(fc_depthwise *d, const fc_conv_run *run, const fc_depthwis
                 .w = ((k[0] * conv->kernel[1] + k[1]) * conv->kernel[2] + k[2]) * v->w_tap,
                 .place = (int32_t)chunk, .lane = apart ? (int32_t)index[FC_WIDTH] : 0,
             };
+        }
+        const int64_t runs = next - first;    /* the same for every channel of a group */
+        for (int64_t i = runs; i < runs * conv->in_per_group; i++, next++) {
+            *next = first[i % runs];
+            next->x += i / runs * v->x_stride[FC_C];
+            next->w += i / runs * conv->taps;
         }
         d->runs[l] = next - first;
     }
@@ -143,16 +181,21 @@ static fc_depthwise start_of(const fc_conv *conv, const fc_depthwise_view *v)
                            .readable = v->readable, .readable_end = v->readable_end, .repeat = 1, .blocks = 1, .group = 1, .again = 1 };
 }
 
-/* Blocks are planes. */
-static void set_planes(fc_depthwise *d, const fc_conv *conv, const fc_depthwise_view *v, int64_t channels)
+/* Blocks are planes, or as many as share what is loaded. */
+static void set_planes(fc_depthwise *d, const fc_conv *conv, const fc_table *table, const fc_depthwise_view *v,
+                       int64_t channels)
 {
-    d->repeat = fc_depthwise_repeat(conv);
-    d->x_block = v->x_stride[FC_C];
-    d->y_block = v->y_stride[FC_C];
-    d->w_block = conv->taps;
+    const int64_t filters = conv->in_per_group > 1 ? table->depthwise_filters : 1;
+    d->filters = (int)filters;
+    d->w_filter = conv->depth;
+    d->y_filter = v->y_stride[FC_C];
+    d->repeat = conv->out_per_group / filters;
+    d->x_block = conv->in_per_group * v->x_stride[FC_C];
+    d->y_block = filters * v->y_stride[FC_C];
+    d->w_block = filters * conv->depth;
     d->w_step = conv->kernel[FC_WIDTH];
-    d->bias_block = 1;
-    d->blocks = channels;
+    d->bias_block = filters;
+    d->blocks = channels / filters;
 }
 
 /* Some rows at one output depth. */
@@ -172,11 +215,11 @@ static void compute_rows(const fc_conv_run *run, const fc_depthwise_view *v, int
     }
     if (conv->out_size[FC_HEIGHT] == 1)
         d.place.stride = d.lane.stride;       /* of one row, any stride will do */
-    set_planes(&d, conv, v, channels);
+    set_planes(&d, conv, run->table, v, channels);
     fill_runs(&d, run, v, FC_HEIGHT, choose_unit(&d, conv, FC_HEIGHT), out, list);
     d.y = fc_at_mut(v->y, (depth - v->y_at[FC_DEPTH]) * v->y_stride[FC_D], fc_size_of(conv->dtype));
     /* Several planes a time where they are small: their tiles share what the edges cost. */
-    const int64_t plane = (row1 - row0) * (col1 - col0) + v->x_size[FC_HEIGHT] * v->x_size[FC_WIDTH];
+    const int64_t plane = d.filters * (row1 - row0) * (col1 - col0) + conv->in_per_group * v->x_size[FC_HEIGHT] * v->x_size[FC_WIDTH];
     d.group = fc_max(1, 8192 / plane) * d.repeat;
     run->table->depthwise(&d);
 }
@@ -208,7 +251,7 @@ static void compute_long_row(const fc_conv_run *run, const fc_depthwise_view *v,
     d.place = (fc_depthwise_axis){ .count = SEGMENTS, .in = INT64_MAX / 4, .stride = d.lane.stride,
                                    .x = segment * d.lane.x, .y = segment * d.lane.y };
     d.unit = d.skip = 1;
-    set_planes(&d, conv, v, channels);
+    set_planes(&d, conv, run->table, v, channels);
     d.y = fc_at_mut(v->y, (depth - v->y_at[FC_DEPTH]) * v->y_stride[FC_D] + (row - v->y_at[FC_HEIGHT]) * v->y_stride[FC_H],
                     fc_size_of(conv->dtype));
     fill_runs(&d, run, v, -1, true, out, list);

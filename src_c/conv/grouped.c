@@ -1,23 +1,25 @@
 /* Grouped convolution: few channels a group, so output pixels are the lanes and nothing is packed.
  *
- * One group's input channels are copied to a zero-bordered band, columns split by stride phase, and
- * every tap is a plain load at an offset: y[oc][pixel] = sum over k of weight[oc][k] *
- * band[pixel + offset[k]], weights in place.  Listed in list.c. */
+ * One group's input channels are copied to a zero-bordered band, rows and columns split by stride phase,
+ * and every tap is a plain load at an offset: y[oc][pixel] = sum over k of weight[oc][k] *
+ * band[pixel + offset[k]], weights in place.  All rows of a block are one product, whose pixels run on
+ * through the border columns between them; what falls on those is dropped when the sums are copied to y.
+ * Listed in list.c. */
 #include "../base/parallel.h"
 #include "algorithm.h"
 #include "band.h"
 #include "cost.h"
-#include "geometry.h"
+#include "depthwise.h"
 #include <stdio.h>
 
-enum { MOST_COLS = 1024 };    /* output columns per block */
+enum { MOST_PIXELS = 1024 };  /* outputs of a channel per block */
 
 typedef struct grouped_split {
     int64_t groups, group_blocks;             /* groups per task: more than one where channels are adjacent */
     int64_t channels;                         /* input channels of a group per pass */
     int64_t rows, row_blocks, cols, col_blocks;
     int64_t tasks;
-    bool in_place;                            /* output rows are adjacent pixels */
+    int64_t pitch;                            /* pixels from one output row of a block to the next */
     fc_band band;
     size_t tile_at, offsets_at, weights_at, bytes; /* scratch layout, bytes; the band is first */
 } grouped_split;
@@ -30,10 +32,10 @@ static grouped_split split_of(const fc_conv *conv, const fc_table *table)
     const int64_t most = fc_machine_for(conv->dtype)->l2 / 4 / (int64_t)size;
     if (conv->channels_last) /* a transpose moves whole vectors of channels */
         s.groups = fc_min(conv->groups, fc_div_up(table->lanes, fc_min(conv->in_per_group, conv->out_per_group)));
-    s.cols = fc_min(width, MOST_COLS);
-    s.rows = fc_min(height, fc_max(1, 2 * MOST_COLS / s.cols));
+    s.cols = fc_min(width, MOST_PIXELS);
+    s.rows = fc_min(height, fc_max(1, MOST_PIXELS / s.cols));
     for (;;) {
-        s.band = fc_band_make(conv, s.groups * s.channels, s.rows, s.cols, false, conv->stride[FC_WIDTH]);
+        s.band = fc_band_make_flat(conv, s.groups * s.channels, s.rows, s.cols);
         if (s.band.size <= most)
             break;
         if (s.rows > 1)
@@ -53,8 +55,9 @@ static grouped_split split_of(const fc_conv *conv, const fc_table *table)
     s.col_blocks = fc_div_up(width, s.cols);
     s.group_blocks = fc_div_up(conv->groups, s.groups);
     s.tasks = conv->batch * s.group_blocks * conv->out_size[FC_DEPTH] * s.row_blocks * s.col_blocks;
-    s.in_place = conv->y_stride[FC_W] == 1;
-    const int64_t tile = s.in_place ? 0 : s.groups * conv->out_per_group * s.rows * s.cols;
+    s.band = fc_band_make_flat(conv, s.groups * s.channels, s.rows, s.cols);
+    s.pitch = s.band.row_step;
+    const int64_t tile = s.groups * conv->out_per_group * s.rows * s.pitch;
     s.tile_at = (size_t)fc_round_up((s.band.size + table->lanes) * (int64_t)size, 64);
     s.offsets_at = s.tile_at + (size_t)fc_round_up(tile * (int64_t)size, 64);
     s.weights_at = s.offsets_at + (size_t)(s.channels * conv->taps) * sizeof(int64_t);
@@ -64,7 +67,6 @@ static grouped_split split_of(const fc_conv *conv, const fc_table *table)
 
 static const char *supports(const fc_conv *conv) { return conv->groups > 1 ? NULL : "grouped needs groups > 1"; }
 
-static size_t scratch(const fc_conv *conv, const fc_table *table) { return split_of(conv, table).bytes; }
 
 typedef struct grouped_job {
     const fc_conv_run *run;
@@ -76,12 +78,8 @@ static void find_offsets(const fc_conv *conv, const fc_band *band, int64_t chann
     for (int64_t c = 0; c < channels; c++)
         for (int64_t d = 0; d < conv->kernel[FC_DEPTH]; d++)
             for (int64_t h = 0; h < conv->kernel[FC_HEIGHT]; h++)
-                for (int64_t w = 0; w < conv->kernel[FC_WIDTH]; w++) {
-                    const int64_t col = w * conv->dilation[FC_WIDTH];
-                    *offsets++ = c * band->channel_step + d * band->depth_step +
-                                 h * conv->dilation[FC_HEIGHT] * band->row_step + col % band->phases * band->phase_step +
-                                 col / band->phases;
-                }
+                for (int64_t w = 0; w < conv->kernel[FC_WIDTH]; w++)
+                    *offsets++ = c * band->channel_step + fc_band_offset(band, conv, d, h, w);
 }
 
 static int64_t y_offset(const fc_conv *conv, const fc_block_origin *at, int64_t channel, int64_t row)
@@ -96,7 +94,7 @@ typedef struct grouped_block {
     int64_t group, count, rows, cols;
 } grouped_block;
 
-/* Adds the input channels of the pass that lie in the band to every row of one group's outputs. */
+/* Adds the input channels of the pass that lie in the band to one group's outputs in the block. */
 static void multiply(const grouped_job *job, const grouped_block *b, int64_t index, int64_t first, int64_t count,
                      void *memory)
 {
@@ -108,21 +106,44 @@ static void multiply(const grouped_job *job, const grouped_block *b, int64_t ind
     const void **weights = (const void **)(void *)((char *)memory + s->weights_at);
     for (int64_t i = 0; i < conv->out_per_group; i++)
         weights[i] = fc_at(run->weight, (channel + i) * conv->depth + first * conv->taps, size);
-    fc_gemm g = {
-        .m = conv->out_per_group, .n = b->cols, .k = count * conv->taps, .a = weights,
+    const int64_t pixels = (b->rows - 1) * s->pitch + b->cols;
+    const fc_gemm g = {
+        .m = conv->out_per_group, .n = pixels, .k = count * conv->taps, .a = weights,
+        .b = fc_at(memory, index * conv->in_per_group * s->band.channel_step, size),
         .b_offset = (const int64_t *)(const void *)((char *)memory + s->offsets_at),
         .panel_vectors = run->table->panel_vectors, .accumulate = first > 0,
         .finish = first + count == conv->in_per_group, .activation = conv->activation,
         .bias = run->bias ? fc_at(run->bias, channel, size) : NULL,
-        .c_row = s->in_place ? conv->y_stride[FC_C] : b->rows * b->cols,
+        .c = fc_at_mut((char *)memory + s->tile_at, index * conv->out_per_group * b->rows * s->pitch, size),
+        .c_row = b->rows * s->pitch,
     };
-    const int64_t band = index * conv->in_per_group * s->band.channel_step;
-    const int64_t tile = index * conv->out_per_group * b->rows * b->cols;
-    for (int64_t r = 0; r < b->rows; r++) {
-        g.b = fc_at(memory, band + r * conv->stride[FC_HEIGHT] * s->band.row_step, size);
-        g.c = s->in_place ? fc_at_mut(run->y, y_offset(conv, &b->at, channel, r), size)
-                          : fc_at_mut((char *)memory + s->tile_at, tile + r * b->cols, size);
-        run->table->gemm(&g);
+    run->table->gemm(&g);
+}
+
+/* The block's outputs from scratch to y. */
+static void move_out(const fc_conv_run *run, const grouped_split *s, const grouped_block *b, const void *tile)
+{
+    const fc_conv *conv = run->conv;
+    const size_t size = fc_size_of(conv->dtype);
+    const int64_t channel = b->group * conv->out_per_group, channels = b->count * conv->out_per_group;
+    const int64_t src_channel = b->rows * s->pitch, *y = conv->y_stride;
+    if (conv->channels_last)
+        for (int64_t r = 0; r < b->rows; r++) {
+            const fc_move move = { .rows = channels, .cols = b->cols, .src = fc_at(tile, r * s->pitch, size),
+                                   .src_row = src_channel, .src_col = 1,
+                                   .dst = fc_at_mut(run->y, y_offset(conv, &b->at, channel, r), size),
+                                   .dst_row = y[FC_C], .dst_col = y[FC_W] };
+            run->table->move(&move);
+        }
+    else {
+        const bool one = y[FC_C] == b->rows * y[FC_H]; /* rows of the next channel follow */
+        for (int64_t c = 0; c < (one ? 1 : channels); c++) {
+            const fc_move move = { .rows = one ? channels * b->rows : b->rows, .cols = b->cols,
+                                   .src = fc_at(tile, c * src_channel, size), .src_row = s->pitch, .src_col = 1,
+                                   .dst = fc_at_mut(run->y, y_offset(conv, &b->at, channel + c, 0), size),
+                                   .dst_row = y[FC_H], .dst_col = y[FC_W] };
+            run->table->move(&move);
+        }
     }
 }
 
@@ -131,7 +152,6 @@ static void run_task(void *context, int64_t task, void *memory)
     const grouped_job *job = context;
     const grouped_split *s = &job->split;
     const fc_conv *conv = job->run->conv;
-    const size_t size = fc_size_of(conv->dtype);
     grouped_block b;
     b.at.col = task % s->col_blocks * s->cols;
     task /= s->col_blocks;
@@ -152,22 +172,49 @@ static void run_task(void *context, int64_t task, void *memory)
         for (int64_t index = 0; index < b.count; index++)
             multiply(job, &b, index, c, count, memory);
     }
-    if (s->in_place)
-        return;
-    for (int64_t r = 0; r < b.rows; r++) {
-        const fc_move move = {
-            .rows = b.count * conv->out_per_group, .cols = b.cols,
-            .src = fc_at((char *)memory + s->tile_at, r * b.cols, size), .src_row = b.rows * b.cols, .src_col = 1,
-            .dst = fc_at_mut(job->run->y, y_offset(conv, &b.at, b.group * conv->out_per_group, r), size),
-            .dst_row = conv->y_stride[FC_C], .dst_col = conv->y_stride[FC_W],
-        };
-        job->run->table->move(&move);
-    }
+    move_out(job->run, s, &b, (char *)memory + s->tile_at);
+}
+
+/* Whether the depthwise kernel does it, from x to y directly: four filters share what it loads. */
+static bool by_rows(const fc_conv *conv, const fc_table *table)
+{
+    const bool beside = conv->x_stride[FC_W] == 1 && conv->y_stride[FC_W] == 1;
+    const int64_t stride = conv->stride[FC_WIDTH], width = conv->out_size[FC_WIDTH];
+    return !conv->channels_last && beside && table->depthwise_filters > 0 &&
+           conv->out_per_group % table->depthwise_filters == 0 && conv->in_per_group <= 32 &&
+           (stride == 1 || (stride == 2 && conv->stride[FC_HEIGHT] % 2 == 0)) &&
+           5 * width >= 3 * fc_round_up(width, table->lanes);
+}
+
+/* One group's rows of one image. */
+static void run_rows(void *context, int64_t task, void *memory)
+{
+    const fc_conv_run *run = context;
+    const fc_conv *conv = run->conv;
+    const int64_t group = task % conv->groups;
+    const fc_depthwise_view v = fc_depthwise_view_of(run, task / conv->groups, group * conv->out_per_group);
+    const fc_depthwise_part part = { { 0 }, { conv->out_size[0], conv->out_size[1], conv->out_size[2] } };
+    fc_depthwise_pixels(run, &v, conv->out_per_group, &part, memory);
+}
+
+static double cost_of_rows(const fc_conv *conv, const fc_machine *machine)
+{
+    const double rows = (double)(conv->batch * conv->out_size[FC_DEPTH] * conv->out_size[FC_HEIGHT] * conv->out_channels);
+    const double vectors = rows * (double)fc_div_up(conv->out_size[FC_WIDTH], machine->lanes);
+    const fc_count counts[] = {
+        { vectors * (double)conv->depth, conv->stride[FC_WIDTH] == 1 ? 1.35 : 1.7 }, /* multiply */
+        { vectors, 12 },                                                             /* tiles and stores */
+        { (double)(conv->batch * conv->groups), 2500 },                              /* calls */
+        { 1, 4000 },
+    };
+    return FC_COST(counts, machine);
 }
 
 static double cost(const fc_conv *conv, const fc_machine *machine, bool prepared)
 {
     (void)prepared;
+    if (by_rows(conv, fc_table_for(conv->dtype)))
+        return cost_of_rows(conv, machine);
     const grouped_split s = split_of(conv, fc_table_for(conv->dtype));
     const double rows = (double)(conv->batch * conv->out_size[FC_DEPTH] * conv->out_size[FC_HEIGHT] * conv->groups);
     const int64_t vectors = fc_div_up(conv->out_size[FC_WIDTH], machine->lanes);
@@ -189,13 +236,26 @@ static double cost(const fc_conv *conv, const fc_machine *machine, bool prepared
 
 static fc_status forward(const fc_conv_run *run, fc_error *error)
 {
-    grouped_job job = { run, split_of(run->conv, run->table) };
     const double seconds = cost(run->conv, fc_machine_for(run->conv->dtype), false);
+    if (by_rows(run->conv, run->table))
+        return fc_parallel(run->conv->batch * run->conv->groups, seconds, fc_depthwise_list_bytes(run->conv), run_rows,
+                           (void *)(uintptr_t)run, error);
+    grouped_job job = { run, split_of(run->conv, run->table) };
     return fc_parallel(job.split.tasks, seconds, job.split.bytes, run_task, &job, error);
+}
+
+static size_t scratch(const fc_conv *conv, const fc_table *table)
+{
+    return by_rows(conv, table) ? fc_depthwise_list_bytes(conv) : split_of(conv, table).bytes;
 }
 
 static void describe(const fc_conv *conv, const fc_table *table, char *text, size_t size)
 {
+    if (by_rows(conv, table)) {
+        snprintf(text, size, "rows in place, %d filters at a time; %lld tasks", table->depthwise_filters,
+                 (long long)(conv->batch * conv->groups));
+        return;
+    }
     const grouped_split s = split_of(conv, table);
     snprintf(text, size, "bands of %lld channels x %lld rows x %lld columns, %lld column phases; %lld tasks",
              (long long)s.channels, (long long)s.band.rows, (long long)s.band.cols, (long long)s.band.phases,

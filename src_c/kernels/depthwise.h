@@ -55,6 +55,9 @@ typedef struct fc_depthwise {
     /* Blocks: planes, or vectors of channels; `group` of them are computed tile by tile together.
      * `repeat` blocks share one x; the first has `repeated` others before it. */
     int64_t blocks, group, x_block, y_block, w_block, bias_block, repeat, repeated;
+    /* Where it is table.depthwise_filters, not 0 or 1: so many filters, and outputs, for each block. */
+    int filters;
+    int64_t w_filter, y_filter;               /* weights and outputs from one to the next; biases are adjacent */
     int64_t again, x_again, y_again;          /* the whole that many times, for x and y further on */
     fc_activation activation;
 } fc_depthwise;

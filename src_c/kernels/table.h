@@ -28,6 +28,7 @@ typedef struct fc_table {
     void (*winograd_output)(const fc_winograd_output *w);
     void (*winograd_multiply)(const fc_winograd_multiply *w);
     int depthwise_longest; /* run that depthwise takes: 7 or 5 */
+    int depthwise_filters; /* that may share an input there, then with runs of 3 and 1; 0 for no more than one */
     void (*depthwise)(const fc_depthwise *d);
     void (*depthwise_spread)(const fc_depthwise_spread *s);
     void (*pool_clear)(const fc_pool_clear *c);

@@ -234,6 +234,19 @@ def depthwise() -> Iterator[Case]:
     yield Case("depthwise padding beyond the kernel", 5, 5, (3, 9), groups=5, padding=6)
     yield Case("depthwise 1x7", 8, 8, (6, 25), (1, 7), groups=8, padding=(0, 3))
     yield Case("depthwise 7x1", 8, 8, (25, 6), (7, 1), groups=8, padding=(3, 0))
+    # Rows that make up tiles of 14, 8 and 7, and nearly so.
+    for height in (7, 8, 13, 14, 15, 20, 22, 28):
+        yield Case(f"depthwise, {height} rows", 19, 19, (height, 17), groups=19, padding=1)
+        yield Case(
+            f"depthwise 5x5 stride 2, {height} rows",
+            19,
+            19,
+            (2 * height, 15),
+            (5, 5),
+            groups=19,
+            padding=2,
+            stride=2,
+        )
     yield Case("depthwise 4x6", 8, 8, (15, 26), (4, 6), groups=8, padding=(2, 3))
     yield Case("depthwise 15x15", 5, 5, (20, 37), (15, 15), groups=5, padding=7)
     yield Case("depthwise 31x31", 3, 3, (20, 37), (31, 31), groups=3, padding=15)
@@ -249,6 +262,47 @@ def grouped() -> Iterator[Case]:
         g, width = next(groups), next(widths)
         name = f"{g} groups of {c} to {o}, rows of {width}"
         yield Case(name, g * c, g * o, (6, width), groups=g, padding=1)
+    # Four filters share what is loaded of rows that fill their vectors, in tiles of four rows.
+    for height, width in ((3, 12), (4, 16), (5, 13), (9, 28), (8, 33)):
+        for c, o in ((2, 4), (3, 8), (4, 12)):
+            yield Case(
+                f"3 groups of {c} to {o}, {height}x{width}",
+                3 * c,
+                3 * o,
+                (height, width),
+                groups=3,
+                padding=1,
+            )
+    odd = (
+        (3, 2, 1, 1),
+        (5, 1, 1, 2),
+        (5, 2, 1, 2),
+        (7, 1, 1, 3),
+        (2, 1, 1, 0),
+        (4, 2, 1, 1),
+        (3, 1, 3, 3),
+        (3, 2, 2, 2),
+    )
+    for k, s, d, p in odd:
+        name = f"2 groups of 3 to 4, {k}x{k} stride {s} dilation {d}"
+        yield Case(name, 6, 8, (19, 27), (k, k), groups=2, stride=s, dilation=d, padding=p)
+    yield Case(
+        "2 groups of 4 to 4, padding of four widths", 8, 8, (11, 15), groups=2, padding=((2, 0), (0, 4))
+    )
+    yield Case("2 groups of 4 to 4, padding beyond the kernel", 8, 8, (3, 12), groups=2, padding=5)
+    yield Case(
+        "2 groups of 4 to 8, one row of 150", 8, 16, (1, 150), (1, 5), groups=2, padding=(0, 2), batch=2
+    )
+    yield Case(
+        "2 groups of 4 to 8, one row of 150, stride 2",
+        8,
+        16,
+        (1, 150),
+        (1, 5),
+        groups=2,
+        padding=(0, 2),
+        stride=2,
+    )
     yield Case("4 groups, 1x1", 32, 24, (7, 9), (1, 1), groups=4)
     yield Case("4 groups, stride 2", 16, 16, (13, 18), groups=4, stride=2, padding=1)
     yield Case("2 groups, 5x5 stride 3", 6, 10, (17, 18), (5, 5), groups=2, stride=3, padding=2)

@@ -4,6 +4,7 @@
  * to y directly where those lanes are adjacent in both; otherwise blocks of x are first copied to
  * scratch, split by stride phase.  Padding is never materialised on the direct way.  Listed in list.c. */
 #include "../base/parallel.h"
+#include "cost.h"
 #include "depthwise.h"
 #include <stdio.h>
 #include <string.h>
@@ -62,9 +63,13 @@ static const char *supports(const fc_conv *conv)
     return NULL;
 }
 
+/* Channels are lanes where they are adjacent; but the weights of a large kernel, one vector of them for each
+ * element, would not stay in the L1 cache, and a copy to planes is cheap beside so many products. */
+static bool by_channel(const fc_conv *conv) { return conv->channels_last && conv->taps <= 144; }
+
 static bool is_direct(const fc_conv *conv)
 {
-    if (conv->channels_last)
+    if (by_channel(conv))
         return fc_depthwise_repeat(conv) == 1 &&
                (conv->out_channels == 1 || (conv->x_stride[FC_C] == 1 && conv->y_stride[FC_C] == 1));
     const int64_t stride = conv->stride[FC_WIDTH];
@@ -76,12 +81,29 @@ static bool is_direct(const fc_conv *conv)
 
 static double cost(const fc_conv *conv, const fc_machine *machine, bool prepared)
 {
-    (void)prepared;
-    return conv->flops / (0.5 * machine->flops);
+    const double rows = (double)(conv->batch * conv->out_size[FC_DEPTH] * conv->out_size[FC_HEIGHT]);
+    const double width = (double)conv->out_size[FC_WIDTH], channels = (double)conv->out_channels;
+    const double taps = (double)conv->taps, strided = conv->stride[FC_WIDTH] > 1;
+    const bool across = by_channel(conv);
+    const double vectors = across ? rows * width * (double)fc_div_up(conv->out_channels, machine->lanes)
+                                  : rows * channels * (double)fc_div_up(conv->out_size[FC_WIDTH], machine->lanes);
+    double inputs = (double)(conv->batch * conv->in_channels);
+    for (int axis = 0; axis < FC_SPATIAL; axis++)
+        inputs *= (double)conv->in_size[axis];
+    const double moved = (inputs + rows * width * channels) * (double)fc_size_of(conv->dtype);
+    const fc_count counts[] = {
+        { vectors * taps, across ? 1.3 + 0.3 * strided : 1.25 + 1.5 * strided },   /* multiply */
+        { vectors, 10 + 10 * strided },                                            /* store, edges */
+        { moved > (double)machine->l2 ? moved / 64 : 0, 14 },                      /* lines from beyond L2 */
+        { across && !prepared ? channels * taps : 0, 1 },                          /* pack weights */
+        { is_direct(conv) ? 0 : (inputs + rows * width * channels) / machine->lanes, conv->channels_last ? 60 : 15 }, /* copies */
+        { 1, 4000 },
+    };
+    return FC_COST(counts, machine);
 }
 
 /* About this long should a task take, in seconds. */
-static const double task_seconds = 40e-6;
+static const double task_seconds = 20e-6;
 
 static void split_tasks(const fc_conv *conv, fc_depthwise_split *s)
 {
@@ -132,7 +154,7 @@ static void split_copies(const fc_conv *conv, int64_t lanes, fc_depthwise_split 
 
 static fc_depthwise_split split_of(const fc_conv *conv, const fc_table *table)
 {
-    fc_depthwise_split s = { .by_channel = conv->channels_last, .direct = is_direct(conv) };
+    fc_depthwise_split s = { .by_channel = by_channel(conv), .direct = is_direct(conv) };
     const int64_t size = (int64_t)fc_size_of(conv->dtype);
     split_tasks(conv, &s);
     s.list_bytes = fc_depthwise_list_bytes(conv);

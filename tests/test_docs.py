@@ -1,4 +1,4 @@
-"""Every Python block of docs/*.md and of the README runs, every link leads somewhere, and the index lists every page.
+"""Every Python block of the README and docs/*.md runs, links lead somewhere, the index lists every page.
 
 The blocks of a page are one program, in order.  A block with prompts is a doctest; others are executed.  A
 page that imports what is not installed is skipped.

@@ -187,6 +187,14 @@ static void run_task(void *context, int64_t task, void *scratch)
         }
 }
 
+/* The same of contiguous arrays: a choice follows the layout, never the strides. */
+static bool is_in_place_as_declared(const fc_conv *conv)
+{
+    fc_conv contiguous = *conv;
+    fc_conv_default_strides(&contiguous, conv->channels_last);
+    return is_in_place(&contiguous);
+}
+
 static double cost(const fc_conv *conv, const fc_machine *machine, bool prepared)
 {
     (void)prepared;
@@ -194,15 +202,16 @@ static double cost(const fc_conv *conv, const fc_machine *machine, bool prepared
     const double groups = (double)conv->groups, rows = (double)conv->out_per_group, pixels = (double)s.pixels;
     const double vectors = (double)(fc_div_up(conv->depth, machine->lanes) + conv->depth / s.k_block);
     const double passes = (double)fc_div_up(s.pixels, s.block), pointwise = conv->taps == 1;
-    const double packs = pointwise && (conv->channels_last || conv->in_size[0] * conv->in_size[1] * conv->in_size[2] == 1) ? 0 : 1;
+    const double packs = is_in_place_as_declared(conv) ? 0 : 1;
     const double packed = packs * groups * (double)conv->depth * pixels / machine->lanes;
+    const double windows = packs * pixels * (double)(conv->kernel[FC_DEPTH] * conv->kernel[FC_HEIGHT]);
     const fc_count counts[] = {
         { groups * vectors * rows * pixels, 1.15 },                                     /* multiply */
         { groups * vectors * rows * (double)fc_div_up(s.pixels, 8), 1 },                /* weights read */
         { groups * rows * pixels * (1 + (double)(conv->depth / s.k_block)), 6 },        /* sums of lanes */
         { pointwise * packed, 4 },
-        { (1 - pointwise) * !conv->channels_last * packed, 16 },
-        { (1 - pointwise) * conv->channels_last * packed, 40 },
+        { (1 - pointwise) * windows, 117 },                                             /* calls of move */
+        { (1 - pointwise) * windows * (double)conv->in_channels, conv->channels_last ? 20 : 8 },
         { passes * groups * (double)s.row_blocks, 600 },
         { 1, 3000 },
     };

@@ -84,19 +84,26 @@ static double cost(const fc_conv *conv, const fc_machine *machine, bool prepared
     const double rows = (double)(conv->batch * conv->out_size[FC_DEPTH] * conv->out_size[FC_HEIGHT]);
     const double width = (double)conv->out_size[FC_WIDTH], channels = (double)conv->out_channels;
     const double taps = (double)conv->taps, strided = conv->stride[FC_WIDTH] > 1;
-    const bool across = by_channel(conv);
-    const double vectors = across ? rows * width * (double)fc_div_up(conv->out_channels, machine->lanes)
+    const double across = by_channel(conv), along = 1 - across;
+    const double vectors = across > 0 ? rows * width * (double)fc_div_up(conv->out_channels, machine->lanes)
                                   : rows * channels * (double)fc_div_up(conv->out_size[FC_WIDTH], machine->lanes);
     double inputs = (double)(conv->batch * conv->in_channels);
     for (int axis = 0; axis < FC_SPATIAL; axis++)
         inputs *= (double)conv->in_size[axis];
     const double moved = (inputs + rows * width * channels) * (double)fc_size_of(conv->dtype);
+    const double copied = is_direct(conv) ? 0 : (inputs + rows * width * channels) / machine->lanes;
     const fc_count counts[] = {
-        { vectors * taps, across ? 1.3 + 0.3 * strided : 1.25 + 1.5 * strided },   /* multiply */
-        { vectors, 10 + 10 * strided },                                            /* store, edges */
+        { along * vectors * taps, 1.25 },                                          /* multiply */
+        { along * strided * vectors * taps, 1.5 },
+        { across * vectors * taps, 1.3 },
+        { across * strided * vectors * taps, 0.3 },
+        { along * vectors, 10 },                                                   /* store, edges */
+        { across * vectors, 10 },
+        { strided * vectors, 10 },
         { moved > (double)machine->l2 ? moved / 64 : 0, 14 },                      /* lines from beyond L2 */
-        { across && !prepared ? channels * taps : 0, 1 },                          /* pack weights */
-        { is_direct(conv) ? 0 : (inputs + rows * width * channels) / machine->lanes, conv->channels_last ? 60 : 15 }, /* copies */
+        { prepared ? 0 : across * channels * taps, 1 },                            /* pack weights */
+        { !conv->channels_last * copied, 15 },                                     /* copies */
+        { conv->channels_last * copied, 60 },
         { 1, 4000 },
     };
     return FC_COST(counts, machine);
@@ -115,7 +122,8 @@ static void split_tasks(const fc_conv *conv, fc_depthwise_split *s)
         s->row_blocks = fc_min(rows, tasks);
         s->rows = fc_div_up(rows, s->row_blocks);
         s->channel_blocks = fc_max(1, fc_min(tasks / s->row_blocks, conv->out_channels / 64));
-        s->channels = fc_round_up(fc_div_up(conv->out_channels, s->channel_blocks), 64);
+        /* Whole lines of channels, and all filters of an input channel. */
+        s->channels = fc_round_up(fc_div_up(conv->out_channels, s->channel_blocks), 64 * repeat);
     } else {
         s->channel_blocks = fc_min(conv->in_channels, tasks);
         s->channels = fc_div_up(conv->in_channels, s->channel_blocks) * repeat;

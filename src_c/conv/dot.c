@@ -209,9 +209,12 @@ static double cost(const fc_conv *conv, const fc_machine *machine, bool prepared
         { groups * vectors * rows * pixels, 1.15 },                                     /* multiply */
         { groups * vectors * rows * (double)fc_div_up(s.pixels, 8), 1 },                /* weights read */
         { groups * rows * pixels * (1 + (double)(conv->depth / s.k_block)), 6 },        /* sums of lanes */
+        { groups * pixels / 8 * (rows / 3 + 1), 40 },                                   /* tiles */
+        { groups * pixels, 20 },                                                        /* addresses */
         { pointwise * packed, 4 },
         { (1 - pointwise) * windows, 117 },                                             /* calls of move */
-        { (1 - pointwise) * windows * (double)conv->in_channels, conv->channels_last ? 20 : 8 },
+        { (1 - pointwise) * !conv->channels_last * windows * (double)conv->in_channels, 8 },
+        { (1 - pointwise) * conv->channels_last * windows * (double)conv->in_channels, 20 },
         { passes * groups * (double)s.row_blocks, 600 },
         { 1, 3000 },
     };

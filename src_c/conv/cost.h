@@ -2,8 +2,8 @@
  * algorithms; benchmarks/choice.py measures how often the choice that follows is right.
  *
  * Prices are in the time of one vector multiply-add at peak (two per cycle), so one set serves every
- * instruction set and both dtypes; bytes from memory are priced by bandwidth.  They were fitted to
- * measured times of random layers. */
+ * instruction set and both dtypes.  They were fitted to measured times of 1200 random layers on
+ * AVX-512 (relative errors, nearly fastest algorithms weighing most). */
 #ifndef FC_CONV_COST_H
 #define FC_CONV_COST_H
 #include "algorithm.h"

@@ -93,18 +93,17 @@ static double cost(const fc_conv *conv, const fc_machine *machine, bool prepared
     const double moved = (inputs + rows * width * channels) * (double)fc_size_of(conv->dtype);
     const double copied = is_direct(conv) ? 0 : (inputs + rows * width * channels) / machine->lanes;
     const fc_count counts[] = {
-        { along * vectors * taps, 1.25 },                                          /* multiply */
-        { along * strided * vectors * taps, 1.5 },
-        { across * vectors * taps, 1.3 },
-        { across * strided * vectors * taps, 0.3 },
-        { along * vectors, 10 },                                                   /* store, edges */
-        { across * vectors, 10 },
-        { strided * vectors, 10 },
-        { moved > (double)machine->l2 ? moved / 64 : 0, 14 },                      /* lines from beyond L2 */
-        { prepared ? 0 : across * channels * taps, 1 },                            /* pack weights */
-        { !conv->channels_last * copied, 15 },                                     /* copies */
-        { conv->channels_last * copied, 60 },
-        { 1, 4000 },
+        { along * vectors * taps, 1.09 },                      /* multiply */
+        { along * strided * vectors * taps, 2.2 },
+        { across * vectors * taps, 1.21 },
+        { across * strided * vectors * taps, 1.08 },
+        { along * vectors, 11.8 },                             /* store, edges */
+        { across * vectors, 16.9 },
+        { moved > (double)machine->l2 ? moved / 64 : 0, 5.5 }, /* lines from beyond L2 */
+        { prepared ? 0 : across * channels * taps, 4.1 },      /* pack weights */
+        { !conv->channels_last * copied, 32 },                 /* copies */
+        { conv->channels_last * copied, 16.3 },
+        { 1, 4920 },
     };
     return FC_COST(counts, machine);
 }

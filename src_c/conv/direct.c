@@ -390,17 +390,17 @@ static double cost(const fc_conv *conv, const fc_machine *machine, bool prepared
     const int64_t y_bytes = conv->out_pixels * conv->out_channels * (int64_t)fc_size_of(conv->dtype);
     const double far = y_bytes > machine->l2;
     const fc_count counts[] = {
-        { groups * depth * vectors * pixels, 1.1 },                                      /* multiply */
-        { prepared ? 0 : weights, 8 },                                                   /* pack weights */
-        { band, 28 },                                                                    /* copy bands */
-        { (double)s.tasks * depth, 25 },                                                 /* offsets */
-        { groups * pixels / tile_rows * (double)s.panels * (double)s.k_blocks, 75 },     /* tiles */
-        { nchw * groups * pixels * vectors, 3.5 },                                       /* transposes out */
-        { nchw * far * groups * pixels * vectors, 25 },                                  /* to lines not in cache */
-        { nchw * !s.copies * groups * depth * pixels * (double)s.channel_blocks, 0.46 }, /* pixels far apart */
-        { groups * pixels * (double)s.channel_blocks, 12 },                              /* addresses */
-        { (double)s.tasks, 1200 },
-        { 1, 11500 },
+        { groups * depth * vectors * pixels, 0.98 },                                     /* multiply */
+        { prepared ? 0 : weights, 15.4 },                                                /* pack weights */
+        { band, 17.8 },                                                                  /* copy bands */
+        { (double)s.tasks * depth, 8.9 },                                                /* offsets */
+        { groups * pixels / tile_rows * (double)s.panels * (double)s.k_blocks, 138 },    /* tiles */
+        { nchw * groups * pixels * vectors, 4.9 },                                       /* transposes out */
+        { nchw * far * groups * pixels * vectors, 7.3 },                                 /* to lines not in cache */
+        { nchw * !s.copies * groups * depth * pixels * (double)s.channel_blocks, 0.11 }, /* pixels far apart */
+        { groups * pixels * (double)s.channel_blocks, 4.9 },                             /* addresses */
+        { (double)s.tasks, 326 },
+        { 1, 3000 },
     };
     return FC_COST(counts, machine);
 }

@@ -221,15 +221,15 @@ static double cost(const fc_conv *conv, const fc_machine *machine, bool prepared
     const double passes = (double)fc_div_up(conv->in_per_group, s.channels), channels = (double)conv->out_per_group;
     const double band = (double)(s.tasks * s.band.size) * passes / machine->lanes, nhwc = conv->channels_last;
     const fc_count counts[] = {
-        { rows * channels * (double)conv->depth * (double)vectors, 1.3 },                             /* multiply */
-        { band, 15 },                                                                                 /* copy bands */
-        { (double)(s.tasks * s.band.rows * s.band.depth * s.band.phases) * passes, 75 },              /* calls of move */
-        { rows * (double)(fc_div_up(conv->out_per_group, 5) * fc_div_up(vectors, 3)) * passes, 130 }, /* tiles */
-        { nhwc * band, 14 },                                                                          /* transposes in */
-        { nhwc * rows * channels * (double)vectors, 20 },                                             /* transposes out */
-        { (double)s.tasks * (double)(s.channels * conv->taps), 30 },                                  /* offsets */
-        { (double)s.tasks, 1200 },
-        { 1, 14000 },
+        { rows * channels * (double)conv->depth * (double)vectors, 0.86 },                           /* multiply */
+        { band, 23 },                                                                                /* copy bands */
+        { (double)(s.tasks * s.band.rows * s.band.depth * s.band.phases) * passes, 35 },             /* calls of move */
+        { rows * (double)(fc_div_up(conv->out_per_group, 5) * fc_div_up(vectors, 3)) * passes, 50 }, /* tiles */
+        { nhwc * band, 3.3 },                                                                        /* transposes in */
+        { nhwc * rows * channels * (double)vectors, 9.8 },                                           /* transposes out */
+        { (double)s.tasks * (double)(s.channels * conv->taps), 36 },                                 /* offsets */
+        { (double)s.tasks, 212 },
+        { 1, 4490 },
     };
     return FC_COST(counts, machine);
 }

@@ -279,15 +279,15 @@ static double cost(const fc_conv *conv, const fc_machine *machine, bool prepared
     const double runs = is_pointwise(conv) ? panels : panels + image_rows;
     const double packs = groups * (double)s.row_blocks, nhwc = conv->channels_last;
     const fc_count counts[] = {
-        { groups * depth * rows * vectors, 1.14 },                                          /* multiply */
-        { packs * depth * vectors, 15 },                                                    /* pack */
-        { packs * runs * (double)(conv->taps * s.k_blocks), 117 },                          /* calls of move */
-        { groups * (double)(fc_div_up(conv->out_per_group, 4) * s.k_blocks) * panels, 90 }, /* tiles */
-        { nhwc * packs * depth * vectors, 8.5 },                                            /* transposes in */
-        { nhwc * groups * rows * vectors * (double)s.k_blocks, 10.5 },                      /* transposes out */
-        { groups * rows * depth / (double)machine->lanes, 4 },                              /* weights read */
-        { (double)s.tasks, 960 },
-        { 1, 11500 },
+        { groups * depth * rows * vectors, 0.91 },                                          /* multiply */
+        { packs * depth * vectors, 12.4 },                                                  /* pack */
+        { packs * runs * (double)(conv->taps * s.k_blocks), 77 },                           /* calls of move */
+        { groups * (double)(fc_div_up(conv->out_per_group, 4) * s.k_blocks) * panels, 66 }, /* tiles */
+        { nhwc * packs * depth * vectors, 3.4 },                                            /* transposes in */
+        { nhwc * groups * rows * vectors * (double)s.k_blocks, 11.8 },                      /* transposes out */
+        { groups * rows * depth / (double)machine->lanes, 3.8 },                            /* weights read */
+        { (double)s.tasks, 263 },
+        { 1, 2760 },
     };
     return FC_COST(counts, machine);
 }

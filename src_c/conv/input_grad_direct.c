@@ -442,15 +442,15 @@ double fc_input_grad_direct_cost(const fc_conv *conv, const fc_machine *machine)
     const double passes = (double)fc_div_up(conv->out_per_group, s.channels), nchw = conv->x_stride[FC_C] != 1;
     const double band = s.copies ? (double)(s.tasks * s.images * s.band.size) * passes / lanes : 0;
     const fc_count counts[] = {
-        { groups * taps * outs * vectors * pixels, 1.21 },                          /* multiply */
-        { groups * taps * outs * vectors, 10 },                                     /* turn filters */
-        { band, conv->y_stride[FC_C] == 1 ? 6 : 20 },                               /* copy bands */
-        { (double)s.tasks * taps * outs, 4 },                                       /* offsets */
-        { groups * passes * phases * pixels / 5 * vectors / 2, 75 },                /* tiles of the product */
-        { !s.in_place * groups * phases * pixels * vectors, 4 + 8 * nchw },         /* out of the tile */
-        { groups * pixels * (double)s.channel_blocks, 12 },                         /* addresses */
-        { (double)s.tasks, 1200 },
-        { 1, 6000 },
+        { groups * taps * outs * vectors * pixels, 1.08 },                  /* multiply */
+        { groups * taps * outs * vectors, 10 },                             /* turn filters */
+        { band, conv->y_stride[FC_C] == 1 ? 5 : 14 },                       /* copy bands */
+        { (double)s.tasks * taps * outs, 2 },                               /* offsets */
+        { groups * passes * phases * pixels / 5 * vectors / 2, 75 },        /* tiles of the product */
+        { !s.in_place * groups * phases * pixels * vectors, 3 + 6 * nchw }, /* out of the tile */
+        { groups * pixels * (double)s.channel_blocks, 5 },                  /* addresses */
+        { (double)s.tasks, 326 },
+        { 1, 2500 },
     };
     return FC_COST(counts, machine);
 }

@@ -127,13 +127,13 @@ double fc_pointwise_cost(const fc_conv *conv, const fc_machine *machine)
     const double tail = conv->out_pixels % s.lanes > 0;
     const int64_t tile = table->widest_panel > 3 ? 9 : 4; /* rows */
     const fc_count counts[] = {
-        { images * depth * rows * vectors, 1.1 },                                         /* multiply */
-        { images * (double)s.row_blocks * depth * vectors, 4 },                           /* copy */
-        { images * (double)fc_div_up(conv->out_per_group, tile) * k_blocks * panels, 150 }, /* tiles */
-        { images * rows * vectors * k_blocks, 2 },                                        /* stores */
-        { images * (double)s.row_blocks * depth * tail, 8 },                              /* tails */
-        { (double)s.tasks, 960 },
-        { 1, 11500 },
+        { images * depth * rows * vectors, 0.98 },                                         /* multiply */
+        { images * (double)s.row_blocks * depth * vectors, 3.4 },                          /* copy */
+        { images * (double)fc_div_up(conv->out_per_group, tile) * k_blocks * panels, 41 }, /* tiles */
+        { images * rows * vectors * k_blocks, 5.6 },                                       /* stores */
+        { images * (double)s.row_blocks * depth * tail, 5.7 },                             /* tails */
+        { (double)s.tasks, 250 },
+        { 1, 2200 },
     };
     return FC_COST(counts, machine);
 }

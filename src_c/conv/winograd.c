@@ -476,17 +476,17 @@ static double cost_of(const fc_conv *conv, const fc_machine *machine, bool prepa
     const double taps_bytes = 9.0 * (double)(conv->out_channels * conv->in_per_group) * (double)fc_size_of(conv->dtype);
     const bool cold = taps_bytes > 2.0 * (double)machine->l2;
     const fc_count counts[] = {
-        { images * points * (double)conv->in_per_group * out, 1.18 },               /* multiply */
-        { s.xis * tiles * in, 11 },                                                 /* transform in */
-        { s.xis * tiles * out, 10 },                                                /* transform out */
-        { (conv->channels_last ? 0 : 1) * tiles * (m * m) * out, 16 },              /* transposes out */
-        { s.xis * filters * makes, 8.4 },                                           /* U made */
-        { (prepared ? 0 : 9) * filters, 9 },                                        /* weights turned */
-        { (cold ? 9 : 0) * filters, 8 },                                            /* weights read from memory */
-        { made ? 0 : s.xis * filters * blocks / (double)conv->groups, 1.5 },        /* U read from L2 */
-        { copies * (double)s.band.size / machine->lanes, 16 },                      /* copy bands */
-        { s.xis * blocks * (double)(fc_div_up(s.tiles, 14) * s.panels * s.chunks), 120 }, /* blocks of products */
-        { 1, 8000 },
+        { images * points * (double)conv->in_per_group * out, 0.98 },                    /* multiply */
+        { s.xis * tiles * in, 12.3 },                                                    /* transform in */
+        { s.xis * tiles * out, 7.5 },                                                    /* transform out */
+        { (conv->channels_last ? 0 : 1) * tiles * (m * m) * out, 12.2 },                 /* transposes out */
+        { s.xis * filters * makes, 8.9 },                                                /* U made */
+        { (prepared ? 0 : 9) * filters, 6.7 },                                           /* weights turned */
+        { (cold ? 9 : 0) * filters, 3.3 },                                               /* weights read from memory */
+        { made ? 0 : s.xis * filters * blocks / (double)conv->groups, 0.8 },             /* U read from L2 */
+        { copies * (double)s.band.size / machine->lanes, 13.3 },                         /* copy bands */
+        { s.xis * blocks * (double)(fc_div_up(s.tiles, 14) * s.panels * s.chunks), 46 }, /* blocks of products */
+        { 1, 4380 },
     };
     return FC_COST(counts, machine);
 }

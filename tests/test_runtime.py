@@ -47,17 +47,19 @@ def test_config_follows_the_settings() -> None:
 
 
 def test_clear_scratch() -> None:
-    """Memory comes with use, goes when told, and comes again."""
+    """Memory comes with use, goes when told, and comes again; threads of others, such as JAX's, keep theirs."""
     x, weight = normal((1, 64, 60, 60), seed=1), normal((64, 64, 3, 3), seed=2)
     with threads(2):
-        expected = fastconv.conv2d(x, weight)
-        assert _core.scratch_held() > 0
         fastconv.clear_scratch()
-        assert _core.scratch_held() == 0
+        others = _core.scratch_held()
+        expected = fastconv.conv2d(x, weight)
+        assert _core.scratch_held() > others
+        fastconv.clear_scratch()
+        assert _core.scratch_held() == others
         assert same_bits(fastconv.conv2d(x, weight), expected)
         fastconv.clear_scratch()
         fastconv.clear_scratch()
-        assert _core.scratch_held() == 0
+        assert _core.scratch_held() == others
 
 
 @pytest.mark.parametrize("algorithm", [name for name in ALGORITHMS if name not in ("depthwise", "grouped")])

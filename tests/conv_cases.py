@@ -252,7 +252,8 @@ def depthwise() -> Iterator[Case]:
     yield Case("depthwise 31x31", 3, 3, (20, 37), (31, 31), groups=3, padding=15)
     yield Case("depthwise 9x9 on one pixel", 18, 18, (1, 1), (9, 9), groups=18, padding=4)
     yield Case("16 channels, multiplier 9: several blocks of channels", 16, 144, (1, 73), (1, 2), groups=16)
-    yield Case("19 channels, multiplier 9, 1x1, padded", 19, 171, (1, 72), (1, 1), groups=19, padding=((0, 0), (2, 3)))
+    ends = ((0, 0), (2, 3))
+    yield Case("19 channels, multiplier 9, 1x1", 19, 171, (1, 72), (1, 1), groups=19, padding=ends)
 
 
 def grouped() -> Iterator[Case]:

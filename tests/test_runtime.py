@@ -47,7 +47,7 @@ def test_config_follows_the_settings() -> None:
 
 
 def test_clear_scratch() -> None:
-    """Memory comes with use, goes when told, and comes again; threads of others, such as JAX's, keep theirs."""
+    """Memory comes with use, goes when told, comes again; threads of others, such as JAX's, keep theirs."""
     x, weight = normal((1, 64, 60, 60), seed=1), normal((64, 64, 3, 3), seed=2)
     with threads(2):
         fastconv.clear_scratch()

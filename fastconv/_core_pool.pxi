@@ -483,6 +483,11 @@ def move_by_index(int spatial, source, indices, shape, layout, out, bint add):
     return out
 
 
+def channels_last(layout, int spatial):
+    """Whether a layout, which is checked, has channels last."""
+    return is_channels_last(layout, spatial)
+
+
 def gather_by_index(int spatial, source, indices, layout, out):
     """source[indices], plane by plane: the gradient of unpooling."""
     cdef Pooling p

@@ -69,13 +69,14 @@ def _max_pool_grad(
 
 
 def _spatial_shape(array: Any, spatial: int, layout: str) -> tuple[int, ...]:
+    last = _core.channels_last(layout, spatial)
     shape: tuple[int, ...] = np.shape(array)
     if len(shape) not in (spatial + 1, spatial + 2):
         raise ValueError(
             f"grad_output must have {spatial + 2} axes ({layout}), or {spatial + 1} without the batch; "
             f"got shape {shape}"
         )
-    return shape[-spatial - 1 : -1] if layout[-1:] == "C" else shape[-spatial:]
+    return shape[-spatial - 1 : -1] if last else shape[-spatial:]
 
 
 def max_pool2d_grad(

@@ -36,13 +36,14 @@ def _unpooled_shape(
     layout: str,
 ) -> tuple[int, ...]:
     """Shape of what `max_unpool2d` makes: `output_size` with or without batch and channels, or computed."""
+    last = _core.channels_last(layout, spatial)
     shape = tuple(x.shape)
     if len(shape) not in (spatial + 1, spatial + 2):
         raise ValueError(
             f"x must have {spatial + 2} axes ({layout}), or {spatial + 1} without the batch; "
             f"got shape {shape}"
         )
-    first = len(shape) - spatial - 1 if layout[-1] == "C" else len(shape) - spatial
+    first = len(shape) - spatial - 1 if last else len(shape) - spatial
     if output_size is None:
         amounts = {
             "kernel_size": kernel_size,

@@ -563,6 +563,8 @@ X = np.zeros((1, 2, 6, 6), np.float32)
         (lambda: fastconv.max_pool2d(X, 2, ceil_mode=1), TypeError, "ceil_mode must be a bool, got int 1"),
         (lambda: fastconv.max_pool2d(X, 2, return_indices=None), TypeError, "return_indices must be a bool"),
         (lambda: fastconv.max_pool2d(X, 2, layout="NLC"), ValueError, 'layout must be "NCHW" or "NHWC"'),
+        (lambda: fastconv.max_unpool2d(X, X.astype(int), 2, layout=""), ValueError, "layout must be"),
+        (lambda: fastconv.adaptive_avg_pool2d_grad(X, input_shape=3, layout=2), TypeError, "layout must be"),
         (lambda: fastconv.max_pool2d(X[0, 0], 2), ValueError, "x must have 4 axes"),
         (lambda: fastconv.max_pool2d(X.astype(bool), 2), TypeError, "x has dtype bool"),
         (lambda: fastconv.max_pool2d([[1.0]], 2), TypeError, "x must be an array"),

@@ -226,8 +226,14 @@ static direct_block block_of(const direct_job *job, int64_t task, void *memory)
     return b;
 }
 
-/* The address of every pixel's first tap, in x or in the band. */
-static void find_pixels(const direct_job *job, const direct_block *b)
+/* Whether the values that one output pixel takes of one block of k lie side by side. */
+static bool in_a_row(const fc_conv *conv, const direct_split *s)
+{
+    return conv->taps == 1 && (s->copies ? s->band.channel_step : conv->x_stride[FC_C]) == 1;
+}
+
+/* The address of every pixel's first tap, in x or in the band, or `ahead` elements after it. */
+static void find_pixels(const direct_job *job, const direct_block *b, int64_t ahead)
 {
     const direct_split *s = &job->split;
     const fc_conv *conv = job->run->conv;
@@ -243,7 +249,7 @@ static void find_pixels(const direct_job *job, const direct_block *b)
                                      b->at.row * row_step + b->at.col * col_step, size);
         for (int64_t r = 0; r < b->rows; r++)
             for (int64_t c = 0; c < b->cols; c++)
-                *pixel++ = fc_at(image, r * row_step + c * col_step, size);
+                *pixel++ = fc_at(image, ahead + r * row_step + c * col_step, size);
     }
 }
 
@@ -315,7 +321,7 @@ static void multiply(const direct_job *job, const direct_block *b, const void *w
     const int64_t even = in_place ? even_pixels(conv, b) : b->pixels;
     const int64_t channel = b->group * conv->out_per_group + b->channel;
     fc_gemm g = {
-        .m = even, .n = b->channels, .k = k1 - k0, .a_offset = b->offsets,
+        .m = even, .n = b->channels, .k = k1 - k0, .a_offset = in_a_row(conv, s) ? NULL : b->offsets,
         .b = weights, .b_panel = (k1 - k0) * s->panel, .b_step = s->panel, .panel_vectors = s->vectors,
         .accumulate = k0 > 0, .finish = k1 == conv->depth,
         .bias = run->bias ? fc_at(run->bias, channel, size) : NULL, .bias_on_lanes = 1,
@@ -356,14 +362,16 @@ static void run_task(void *context, int64_t task, void *memory)
     const fc_conv *conv = run->conv;
     const direct_block b = block_of(job, task, memory);
     int64_t held = -1;                        /* first channel of the band now in scratch */
-    find_pixels(job, &b);
     for (int64_t k0 = 0; k0 < conv->depth; k0 += s->k_block) {
         const int64_t k1 = fc_min(k0 + s->k_block, conv->depth);
         const int64_t first = k0 / conv->taps, last = (k1 - 1) / conv->taps;
         if (s->copies && (first != held || last != first))
             copy_bands(job, &b, first, last + 1 - first);
         held = first;
-        find_offsets(job, &b, k0, k1, first);
+        if (k0 == 0 || in_a_row(conv, s))
+            find_pixels(job, &b, in_a_row(conv, s) ? (s->copies ? 0 : b.group * conv->in_per_group + k0) : 0);
+        if (!in_a_row(conv, s))
+            find_offsets(job, &b, k0, k1, first);
         const void *weights = b.weights;
         if (job->prepared)
             weights = fc_at(job->prepared, prepared_at(conv, s, b.group, k0, k1, b.panel), fc_size_of(conv->dtype));

@@ -31,8 +31,8 @@ static inline int fc_panel_vectors(const fc_table *table, int64_t vectors)
 /* How deep a panel of `lanes` may be to stay in L1 with what streams past it. */
 static inline int64_t fc_panel_depth(const fc_conv *conv, int64_t lanes)
 {
-    const int64_t most = fc_machine_for(conv->dtype)->l1 * 3 / 4 / (lanes * (int64_t)fc_size_of(conv->dtype));
-    return fc_max(64, fc_min(most, 384));
+    const int64_t most = fc_machine_for(conv->dtype)->l2 / 4 / (lanes * (int64_t)fc_size_of(conv->dtype));
+    return fc_max(64, fc_min(most, 2304));
 }
 
 /* Pixels of one image are `stride[FC_W]` apart from the first to the last, across rows. */

@@ -11,6 +11,7 @@
 #include "gemm.h"
 #include "grad.h"
 #include "move.h"
+#include "pack.h"
 #include "pool.h"
 #include "winograd.h"
 #include "winograd_grad.h"
@@ -23,6 +24,7 @@ typedef struct fc_table {
     void (*gemm)(const fc_gemm *g);
     void (*dot)(const fc_dot *d);
     void (*move)(const fc_move *m);
+    void (*pack)(const fc_pack *p);
     void (*winograd_input)(const fc_winograd_input *w);
     void (*winograd_weight)(const fc_winograd_weight *w);
     void (*winograd_output)(const fc_winograd_output *w);

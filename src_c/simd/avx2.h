@@ -35,6 +35,11 @@ FC_INLINE fc_vmask_f32 fc_vlanes_f32(int i, int n)
     __m256i before = _mm256_cmpgt_epi32(_mm256_set1_epi32(i), lane);
     return _mm256_castsi256_ps(_mm256_andnot_si256(before, _mm256_cmpgt_epi32(_mm256_set1_epi32(n), lane)));
 }
+FC_INLINE fc_vmask_f32 fc_vbits_f32(uint32_t bits)
+{
+    const __m256i lane = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
+    return _mm256_castsi256_ps(_mm256_cmpeq_epi32(_mm256_and_si256(_mm256_set1_epi32((int)bits), lane), lane));
+}
 FC_INLINE fc_vec_f32 fc_vload_mask_f32(const float *p, fc_vmask_f32 m)
 {
     return _mm256_maskload_ps(p, _mm256_castps_si256(m));
@@ -157,6 +162,11 @@ FC_INLINE fc_vmask_f64 fc_vlanes_f64(int i, int n)
     const __m256i lane = _mm256_setr_epi64x(0, 1, 2, 3);
     __m256i before = _mm256_cmpgt_epi64(_mm256_set1_epi64x(i), lane);
     return _mm256_castsi256_pd(_mm256_andnot_si256(before, _mm256_cmpgt_epi64(_mm256_set1_epi64x(n), lane)));
+}
+FC_INLINE fc_vmask_f64 fc_vbits_f64(uint32_t bits)
+{
+    const __m256i lane = _mm256_setr_epi64x(1, 2, 4, 8);
+    return _mm256_castsi256_pd(_mm256_cmpeq_epi64(_mm256_and_si256(_mm256_set1_epi64x(bits), lane), lane));
 }
 FC_INLINE fc_vec_f64 fc_vload_mask_f64(const double *p, fc_vmask_f64 m)
 {

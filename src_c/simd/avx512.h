@@ -33,6 +33,7 @@ FC_INLINE fc_vmask_f32 fc_vlanes_f32(int i, int n)
     const int first = i < 0 ? 0 : i < 16 ? i : 16, last = n < 0 ? 0 : n < 16 ? n : 16;
     return (fc_vmask_f32)(((1u << last) - 1) & ~((1u << first) - 1));
 }
+FC_INLINE fc_vmask_f32 fc_vbits_f32(uint32_t bits) { return (fc_vmask_f32)bits; }
 FC_INLINE fc_vec_f32 fc_vload_mask_f32(const float *p, fc_vmask_f32 m) { return _mm512_maskz_loadu_ps(m, p); }
 FC_INLINE void fc_vstore_n_f32(float *p, fc_vec_f32 v, int64_t n)
 {
@@ -147,6 +148,7 @@ FC_INLINE fc_vmask_f64 fc_vlanes_f64(int i, int n)
     const int first = i < 0 ? 0 : i < 8 ? i : 8, last = n < 0 ? 0 : n < 8 ? n : 8;
     return (fc_vmask_f64)(((1u << last) - 1) & ~((1u << first) - 1));
 }
+FC_INLINE fc_vmask_f64 fc_vbits_f64(uint32_t bits) { return (fc_vmask_f64)bits; }
 FC_INLINE fc_vec_f64 fc_vload_mask_f64(const double *p, fc_vmask_f64 m) { return _mm512_maskz_loadu_pd(m, p); }
 FC_INLINE void fc_vstore_n_f64(double *p, fc_vec_f64 v, int64_t n)
 {

@@ -35,6 +35,11 @@ FC_INLINE fc_vmask_f32 fc_vlanes_f32(int i, int n)
     const int32x4_t lane = { 0, 1, 2, 3 };
     return vandq_u32(vcgeq_s32(lane, vdupq_n_s32(i)), vcltq_s32(lane, vdupq_n_s32(n)));
 }
+FC_INLINE fc_vmask_f32 fc_vbits_f32(uint32_t bits)
+{
+    const uint32x4_t lane = { 1, 2, 4, 8 };
+    return vtstq_u32(vdupq_n_u32(bits), lane);
+}
 FC_INLINE fc_vec_f32 fc_vload_mask_f32(const float *p, fc_vmask_f32 m)
 {
     const uint64_t lanes = vget_lane_u64(vreinterpret_u64_u16(vmovn_u32(m)), 0); /* 16 bits each */
@@ -150,6 +155,11 @@ FC_INLINE fc_vmask_f64 fc_vlanes_f64(int i, int n)
 {
     const int64x2_t lane = { 0, 1 };
     return vandq_u64(vcgeq_s64(lane, vdupq_n_s64(i)), vcltq_s64(lane, vdupq_n_s64(n)));
+}
+FC_INLINE fc_vmask_f64 fc_vbits_f64(uint32_t bits)
+{
+    const uint64x2_t lane = { 1, 2 };
+    return vtstq_u64(vdupq_n_u64(bits), lane);
 }
 FC_INLINE fc_vec_f64 fc_vload_mask_f64(const double *p, fc_vmask_f64 m)
 {

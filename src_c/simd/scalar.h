@@ -54,6 +54,11 @@ FC_INLINE fc_vmask_f32 fc_vlanes_f32(int i, int n)
     return (fc_vmask_f32){ -(int32_t)(0 >= i && 0 < n), -(int32_t)(1 >= i && 1 < n),
                            -(int32_t)(2 >= i && 2 < n), -(int32_t)(3 >= i && 3 < n) };
 }
+FC_INLINE fc_vmask_f32 fc_vbits_f32(uint32_t bits)
+{
+    return (fc_vmask_f32){ -(int32_t)(bits & 1), -(int32_t)(bits >> 1 & 1), -(int32_t)(bits >> 2 & 1),
+                           -(int32_t)(bits >> 3 & 1) };
+}
 FC_INLINE fc_vec_f32 fc_vload_mask_f32(const float *p, fc_vmask_f32 m)
 {
     return (fc_vec_f32){ m[0] ? p[0] : 0, m[1] ? p[1] : 0, m[2] ? p[2] : 0, m[3] ? p[3] : 0 };
@@ -152,6 +157,11 @@ FC_INLINE fc_vec_f64 fc_vload_n_f64(const double *p, int64_t n)
 FC_INLINE fc_vmask_f64 fc_vlanes_f64(int i, int n)
 {
     const int32_t lane0 = -(int32_t)(0 >= i && 0 < n), lane1 = -(int32_t)(1 >= i && 1 < n);
+    return (fc_vmask_f64){ lane0, lane0, lane1, lane1 };
+}
+FC_INLINE fc_vmask_f64 fc_vbits_f64(uint32_t bits)
+{
+    const int32_t lane0 = -(int32_t)(bits & 1), lane1 = -(int32_t)(bits >> 1 & 1);
     return (fc_vmask_f64){ lane0, lane0, lane1, lane1 };
 }
 FC_INLINE fc_vec_f64 fc_vload_mask_f64(const double *p, fc_vmask_f64 m)

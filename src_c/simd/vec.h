@@ -36,6 +36,7 @@
  *   visnan(a)           a is NaN
  *   vmask_or(m, k)      either
  *   vlanes(i, n)        lanes i .. n - 1; i and n are any int: below 0 is as 0, above VLEN as VLEN
+ *   vbits(b)            lane i where bit i of the uint32_t b is set; bits from VLEN on are not read
  *   vblend(m, a, b)     a where m is true, else b: copies bits, so indices of another type may ride
  *
  *   FC_ISA              the table's name, an identifier: scalar, avx2, avx512, neon
@@ -103,5 +104,6 @@
 #define visnan FC_T(fc_visnan)
 #define vmask_or FC_T(fc_vmask_or)
 #define vlanes FC_T(fc_vlanes)
+#define vbits FC_T(fc_vbits)
 #define vblend FC_T(fc_vblend)
 #endif

@@ -184,6 +184,7 @@ typedef struct direct_job {
     const fc_conv_run *run;
     direct_split split;
     const void *prepared;                     /* NULL where tasks pack */
+    bool x_far, weights_far;                  /* too large to be in L2 */
 } direct_job;
 
 /* One task's block of the output and its pieces of scratch. */
@@ -322,7 +323,7 @@ static void multiply(const direct_job *job, const direct_block *b, const void *w
     const int64_t channel = b->group * conv->out_per_group + b->channel;
     fc_gemm g = {
         .m = even, .n = b->channels, .k = k1 - k0, .a_offset = in_a_row(conv, s) ? NULL : b->offsets,
-        .b = weights, .b_panel = (k1 - k0) * s->panel, .b_step = s->panel, .panel_vectors = s->vectors,
+        .a_far = job->x_far, .b_far = job->weights_far, .b = weights, .b_panel = (k1 - k0) * s->panel, .b_step = s->panel, .panel_vectors = s->vectors,
         .accumulate = k0 > 0, .finish = k1 == conv->depth,
         .bias = run->bias ? fc_at(run->bias, channel, size) : NULL, .bias_on_lanes = 1,
         .activation = conv->activation,
@@ -419,7 +420,10 @@ static double cost(const fc_conv *conv, const fc_machine *machine, bool prepared
 static fc_status forward(const fc_conv_run *run, fc_error *error)
 {
     const fc_conv *conv = run->conv;
-    direct_job job = { run, split_of(conv, run->table, run->prepared != NULL), run->prepared };
+    direct_job job = {
+        .run = run, .split = split_of(conv, run->table, run->prepared != NULL), .prepared = run->prepared,
+        .x_far = fc_far(conv, fc_x_count(conv)), .weights_far = fc_far(conv, conv->depth * conv->out_channels),
+    };
     const double seconds = cost(conv, fc_machine_for(conv->dtype), run->prepared != NULL);
     void *packed = NULL;
     if (!run->prepared && !job.split.packs) {

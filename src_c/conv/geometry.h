@@ -35,6 +35,17 @@ static inline int64_t fc_panel_depth(const fc_conv *conv, int64_t lanes)
     return fc_max(64, fc_min(most, 2304));
 }
 
+static inline int64_t fc_x_count(const fc_conv *conv)
+{
+    return conv->batch * conv->in_channels * conv->in_size[0] * conv->in_size[1] * conv->in_size[2];
+}
+
+/* Whether an array of `count` elements cannot be expected in L2. */
+static inline bool fc_far(const fc_conv *conv, int64_t count)
+{
+    return count * (int64_t)fc_size_of(conv->dtype) > fc_machine_for(conv->dtype)->l2 / 2;
+}
+
 /* Pixels of one image are `stride[FC_W]` apart from the first to the last, across rows. */
 static inline bool fc_pixels_uniform(const int64_t stride[FC_AXES], const int64_t size[FC_SPATIAL])
 {

@@ -38,15 +38,13 @@ static im2col_split split_of(const fc_conv *conv, const fc_table *table)
     s.k_block = fc_div_up(s.depth, s.k_blocks);
     s.pixels = conv->batch * conv->out_pixels;
     const int64_t size = (int64_t)fc_size_of(conv->dtype), l2 = fc_machine_for(conv->dtype)->l2;
-    const int64_t panel_bytes = s.k_block * s.panel * size;
-    const int64_t panels = fc_div_up(fc_max(s.pixels, 1), s.panel);
-    const int64_t most = fc_max(1, l2 * 3 / 8 / panel_bytes);
+    const int64_t vectors = fc_div_up(fc_max(s.pixels, 1), s.lanes);
+    const int64_t most = fc_max(table->panel_vectors, l2 * 3 / 8 / (s.k_block * s.lanes * size));
     /* As many tasks as wished, from pixels first: those share nothing that has to be packed. */
     const int64_t worth = conv->flops < MOST_TASKS * TASK_FLOPS ? 1 + (int64_t)(conv->flops / TASK_FLOPS) : MOST_TASKS;
     const int64_t wished = fc_div_up(worth, conv->groups);
-    const int64_t per_block = fc_min(most, fc_max(fc_div_up(panels, wished), fc_min(panels, 3)));
-    s.blocks = fc_div_up(panels, per_block);
-    s.block = fc_div_up(panels, s.blocks) * s.panel;
+    const int64_t per_block = fc_min(most, fc_max(fc_div_up(vectors, wished), 3 * table->panel_vectors));
+    s.block = fc_div_up(vectors, fc_div_up(vectors, per_block)) * s.lanes;
     s.blocks = fc_div_up(fc_max(s.pixels, 1), s.block);
     s.row_blocks = fc_max(1, fc_min(conv->out_per_group / LEAST_ROWS, wished / s.blocks));
     s.rows = fc_div_up(conv->out_per_group, s.row_blocks);
@@ -54,9 +52,9 @@ static im2col_split split_of(const fc_conv *conv, const fc_table *table)
     s.tasks = s.blocks * s.row_blocks * conv->groups;
     const int64_t rows = fc_max(LEAST_ROWS / 2, fc_min(ROW_BLOCK, l2 / 4 / (s.k_block * size)));
     s.row_step = fc_div_up(s.rows, fc_div_up(s.rows, rows));
-    s.tile_at = (size_t)fc_round_up(fc_min(s.block, fc_round_up(s.pixels, s.panel)) * s.k_block * size, 64);
-    s.pieces_at = s.tile_at + (size_t)(s.row_step * s.panel * size);
-    s.bytes = s.pieces_at + fc_panel_scratch(table, table->panel_vectors);
+    s.tile_at = (size_t)fc_round_up(s.block * s.k_block * size, 64);
+    s.pieces_at = s.tile_at + (size_t)(s.row_step * s.lanes * table->widest_panel * size);
+    s.bytes = s.pieces_at + fc_panel_scratch(table, table->widest_panel);
     return s;
 }
 
@@ -81,8 +79,8 @@ static int64_t pixel_offset(const int64_t stride[FC_AXES], const int64_t size[FC
 }
 
 /* Between y and a tile of `rows` channels by one panel: pixels of several images, or strided ones. */
-static void move_tile(const fc_conv_run *run, const im2col_split *s, int64_t channel, int64_t rows, int64_t first,
-                      int64_t lanes, void *tile, bool to_y)
+static void move_tile(const fc_conv_run *run, int64_t channel, int64_t rows, int64_t first, int64_t lanes, void *tile,
+                      int64_t tile_row, bool to_y)
 {
     const fc_conv *conv = run->conv;
     const size_t size = fc_size_of(conv->dtype);
@@ -94,23 +92,19 @@ static void move_tile(const fc_conv_run *run, const im2col_split *s, int64_t cha
         fc_move move = { .rows = rows, .cols = pixels.count };
         move.src = to_y ? t : y;
         move.dst = to_y ? y : t;
-        move.src_row = to_y ? s->panel : conv->y_stride[FC_C];
+        move.src_row = to_y ? tile_row : conv->y_stride[FC_C];
         move.src_col = to_y ? 1 : conv->y_stride[FC_W];
-        move.dst_row = to_y ? conv->y_stride[FC_C] : s->panel;
+        move.dst_row = to_y ? conv->y_stride[FC_C] : tile_row;
         move.dst_col = to_y ? conv->y_stride[FC_W] : 1;
         run->table->move(&move);
     }
 }
 
-/* Panels from `first` on that one call can write in place: the same image, adjacent pixels. */
-static int64_t lanes_in_place(const fc_conv *conv, const im2col_split *s, int64_t first, int64_t end)
+/* Whether a panel of y can be written in place: pixels of one image, adjacent. */
+static bool lies_in_place(const fc_conv *conv, int64_t first, int64_t lanes)
 {
-    if (conv->y_stride[FC_W] != 1 || !fc_pixels_uniform(conv->y_stride, conv->out_size))
-        return 0;
-    const int64_t in_image = conv->out_pixels - first % conv->out_pixels;
-    if (end - first <= in_image)
-        return end - first;
-    return in_image / s->panel * s->panel;
+    return conv->y_stride[FC_W] == 1 && fc_pixels_uniform(conv->y_stride, conv->out_size) &&
+           first % conv->out_pixels + lanes <= conv->out_pixels;
 }
 
 typedef struct im2col_job {
@@ -118,41 +112,47 @@ typedef struct im2col_job {
     im2col_split split;
 } im2col_job;
 
+/* Panels of a block are cut as gemm cuts them: the vectors of the one that begins at `first`. */
+static int panel_vectors(const im2col_job *job, int64_t first, int64_t end)
+{
+    return (int)fc_gemm_cut(fc_div_up(end - first, job->split.lanes), job->run->table->widest_panel);
+}
+
 /* All packed pixels times up to ROW_BLOCK output channels, for one block of k. */
 static void multiply(const im2col_job *job, int64_t group, int64_t channel, int64_t rows, int64_t first, int64_t end,
                      int64_t k0, int64_t k1, const void *packed, void *tile)
 {
     const fc_conv_run *run = job->run;
     const fc_conv *conv = run->conv;
-    const im2col_split *s = &job->split;
     const size_t size = fc_size_of(conv->dtype);
     const int64_t oc = group * conv->out_per_group + channel;
     const void *weights[ROW_BLOCK];
     for (int64_t i = 0; i < rows; i++)
         weights[i] = fc_at(run->weight, (oc + i) * conv->depth + k0, size);
     fc_gemm g = {
-        .m = rows, .k = k1 - k0, .a = weights,
-        .b_panel = s->panel * (k1 - k0), .b_step = s->panel, .panel_vectors = run->table->panel_vectors,
-        .accumulate = k0 > 0, .finish = k1 == conv->depth,
+        .m = rows, .k = k1 - k0, .a = weights, .a_far = fc_far(conv, conv->depth * conv->out_channels), .accumulate = k0 > 0, .finish = k1 == conv->depth,
         .bias = run->bias ? fc_at(run->bias, oc, size) : NULL, .activation = conv->activation,
     };
     for (int64_t p = first; p < end; p += g.n) {
         g.b = fc_at(packed, (p - first) * (k1 - k0), size);
-        g.n = lanes_in_place(conv, s, p, end);
-        if (g.n > 0) {
+        g.panel_vectors = panel_vectors(job, p, end);
+        g.b_step = g.panel_vectors * job->split.lanes;
+        g.n = fc_min(g.b_step, end - p);
+        if (lies_in_place(conv, p, g.n)) {
             fc_pixel_run at = { .image = p / conv->out_pixels, .pixel = p % conv->out_pixels };
             g.c = fc_at_mut(run->y, pixel_offset(conv->y_stride, conv->out_size, &at) + oc * conv->y_stride[FC_C], size);
             g.c_row = conv->y_stride[FC_C];
             run->table->gemm(&g);
+            g.a_far = 0;
             continue;
         }
-        g.n = fc_min(s->panel, end - p);
         g.c = tile;
-        g.c_row = s->panel;
+        g.c_row = g.b_step;
         if (g.accumulate)
-            move_tile(run, s, oc, rows, p, g.n, tile, false);
+            move_tile(run, oc, rows, p, g.n, tile, g.b_step, false);
         run->table->gemm(&g);
-        move_tile(run, s, oc, rows, p, g.n, tile, true);
+        g.a_far = 0;
+        move_tile(run, oc, rows, p, g.n, tile, g.b_step, true);
     }
 }
 
@@ -166,13 +166,16 @@ static void run_task(void *context, int64_t task, void *memory)
     const int64_t row0 = rest % s->row_blocks * s->rows, group = rest / s->row_blocks;
     const int64_t row1 = fc_min(row0 + s->rows, conv->out_per_group);
     const int64_t first = block * s->block, end = fc_min(first + s->block, s->pixels);
-    const int vectors = job->run->table->panel_vectors;
+    int64_t lanes;
     void *tile = (char *)memory + s->tile_at, *pieces = (char *)memory + s->pieces_at;
     for (int64_t k0 = 0; k0 < s->depth; k0 += s->k_block) {
         const int64_t k1 = fc_min(k0 + s->k_block, s->depth);
-        for (int64_t p = first; p < end; p += s->panel)
-            fc_panel_pack(job->run, &(fc_panel){ group, p, fc_min(s->panel, end - p), k0, k1, vectors }, pieces,
+        for (int64_t p = first; p < end; p += lanes) {
+            const int vectors = panel_vectors(job, p, end);
+            lanes = fc_min(vectors * s->lanes, end - p);
+            fc_panel_pack(job->run, &(fc_panel){ group, p, lanes, k0, k1, vectors }, pieces,
                           fc_at_mut(memory, (p - first) * (k1 - k0), size));
+        }
         for (int64_t row = row0; row < row1; row += s->row_step)
             multiply(job, group, row, fc_min(s->row_step, row1 - row), first, end, k0, k1, memory, tile);
     }

@@ -1,8 +1,7 @@
 /* See pointwise.h.  y[oc][pixel] = sum over k of weight[oc][k] * x[k][pixel], one image at a time.
  *
  * Lanes are pixels and weights are read where they lie.  The first tile of output channels copies
- * the panel of x that it reads, for the others; the few pixels that fill no vector are packed, so
- * nothing is read outside x. */
+ * the panel of x that it reads, for the others; nothing is read outside x. */
 #include "pointwise.h"
 #include "../base/parallel.h"
 #include "cost.h"
@@ -10,7 +9,7 @@
 #include <stdio.h>
 
 enum {
-    LEAST_COPIED_K = 40,      /* a shorter panel is in L1 wherever it lies */
+    LEAST_COPIED_K = 40,      /* a shorter panel of whole vectors is in L1 wherever it lies */
     LEAST_ROWS = 64,          /* output channels per task */
     MOST_TASKS = 8,           /* by splitting alone: more come of larger problems */
 };
@@ -22,12 +21,19 @@ typedef struct pointwise_split {
     int64_t block, blocks;                    /* pixels of a task, whole panels; per image */
     int64_t rows, row_blocks;                 /* output channels of a task; per group */
     int64_t tasks;
-    size_t tail_at, weights_at, bytes;        /* scratch layout, bytes; the copied panel is first */
+    size_t weights_at, bytes;                 /* scratch layout, bytes; the copied panel is first */
 } pointwise_split;
+
+/* Small planes of many images are better packed together than each padded to whole vectors. */
+static bool planes_fill(const fc_conv *conv)
+{
+    const int64_t lanes = fc_machine_for(conv->dtype)->lanes;
+    return conv->batch == 1 || fc_round_up(conv->out_pixels, lanes) * 8 <= conv->out_pixels * 9;
+}
 
 bool fc_pointwise_supports(const fc_conv *conv)
 {
-    return conv->taps == 1 && fc_unpadded(conv) && conv->stride[0] == 1 && conv->stride[1] == 1 && conv->stride[2] == 1 &&
+    return conv->taps == 1 && planes_fill(conv) && fc_unpadded(conv) && conv->stride[0] == 1 && conv->stride[1] == 1 && conv->stride[2] == 1 &&
            conv->out_pixels == conv->in_size[0] * conv->in_size[1] * conv->in_size[2] && conv->x_stride[FC_W] == 1 &&
            conv->y_stride[FC_W] == 1 && fc_pixels_uniform(conv->x_stride, conv->in_size) &&
            fc_pixels_uniform(conv->y_stride, conv->out_size);
@@ -50,8 +56,7 @@ static pointwise_split split_of(const fc_conv *conv, const fc_table *table)
     s.rows = fc_div_up(rows, s.row_blocks);
     s.row_blocks = fc_div_up(rows, s.rows);
     s.tasks = conv->batch * conv->groups * s.row_blocks * s.blocks;
-    s.tail_at = (size_t)fc_round_up(s.k_block * s.panel * size, 64);
-    s.weights_at = s.tail_at + (size_t)fc_round_up(s.k_block * s.lanes * size, 64);
+    s.weights_at = (size_t)fc_round_up(s.k_block * s.lanes * table->widest_panel * size, 64);
     s.bytes = s.weights_at + (size_t)s.rows * sizeof(void *);
     return s;
 }
@@ -62,26 +67,6 @@ typedef struct pointwise_job {
     const fc_conv_run *run;
     pointwise_split split;
 } pointwise_job;
-
-/* The pixels that fill no vector: packed, for a vector may not be read across the end of x. */
-static void multiply_tail(const pointwise_job *job, const fc_gemm *whole, int64_t pixels, void *packed)
-{
-    const fc_conv_run *run = job->run;
-    const size_t size = fc_size_of(run->conv->dtype);
-    const fc_move move = {
-        .rows = whole->k, .cols = pixels, .src = fc_at(whole->b, whole->n, size), .src_row = whole->b_step, .src_col = 1,
-        .dst = packed, .dst_row = job->split.lanes, .dst_col = 1,
-    };
-    run->table->move(&move);
-    fc_gemm g = *whole;
-    g.n = pixels;
-    g.b = packed;
-    g.b_step = job->split.lanes;
-    g.b_copy = NULL;
-    g.panel_vectors = 1;
-    g.c = fc_at_mut(whole->c, whole->n, size);
-    run->table->gemm(&g);
-}
 
 static void run_task(void *context, int64_t task, void *memory)
 {
@@ -95,10 +80,11 @@ static void run_task(void *context, int64_t task, void *memory)
     const int64_t row = task % s->row_blocks * s->rows, rows = fc_min(s->rows, conv->out_per_group - row);
     task /= s->row_blocks;
     const int64_t group = task % conv->groups, image = task / conv->groups, oc = group * conv->out_per_group + row;
-    const int64_t tail = (end - first) % s->lanes;
+    const bool whole = (end - first) % s->lanes == 0;
     const void **weights = (const void **)(void *)((char *)memory + s->weights_at);
     fc_gemm g = {
-        .m = rows, .n = end - first - tail, .a = weights, .b_panel = s->panel, .b_step = conv->x_stride[FC_C],
+        .m = rows, .n = end - first, .a = weights, .a_far = fc_far(conv, conv->depth * conv->out_channels),
+        .b_far = fc_far(conv, fc_x_count(conv)), .b_lane = 1, .b_step = conv->x_stride[FC_C],
         .panel_vectors = run->table->panel_vectors, .activation = conv->activation,
         .c = fc_at_mut(run->y, image * conv->y_stride[FC_N] + oc * conv->y_stride[FC_C] + first, size),
         .c_row = conv->y_stride[FC_C], .bias = run->bias ? fc_at(run->bias, oc, size) : NULL,
@@ -106,14 +92,12 @@ static void run_task(void *context, int64_t task, void *memory)
     for (int64_t k0 = 0; k0 < conv->depth; k0 += s->k_block) {
         g.k = fc_min(s->k_block, conv->depth - k0);
         g.b = fc_at(run->x, image * conv->x_stride[FC_N] + (group * conv->in_per_group + k0) * conv->x_stride[FC_C] + first, size);
-        g.b_copy = g.k >= LEAST_COPIED_K ? memory : NULL;
+        g.b_copy = g.k >= LEAST_COPIED_K || !whole ? memory : NULL;
         g.accumulate = k0 > 0;
         g.finish = k0 + g.k == conv->depth;
         for (int64_t i = 0; i < rows; i++)
             weights[i] = fc_at(run->weight, (oc + i) * conv->depth + k0, size);
         run->table->gemm(&g);
-        if (tail > 0)
-            multiply_tail(job, &g, tail, (char *)memory + s->tail_at);
     }
 }
 

@@ -12,8 +12,10 @@
  * fused multiply-adds in the order of k, whatever the tile, so tiling never changes a bit.
  *   A(i, k) = a[i][k], or a[i][a_offset[k]] where a_offset is given
  *   B(k, j) = b[(j / panel) * b_panel + k * b_step + j % panel], or
- *             b[j + b_offset[k]] where b_offset is given (b_panel and b_step are not read)
- * The last panel is read up to a whole vector past n, so b must have that much room.
+ *             b[j + b_offset[k]] where b_offset is given (b_panel and b_step are not read), or
+ *             b[j0 * b_lane + k * b_step + j - j0] where b_lane is given, for panels that begin at j0 and have
+ *             the widths of fc_gemm_cut; a b_step of 0 stands for the panel's own width
+ * The last panel is read up to a whole vector past n, so b must have that much room, but for b_copy.
  * Where b_copy is given (and no offsets), B is read once and written there as packed panels,
  * b_copy[(j / panel) * b_copy_panel + k * panel + j % panel], which every row after the first tile
  * reads; with b_copy_panel 0 each panel takes the place of the one before. */
@@ -22,10 +24,11 @@ typedef struct fc_gemm {
     const void *const *a;
     const int64_t *a_offset;
     const void *b;
-    int64_t b_panel, b_step;
+    int64_t b_panel, b_step, b_lane;
     const int64_t *b_offset;
     void *b_copy;          /* NULL for none */
     int64_t b_copy_panel;
+    int a_far, b_far;      /* A, or B, is not in L2 yet: ask for its next rows, or next panel, ahead */
     int panel_vectors;     /* a panel is that many vectors wide: 1 to 4 */
     int accumulate;        /* start from C instead of from the bias (or zero) */
     int finish;            /* last part of k: apply the activation */
@@ -35,4 +38,15 @@ typedef struct fc_gemm {
     int bias_on_lanes;     /* bias[j] for lane j, else bias[i] for row i */
     fc_activation activation;
 } fc_gemm;
+
+/* Vectors of the first of the panels that `vectors` are cut into: as many threes as can be, and fours or
+ * twos for the rest; both keep the registers as full. */
+static inline int64_t fc_gemm_cut(int64_t vectors, int widest)
+{
+    if (vectors <= widest)
+        return vectors;
+    if (widest > 3)
+        return vectors % 3 == 0 || vectors == 5 ? 3 : 4;
+    return vectors == 4 ? 2 : 3;
+}
 #endif

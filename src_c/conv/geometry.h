@@ -60,14 +60,17 @@ typedef struct fc_span {
     int64_t before, inside, column;
 } fc_span;
 
+/* Both sides not negative.  Division is slow and most strides are 1 or 2. */
+static inline int64_t fc_divide(int64_t a, int64_t b) { return b == 1 ? a : b == 2 ? a >> 1 : a / b; }
+
 static inline fc_span fc_span_of(int64_t first, int64_t count, int64_t stride, int64_t offset, int64_t size)
 {
     const int64_t start = first * stride + offset;      /* column under the first pixel */
     fc_span span = { 0, 0, start };
     if (start < 0)
-        span.before = fc_min(count, fc_div_up(-start, stride));
+        span.before = fc_min(count, fc_divide(stride - 1 - start, stride));
     if (start < size)
-        span.inside = fc_min(count, (size - 1 - start) / stride + 1) - span.before;
+        span.inside = fc_min(count, fc_divide(size - 1 - start, stride) + 1) - span.before;
     if (span.inside < 0)
         span.inside = 0;
     span.column = start + span.before * stride;

@@ -6,7 +6,10 @@
  * transposed, a run of a row at a time. */
 #include "panel.h"
 
-enum { TAPS_AT_ONCE = 32 };                   /* whose pieces are worked out together */
+enum {
+    TAPS_AT_ONCE = 32,                        /* whose pieces are worked out together */
+    MOST_LANES = 64,                          /* of a panel: four vectors of 16 */
+};
 
 size_t fc_panel_scratch(const fc_table *table, int vectors)
 {
@@ -28,16 +31,35 @@ static tap_place place_of(const fc_conv *conv, int64_t tap)
     return place;
 }
 
-/* A run of one output row through one tap: the input columns inside, and the offset of the first in x. */
-static fc_span row_span(const fc_conv *conv, const tap_place *tap, const fc_pixel_run *run, int64_t *offset)
+/* A run of one output row: its lanes, and where tap (0, 0, 0) of an unpadded kernel would see it. */
+typedef struct row_run {
+    int64_t lane, count, image, depth, row, col; /* col counts output columns, the others input indices */
+} row_run;
+
+/* The runs of a panel, at most one per lane; returns their number. */
+static int find_runs(const fc_conv *conv, const fc_panel *panel, row_run *runs)
 {
-    const int64_t row = run->pixel / conv->out_size[FC_WIDTH];
-    const int64_t h = row % conv->out_size[FC_HEIGHT] * conv->stride[FC_HEIGHT] + tap->at[FC_HEIGHT];
-    const int64_t d = row / conv->out_size[FC_HEIGHT] * conv->stride[FC_DEPTH] + tap->at[FC_DEPTH];
+    fc_pixel_run run = { 0 };
+    int count = 0;
+    while (fc_next_run(conv, panel->first, panel->lanes, true, &run)) {
+        const int64_t row = run.pixel / conv->out_size[FC_WIDTH];
+        runs[count++] = (row_run){
+            .lane = run.lane, .count = run.count, .image = run.image,
+            .depth = row / conv->out_size[FC_HEIGHT] * conv->stride[FC_DEPTH],
+            .row = row % conv->out_size[FC_HEIGHT] * conv->stride[FC_HEIGHT],
+            .col = run.pixel - row * conv->out_size[FC_WIDTH],
+        };
+    }
+    return count;
+}
+
+/* A run through one tap: the input columns inside, and the offset of the first in x. */
+static fc_span row_span(const fc_conv *conv, const tap_place *tap, const row_run *run, int64_t *offset)
+{
+    const int64_t h = run->row + tap->at[FC_HEIGHT], d = run->depth + tap->at[FC_DEPTH];
     if (h < 0 || h >= conv->in_size[FC_HEIGHT] || d < 0 || d >= conv->in_size[FC_DEPTH])
         return (fc_span){ run->count, 0, 0 };
-    const fc_span span = fc_span_of(run->pixel % conv->out_size[FC_WIDTH], run->count, conv->stride[FC_WIDTH],
-                                    tap->at[FC_WIDTH], conv->in_size[FC_WIDTH]);
+    const fc_span span = fc_span_of(run->col, run->count, conv->stride[FC_WIDTH], tap->at[FC_WIDTH], conv->in_size[FC_WIDTH]);
     *offset = run->image * conv->x_stride[FC_N] + d * conv->x_stride[FC_D] + h * conv->x_stride[FC_H] +
               span.column * conv->x_stride[FC_W];
     return span;
@@ -80,23 +102,23 @@ static void add_piece(piece_list *list, int64_t vector, int64_t at, uint32_t lan
     list->vector = vector;
 }
 
-static fc_pack_piece *find_pieces(const fc_conv *conv, const fc_panel *panel, int64_t vlen, int64_t tap, fc_pack_piece *pieces)
+/* `log_vlen`: of the lanes of a vector, a power of two. */
+static fc_pack_piece *find_pieces(const fc_conv *conv, const row_run *runs, int count, int vectors, int log_vlen,
+                                  const tap_place *tap, fc_pack_piece *pieces)
 {
-    const tap_place place = place_of(conv, tap);
-    const int64_t step = conv->stride[FC_WIDTH];
+    const int64_t step = conv->stride[FC_WIDTH], vlen = (int64_t)1 << log_vlen;
     piece_list list = { pieces, -1 };
-    fc_pixel_run run = { 0 };
-    while (fc_next_run(conv, panel->first, panel->lanes, true, &run)) {
+    for (int i = 0; i < count; i++) {
         int64_t offset = 0;
-        const fc_span span = row_span(conv, &place, &run, &offset);
-        int64_t lane = run.lane + span.before, left = span.inside, take;
+        const fc_span span = row_span(conv, tap, &runs[i], &offset);
+        int64_t lane = runs[i].lane + span.before, left = span.inside, take;
         for (; left > 0; left -= take, lane += take, offset += take * step) {
-            const int64_t vector = lane / vlen, in_vector = lane % vlen;
+            const int64_t in_vector = lane & (vlen - 1);
             take = fc_min(left, vlen - in_vector);
-            add_piece(&list, vector, offset - in_vector * step, lane_bits(in_vector, take, step));
+            add_piece(&list, lane >> log_vlen, offset - in_vector * step, lane_bits(in_vector, take, step));
         }
     }
-    for (; list.vector < panel->vectors - 1; list.vector++)
+    for (; list.vector < vectors - 1; list.vector++)
         *list.next++ = (fc_pack_piece){ 0, 0, 0 };
     return list.next;
 }
@@ -113,11 +135,15 @@ static void pack_planes(const fc_conv_run *run, const fc_panel *panel, int64_t c
         .x = fc_at(run->x, (panel->group * conv->in_per_group + channel) * conv->x_stride[FC_C], size),
         .panel_step = conv->taps * lanes,
     };
+    row_run runs[MOST_LANES];
+    const int count = find_runs(conv, panel, runs), log_vlen = __builtin_ctz((unsigned)run->table->lanes);
     for (int64_t t0 = tap0; t0 < tap1; t0 += TAPS_AT_ONCE) {
         const int64_t t1 = fc_min(t0 + TAPS_AT_ONCE, tap1);
         fc_pack_piece *end = pieces;
-        for (int64_t tap = t0; tap < t1; tap++)
-            end = find_pieces(conv, panel, run->table->lanes, tap, end);
+        for (int64_t t = t0; t < t1; t++) {
+            const tap_place tap = place_of(conv, t);
+            end = find_pieces(conv, runs, count, panel->vectors, log_vlen, &tap, end);
+        }
         pack.vectors = (t1 - t0) * panel->vectors;
         pack.panel = fc_at_mut(packed, (t0 - tap0) * lanes, size);
         run->table->pack(&pack);
@@ -125,14 +151,13 @@ static void pack_planes(const fc_conv_run *run, const fc_panel *panel, int64_t c
 }
 
 /* One tap of some channels for a run of pixels of a row, transposed. */
-static void pack_pixels(const fc_conv_run *run, const fc_panel *panel, const fc_pixel_run *pixels, int64_t channel,
-                        int64_t channels, int64_t tap, void *packed)
+static void pack_run(const fc_conv_run *run, const fc_panel *panel, const row_run *pixels, int64_t channel,
+                     int64_t channels, const tap_place *tap, void *packed)
 {
     const fc_conv *conv = run->conv;
     const size_t size = fc_size_of(conv->dtype);
-    const tap_place place = place_of(conv, tap);
     int64_t offset = 0;
-    const fc_span span = row_span(conv, &place, pixels, &offset);
+    const fc_span span = row_span(conv, tap, pixels, &offset);
     const fc_move move = {
         .rows = channels, .cols = span.inside,
         .src = fc_at(run->x, offset + (panel->group * conv->in_per_group + channel) * conv->x_stride[FC_C], size),
@@ -150,10 +175,13 @@ static void pack_runs(const fc_conv_run *run, const fc_panel *panel, int64_t cha
 {
     const size_t size = fc_size_of(run->conv->dtype);
     const int64_t lanes = (int64_t)panel->vectors * run->table->lanes;
-    fc_pixel_run pixels = { 0 };
-    while (fc_next_run(run->conv, panel->first, panel->lanes, true, &pixels))
-        for (int64_t tap = tap0; tap < tap1; tap++)
-            pack_pixels(run, panel, &pixels, channel, channels, tap, fc_at_mut(packed, (tap - tap0) * lanes, size));
+    row_run runs[MOST_LANES];
+    const int count = find_runs(run->conv, panel, runs);
+    for (int64_t t = tap0; t < tap1; t++) {
+        const tap_place tap = place_of(run->conv, t);
+        for (int i = 0; i < count; i++)
+            pack_run(run, panel, &runs[i], channel, channels, &tap, fc_at_mut(packed, (t - tap0) * lanes, size));
+    }
 }
 
 void fc_panel_pack(const fc_conv_run *run, const fc_panel *panel, void *memory, void *packed)

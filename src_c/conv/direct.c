@@ -14,12 +14,12 @@
 #include <stdio.h>
 
 enum {
-    CHANNEL_BLOCK = 128,      /* output channels per task: their weights stay in L2 */
     LEAST_PIXELS = 256,       /* per task: fewer would pack weights for too little work */
     MOST_PIXELS = 1024,
     WISHED_TASKS = 8,
 };
 static const double PACK_SECONDS = 0.3e-9;    /* per weight */
+static const double TASK_FLOPS = 25e6;        /* worth a task of its own */
 
 typedef struct direct_split {
     int vectors;                              /* of a panel */
@@ -40,9 +40,6 @@ static void split_channels(direct_split *s, const fc_conv *conv, const fc_table 
     s->vectors = fc_panel_vectors(table, fc_div_up(conv->out_per_group, table->lanes));
     s->panel = (int64_t)s->vectors * table->lanes;
     s->panels = fc_div_up(conv->out_per_group, s->panel);
-    s->channel_blocks = fc_div_up(s->panels * s->panel, CHANNEL_BLOCK);
-    s->block_panels = fc_div_up(s->panels, s->channel_blocks);
-    s->channel_blocks = fc_div_up(s->panels, s->block_panels);
     const int64_t most = fc_panel_depth(conv, s->panel);
     if (conv->taps <= most) {                          /* whole channels per block of k */
         const int64_t channels = most / conv->taps;
@@ -88,6 +85,17 @@ static void split_pixels(direct_split *s, const fc_conv *conv)
     s->col_blocks = fc_div_up(width, s->cols);
 }
 
+/* Panels of a task: their weights stay in L2, and there are enough tasks beside the `blocks` of pixels. */
+static void split_panels(direct_split *s, const fc_conv *conv, int64_t blocks)
+{
+    const int64_t bytes = s->k_block * s->panel * (int64_t)fc_size_of(conv->dtype);
+    const int64_t most = fc_max(1, fc_machine_for(conv->dtype)->l2 / 2 / bytes);
+    const int64_t wished = conv->flops < WISHED_TASKS * TASK_FLOPS ? 1 + (int64_t)(conv->flops / TASK_FLOPS) : WISHED_TASKS;
+    s->block_panels = fc_max(1, fc_min(most, s->panels / fc_div_up(wished, fc_max(blocks, 1))));
+    s->channel_blocks = fc_div_up(s->panels, s->block_panels);
+    s->block_panels = fc_div_up(s->panels, s->channel_blocks);
+}
+
 /* `prepared`: weights are packed before the tasks, by a plan or at the start of the call. */
 static direct_split split_of(const fc_conv *conv, const fc_table *table, bool prepared)
 {
@@ -96,6 +104,7 @@ static direct_split split_of(const fc_conv *conv, const fc_table *table, bool pr
     split_channels(&s, conv, table);
     split_pixels(&s, conv);
     const int64_t blocks = s.image_blocks * conv->out_size[FC_DEPTH] * s.row_blocks * s.col_blocks;
+    split_panels(&s, conv, blocks * conv->groups);
     s.tasks = blocks * conv->groups * s.channel_blocks;
     s.packs = !prepared && blocks <= 1;
     const int64_t pixels = s.images * s.rows * s.cols;

@@ -13,7 +13,7 @@
 #include <stdio.h>
 
 enum {
-    ROW_BLOCK = 128,          /* output channels whose weights meet all panels of a block, at most */
+    ROW_BLOCK = 128,          /* output channels at a time, at most */
     LEAST_ROWS = 64,          /* fewer per task would pack more than they multiply */
     MOST_TASKS = 8,           /* by splitting alone: more come of larger problems */
 };
@@ -50,8 +50,7 @@ static im2col_split split_of(const fc_conv *conv, const fc_table *table)
     s.rows = fc_div_up(conv->out_per_group, s.row_blocks);
     s.row_blocks = fc_div_up(conv->out_per_group, s.rows);
     s.tasks = s.blocks * s.row_blocks * conv->groups;
-    const int64_t rows = fc_max(LEAST_ROWS / 2, fc_min(ROW_BLOCK, l2 / 4 / (s.k_block * size)));
-    s.row_step = fc_div_up(s.rows, fc_div_up(s.rows, rows));
+    s.row_step = fc_div_up(s.rows, fc_div_up(s.rows, ROW_BLOCK));
     s.tile_at = (size_t)fc_round_up(s.block * s.k_block * size, 64);
     s.pieces_at = s.tile_at + (size_t)(s.row_step * s.lanes * table->widest_panel * size);
     s.bytes = s.pieces_at + fc_panel_scratch(table, table->widest_panel);

@@ -18,10 +18,10 @@ static const double TASK_FLOPS = 25e6;        /* worth a task of its own */
 typedef struct pointwise_split {
     int64_t lanes, panel;                     /* of a vector, of a panel */
     int64_t k_block, k_blocks;
-    int64_t block, blocks;                    /* pixels of a task, whole panels; per image */
+    int64_t block, blocks;                    /* pixels of a task, whole vectors; per image */
     int64_t rows, row_blocks;                 /* output channels of a task; per group */
     int64_t tasks;
-    size_t weights_at, bytes;                 /* scratch layout, bytes; the copied panel is first */
+    size_t weights_at, bytes;                 /* scratch layout, bytes; the copied pixels are first */
 } pointwise_split;
 
 /* Small planes of many images are better packed together than each padded to whole vectors. */
@@ -45,18 +45,20 @@ static pointwise_split split_of(const fc_conv *conv, const fc_table *table)
     const int64_t size = (int64_t)fc_size_of(conv->dtype), rows = conv->out_per_group;
     s.k_blocks = fc_div_up(conv->depth, fc_panel_depth(conv, s.panel));
     s.k_block = fc_div_up(conv->depth, s.k_blocks);
-    const int64_t panels = fc_div_up(conv->out_pixels, s.panel);
+    const int64_t vectors = fc_div_up(conv->out_pixels, s.lanes);
+    const int64_t most = fc_max(table->panel_vectors, fc_machine_for(conv->dtype)->l2 * 3 / 8 / (s.k_block * s.lanes * size));
     const int64_t worth = conv->flops < MOST_TASKS * TASK_FLOPS ? 1 + (int64_t)(conv->flops / TASK_FLOPS) : MOST_TASKS;
     const int64_t wished = fc_div_up(worth, conv->groups * fc_max(conv->batch, 1));
     /* The larger side is split first: of the other one every task reads all. */
     s.row_blocks = rows > conv->out_pixels ? fc_max(1, fc_min(rows / LEAST_ROWS, wished)) : 1;
-    s.block = fc_div_up(panels, fc_min(panels, fc_div_up(wished, s.row_blocks))) * s.panel;
+    const int64_t blocks = fc_max(fc_div_up(vectors, most), fc_min(fc_div_up(vectors, 2 * table->panel_vectors), fc_div_up(wished, s.row_blocks)));
+    s.block = fc_div_up(vectors, blocks) * s.lanes;
     s.blocks = fc_div_up(conv->out_pixels, s.block);
     s.row_blocks = fc_max(s.row_blocks, fc_min(rows / LEAST_ROWS, wished / s.blocks));
     s.rows = fc_div_up(rows, s.row_blocks);
     s.row_blocks = fc_div_up(rows, s.rows);
     s.tasks = conv->batch * conv->groups * s.row_blocks * s.blocks;
-    s.weights_at = (size_t)fc_round_up(s.k_block * s.lanes * table->widest_panel * size, 64);
+    s.weights_at = (size_t)fc_round_up(s.k_block * s.block * size, 64);
     s.bytes = s.weights_at + (size_t)s.rows * sizeof(void *);
     return s;
 }

@@ -16,9 +16,9 @@
  *             b[j0 * b_lane + k * b_step + j - j0] where b_lane is given, for panels that begin at j0 and have
  *             the widths of fc_gemm_cut; a b_step of 0 stands for the panel's own width
  * The last panel is read up to a whole vector past n, so b must have that much room, but for b_copy.
- * Where b_copy is given (and no offsets), B is read once and written there as packed panels,
- * b_copy[(j / panel) * b_copy_panel + k * panel + j % panel], which every row after the first tile
- * reads; with b_copy_panel 0 each panel takes the place of the one before. */
+ * Where b_copy is given (then with b_lane), B is read once and written there as packed panels,
+ * those of a panel side by side from element j0 * k on, which every row after the first tile reads.
+ * B should fit in L2: all of it is read for every few rows. */
 typedef struct fc_gemm {
     int64_t m, n, k;
     const void *const *a;
@@ -26,8 +26,7 @@ typedef struct fc_gemm {
     const void *b;
     int64_t b_panel, b_step, b_lane;
     const int64_t *b_offset;
-    void *b_copy;          /* NULL for none */
-    int64_t b_copy_panel;
+    void *b_copy;          /* n * k elements, n rounded up to vectors; NULL for none */
     int a_far, b_far;      /* A, or B, is not in L2 yet: ask for its next rows, or next panel, ahead */
     int panel_vectors;     /* a panel is that many vectors wide: 1 to 4 */
     int accumulate;        /* start from C instead of from the bias (or zero) */

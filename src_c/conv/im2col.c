@@ -132,12 +132,18 @@ static void multiply(const im2col_job *job, int64_t group, int64_t channel, int6
         .m = rows, .k = k1 - k0, .a = weights, .a_far = fc_far(conv, conv->depth * conv->out_channels), .accumulate = k0 > 0, .finish = k1 == conv->depth,
         .bias = run->bias ? fc_at(run->bias, oc, size) : NULL, .activation = conv->activation,
     };
+    const bool whole = lies_in_place(conv, first, end - first);
     for (int64_t p = first; p < end; p += g.n) {
         g.b = fc_at(packed, (p - first) * (k1 - k0), size);
         g.panel_vectors = panel_vectors(job, p, end);
         g.b_step = g.panel_vectors * job->split.lanes;
         g.n = fc_min(g.b_step, end - p);
-        if (lies_in_place(conv, p, g.n)) {
+        if (whole) {
+            g.n = end - first;
+            g.b_lane = k1 - k0;
+            g.b_step = 0;
+        }
+        if (whole || lies_in_place(conv, p, g.n)) {
             fc_pixel_run at = { .image = p / conv->out_pixels, .pixel = p % conv->out_pixels };
             g.c = fc_at_mut(run->y, pixel_offset(conv->y_stride, conv->out_size, &at) + oc * conv->y_stride[FC_C], size);
             g.c_row = conv->y_stride[FC_C];

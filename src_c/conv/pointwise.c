@@ -11,6 +11,8 @@
 enum {
     LEAST_COPIED_K = 40,      /* a shorter panel of whole vectors is in L1 wherever it lies */
     LEAST_ROWS = 64,          /* output channels per task */
+    MOST_TAIL = 2,            /* pixels */
+    TAIL_ROWS = 144,          /* output channels at a time where there is a tail */
     MOST_TASKS = 8,           /* by splitting alone: more come of larger problems */
 };
 static const double TASK_FLOPS = 25e6;        /* worth a task of its own */
@@ -21,7 +23,7 @@ typedef struct pointwise_split {
     int64_t block, blocks;                    /* pixels of a task, whole vectors; per image */
     int64_t rows, row_blocks;                 /* output channels of a task; per group */
     int64_t tasks;
-    size_t weights_at, bytes;                 /* scratch layout, bytes; the copied pixels are first */
+    size_t tail_at, weights_at, bytes;                 /* scratch layout, bytes; the copied pixels are first */
 } pointwise_split;
 
 /* Small planes of many images are better packed together than each padded to whole vectors. */
@@ -58,7 +60,8 @@ static pointwise_split split_of(const fc_conv *conv, const fc_table *table)
     s.rows = fc_div_up(rows, s.row_blocks);
     s.row_blocks = fc_div_up(rows, s.rows);
     s.tasks = conv->batch * conv->groups * s.row_blocks * s.blocks;
-    s.weights_at = (size_t)fc_round_up(s.k_block * s.block * size, 64);
+    s.tail_at = (size_t)fc_round_up(s.k_block * s.block * size, 64);
+    s.weights_at = s.tail_at + (size_t)fc_round_up(s.k_block * MOST_TAIL * size, 64);
     s.bytes = s.weights_at + (size_t)s.rows * sizeof(void *);
     return s;
 }
@@ -69,6 +72,66 @@ typedef struct pointwise_job {
     const fc_conv_run *run;
     pointwise_split split;
 } pointwise_job;
+
+/* Pixels after the last whole vector of a block, where so few that sums along k, for which weights are
+ * the lanes, cost less than a vector for them. */
+static int64_t tail_of(const pointwise_split *s, int64_t pixels)
+{
+    const int64_t tail = pixels % s->lanes;
+    return tail <= MOST_TAIL && tail < pixels ? tail : 0;
+}
+
+/* The tail's pixels of x, each with its channels side by side: packed[pixel][k]. */
+static void pack_tail(const fc_conv_run *run, const fc_gemm *g, int64_t tail, void *packed)
+{
+    const size_t size = fc_size_of(run->conv->dtype);
+    const fc_move move = {
+        .rows = g->k, .cols = tail, .src = fc_at(g->b, g->n, size), .src_row = g->b_step, .src_col = 1,
+        .dst = packed, .dst_row = 1, .dst_col = g->k,
+    };
+    run->table->move(&move);
+}
+
+static void multiply_tail(const fc_conv_run *run, const fc_gemm *g, int64_t tail, const void *packed)
+{
+    const size_t size = fc_size_of(run->conv->dtype);
+    const void *x[MOST_TAIL];
+    void *c[MOST_TAIL];
+    for (int64_t p = 0; p < tail; p++) {
+        x[p] = fc_at(packed, p * g->k, size);
+        c[p] = fc_at_mut(g->c, g->n + p, size);
+    }
+    const fc_dot dot = {
+        .rows = g->m, .pixels = tail, .k = g->k, .weight = g->a[0], .weight_row = run->conv->depth, .x = x, .c = c,
+        .c_row = g->c_row, .accumulate = g->accumulate, .finish = g->finish, .bias = g->bias, .activation = g->activation,
+    };
+    run->table->dot(&dot);
+}
+
+/* `whole` for all rows.  With a tail, a few rows at a time, whose weights then are in the cache for the rest. */
+static void multiply(const fc_conv_run *run, const fc_gemm *whole, int64_t tail, void *tail_memory)
+{
+    const size_t size = fc_size_of(run->conv->dtype);
+    fc_gemm g = *whole;
+    if (tail > 0)
+        pack_tail(run, &g, tail, tail_memory);
+    for (int64_t row = 0; row < whole->m; row += g.m) {
+        g.m = fc_min(whole->m - row, tail > 0 ? TAIL_ROWS : whole->m);
+        g.a = whole->a + row;
+        g.c = fc_at_mut(whole->c, row * g.c_row, size);
+        g.bias = whole->bias ? fc_at(whole->bias, row, size) : NULL;
+        if (tail > 0)
+            multiply_tail(run, &g, tail, tail_memory);
+        run->table->gemm(&g);
+        if (g.b_copy) {
+            g.b = g.b_copy;
+            g.b_copy = NULL;
+            g.b_lane = g.k;
+            g.b_step = 0;
+        }
+        g.b_far = 0;
+    }
+}
 
 static void run_task(void *context, int64_t task, void *memory)
 {
@@ -82,10 +145,10 @@ static void run_task(void *context, int64_t task, void *memory)
     const int64_t row = task % s->row_blocks * s->rows, rows = fc_min(s->rows, conv->out_per_group - row);
     task /= s->row_blocks;
     const int64_t group = task % conv->groups, image = task / conv->groups, oc = group * conv->out_per_group + row;
-    const bool whole = (end - first) % s->lanes == 0;
+    const int64_t tail = tail_of(s, end - first);
     const void **weights = (const void **)(void *)((char *)memory + s->weights_at);
     fc_gemm g = {
-        .m = rows, .n = end - first, .a = weights, .a_far = fc_far(conv, conv->depth * conv->out_channels),
+        .m = rows, .n = end - first - tail, .a = weights, .a_far = fc_far(conv, conv->depth * conv->out_channels),
         .b_far = fc_far(conv, fc_x_count(conv)), .b_lane = 1, .b_step = conv->x_stride[FC_C],
         .panel_vectors = run->table->panel_vectors, .activation = conv->activation,
         .c = fc_at_mut(run->y, image * conv->y_stride[FC_N] + oc * conv->y_stride[FC_C] + first, size),
@@ -94,12 +157,12 @@ static void run_task(void *context, int64_t task, void *memory)
     for (int64_t k0 = 0; k0 < conv->depth; k0 += s->k_block) {
         g.k = fc_min(s->k_block, conv->depth - k0);
         g.b = fc_at(run->x, image * conv->x_stride[FC_N] + (group * conv->in_per_group + k0) * conv->x_stride[FC_C] + first, size);
-        g.b_copy = g.k >= LEAST_COPIED_K || !whole ? memory : NULL;
+        g.b_copy = g.k >= LEAST_COPIED_K || g.n % s->lanes > 0 ? memory : NULL;
         g.accumulate = k0 > 0;
         g.finish = k0 + g.k == conv->depth;
         for (int64_t i = 0; i < rows; i++)
             weights[i] = fc_at(run->weight, (oc + i) * conv->depth + k0, size);
-        run->table->gemm(&g);
+        multiply(run, &g, tail, (char *)memory + s->tail_at);
     }
 }
 

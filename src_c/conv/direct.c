@@ -405,20 +405,21 @@ static double cost(const fc_conv *conv, const fc_machine *machine, bool prepared
     const double nchw = !conv->channels_last;
     /* Rows of a tile: what its accumulators leave of the registers. */
     const double tile_rows = (fc_table_for(conv->dtype)->widest_panel > 3 ? 26.0 : 12.0) / s.vectors;
-    const double size = (double)fc_size_of(conv->dtype), l2 = (double)machine->l2;
-    const double x_pixels = (double)(conv->in_size[0] * conv->in_size[1] * conv->in_size[2] * conv->batch);
-    const double x_far = x_pixels * (double)conv->in_channels * size > l2;
-    const double far = pixels * (double)conv->out_channels * size > l2;
+    const double lines = (double)fc_size_of(conv->dtype) / 64, x_far = fc_far(conv, fc_x_count(conv));
+    const double y_far = fc_far(conv, conv->batch * conv->out_pixels * conv->out_channels);
     const fc_count counts[] = {
         { groups * depth * vectors * pixels, 0.98 },                                     /* multiply */
         { prepared ? 0 : weights, 15.4 },                                                /* pack weights */
+        { weights, 1 },                                                                  /* and read them */
         { band, 17.8 },                                                                  /* copy bands */
         { (double)s.tasks * depth, 8.9 },                                                /* offsets */
         { groups * pixels / tile_rows * (double)s.panels * (double)s.k_blocks, 138 },    /* tiles */
         { nchw * groups * pixels * vectors, 4.9 },                                       /* transposes out */
-        { nchw * far * groups * pixels * vectors, 7.3 },                                 /* to lines not in cache */
+        { nchw * y_far * groups * pixels * vectors, 7.3 },                               /* to lines not in cache */
         { nchw * !s.copies * groups * depth * pixels * (double)s.channel_blocks, 0.11 }, /* pixels far apart */
-        { nchw * !s.copies * x_far * groups * depth / (double)conv->taps * pixels, 5 }, /* from lines not in cache */
+        { nchw * !s.copies * x_far * groups * depth / (double)conv->taps * pixels, 5 },  /* from lines not in cache */
+        { x_far * (double)(s.channel_blocks * fc_x_count(conv)) * lines, 3 },
+        { y_far * pixels * (double)conv->out_channels * lines, 5 },
         { groups * pixels * (double)s.channel_blocks, 4.9 },                             /* addresses */
         { (double)s.tasks, 326 },
         { 1, 3000 },

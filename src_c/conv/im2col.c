@@ -195,16 +195,26 @@ static double cost(const fc_conv *conv, const fc_machine *machine, bool prepared
     const double groups = (double)conv->groups, rows = (double)conv->out_per_group, depth = (double)conv->depth;
     const double vectors = (double)fc_div_up(s.pixels, s.lanes), panels = (double)fc_div_up(s.pixels, s.panel);
     const double image_rows = (double)(conv->batch * conv->out_size[FC_DEPTH] * conv->out_size[FC_HEIGHT]);
-    const double runs = panels + image_rows;
-    const double packs = groups * (double)s.row_blocks, nhwc = conv->channels_last;
+    const double runs = panels + image_rows, taps = (double)(conv->taps * s.k_blocks);
+    const double packs = groups * (double)s.row_blocks, nhwc = conv->channels_last, nchw = !nhwc;
+    const double gathers = conv->stride[FC_WIDTH] > 2, pairs = conv->stride[FC_WIDTH] == 2;
+    const double scatters = !nhwc && s.blocks > conv->batch; /* some blocks hold pixels of two images */
+    const double size = (double)fc_size_of(conv->dtype), x_far = fc_far(conv, fc_x_count(conv));
+    const double y_far = fc_far(conv, s.pixels * conv->out_channels);
     const fc_count counts[] = {
-        { groups * depth * rows * vectors, 0.91 },                                          /* multiply */
-        { packs * depth * vectors, 12.4 },                                                  /* pack */
-        { packs * runs * (double)(conv->taps * s.k_blocks), 77 },                           /* calls of move */
-        { groups * (double)(fc_div_up(conv->out_per_group, 4) * s.k_blocks) * panels, 66 }, /* tiles */
-        { nhwc * packs * depth * vectors, 3.4 },                                            /* transposes in */
-        { nhwc * groups * rows * vectors * (double)s.k_blocks, 11.8 },                      /* transposes out */
-        { groups * rows * depth / (double)machine->lanes, 3.8 },                            /* weights read */
+        { groups * depth * rows * vectors, 0.91 },                               /* multiply */
+        { packs * depth * vectors, 6 },                                          /* pack */
+        { nchw * gathers * packs * depth * vectors, 20 },                        /* of a stride above 2 */
+        { nchw * pairs * packs * depth * vectors, 4 },                           /* of a stride of 2 */
+        { nchw * packs * runs * taps, 20 },                                      /* pieces */
+        { nhwc * packs * depth * vectors, 9 },                                   /* transposes in */
+        { nhwc * packs * runs * taps, 77 },                                      /* calls of move */
+        { groups * rows / 9 * (double)s.k_blocks * panels, 80 },                 /* tiles */
+        { nhwc * groups * rows * vectors * (double)s.k_blocks, 11.8 },           /* transposes out */
+        { scatters * groups * rows * vectors * (double)s.k_blocks, 8 },          /* through a tile */
+        { x_far * packs * (double)fc_x_count(conv) * size / 64, 3 },             /* lines not in cache */
+        { y_far * groups * (double)s.pixels * rows * size / 64, 5 },
+        { groups * rows * depth / (double)machine->lanes, 3.8 },                 /* weights read */
         { (double)s.tasks, 263 },
         { 1, 2760 },
     };

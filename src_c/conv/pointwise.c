@@ -68,11 +68,6 @@ static pointwise_split split_of(const fc_conv *conv, const fc_table *table)
 
 size_t fc_pointwise_scratch(const fc_conv *conv, const fc_table *table) { return split_of(conv, table).bytes; }
 
-typedef struct pointwise_job {
-    const fc_conv_run *run;
-    pointwise_split split;
-} pointwise_job;
-
 /* Pixels after the last whole vector of a block, where so few that sums along k, for which weights are
  * the lanes, cost less than a vector for them. */
 static int64_t tail_of(const pointwise_split *s, int64_t pixels)
@@ -80,6 +75,11 @@ static int64_t tail_of(const pointwise_split *s, int64_t pixels)
     const int64_t tail = pixels % s->lanes;
     return tail <= MOST_TAIL && tail < pixels ? tail : 0;
 }
+
+typedef struct pointwise_job {
+    const fc_conv_run *run;
+    pointwise_split split;
+} pointwise_job;
 
 /* The tail's pixels of x, each with its channels side by side: packed[pixel][k]. */
 static void pack_tail(const fc_conv_run *run, const fc_gemm *g, int64_t tail, void *packed)
@@ -171,16 +171,20 @@ double fc_pointwise_cost(const fc_conv *conv, const fc_machine *machine)
     const fc_table *table = fc_table_for(conv->dtype);
     const pointwise_split s = split_of(conv, table);
     const double images = (double)(conv->batch * conv->groups), rows = (double)conv->out_per_group;
-    const double depth = (double)conv->depth, vectors = (double)fc_div_up(conv->out_pixels, s.lanes);
-    const double panels = (double)fc_div_up(conv->out_pixels, s.panel), k_blocks = (double)s.k_blocks;
-    const double tail = conv->out_pixels % s.lanes > 0;
-    const int64_t tile = table->widest_panel > 3 ? 9 : 4; /* rows */
+    const double depth = (double)conv->depth, size = (double)fc_size_of(conv->dtype);
+    const int64_t tail = tail_of(&s, conv->out_pixels);
+    const double vectors = (double)fc_div_up(conv->out_pixels - tail, s.lanes), panels = (double)fc_div_up(conv->out_pixels, s.panel);
+    const double k_blocks = (double)s.k_blocks, tile = table->widest_panel > 3 ? 9 : 4; /* rows */
+    const double x_far = fc_far(conv, fc_x_count(conv)), y_far = fc_far(conv, conv->batch * conv->out_pixels * conv->out_channels);
     const fc_count counts[] = {
         { images * depth * rows * vectors, 0.98 },                                         /* multiply */
         { images * (double)s.row_blocks * depth * vectors, 3.4 },                          /* copy */
-        { images * (double)fc_div_up(conv->out_per_group, tile) * k_blocks * panels, 41 }, /* tiles */
+        { images * rows / tile * k_blocks * panels, 41 },                                  /* tiles */
         { images * rows * vectors * k_blocks, 5.6 },                                       /* stores */
-        { images * (double)s.row_blocks * depth * tail, 5.7 },                             /* tails */
+        { images * rows * depth * (double)tail / (double)s.lanes, 2 },                     /* tails */
+        { images * rows * depth / (double)s.lanes, 1 },                                    /* weights read */
+        { x_far * (double)s.row_blocks * (double)fc_x_count(conv) * size / 64, 3 },        /* lines not in cache */
+        { y_far * images * (double)conv->out_pixels * rows * size / 64, 5 },
         { (double)s.tasks, 250 },
         { 1, 2200 },
     };

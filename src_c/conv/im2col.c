@@ -202,21 +202,21 @@ static double cost(const fc_conv *conv, const fc_machine *machine, bool prepared
     const double size = (double)fc_size_of(conv->dtype), x_far = fc_far(conv, fc_x_count(conv));
     const double y_far = fc_far(conv, s.pixels * conv->out_channels);
     const fc_count counts[] = {
-        { groups * depth * rows * vectors, 0.91 },                               /* multiply */
-        { packs * depth * vectors, 6 },                                          /* pack */
-        { nchw * gathers * packs * depth * vectors, 20 },                        /* of a stride above 2 */
-        { nchw * pairs * packs * depth * vectors, 4 },                           /* of a stride of 2 */
-        { nchw * packs * runs * taps, 20 },                                      /* pieces */
-        { nhwc * packs * depth * vectors, 9 },                                   /* transposes in */
-        { nhwc * packs * runs * taps, 77 },                                      /* calls of move */
-        { groups * rows / 9 * (double)s.k_blocks * panels, 80 },                 /* tiles */
-        { nhwc * groups * rows * vectors * (double)s.k_blocks, 11.8 },           /* transposes out */
-        { scatters * groups * rows * vectors * (double)s.k_blocks, 8 },          /* through a tile */
-        { x_far * packs * (double)fc_x_count(conv) * size / 64, 3 },             /* lines not in cache */
-        { y_far * groups * (double)s.pixels * rows * size / 64, 5 },
-        { groups * rows * depth / (double)machine->lanes, 3.8 },                 /* weights read */
-        { (double)s.tasks, 263 },
-        { 1, 2760 },
+        { groups * depth * rows * vectors, 0.981 },                      /* multiply */
+        { packs * depth * vectors, 11.1 },                               /* pack */
+        { nchw * gathers * packs * depth * vectors, 51.1 },              /* of a stride above 2 */
+        { nchw * pairs * packs * depth * vectors, 9.24 },                /* of a stride of 2 */
+        { nchw * packs * runs * taps, 37.4 },                            /* pieces */
+        { nhwc * packs * depth * vectors, 6.14 },                        /* transposes in */
+        { nhwc * packs * runs * taps, 99.9 },                            /* calls of move */
+        { groups * rows / 9 * (double)s.k_blocks * panels, 257 },        /* tiles */
+        { nhwc * groups * rows * vectors * (double)s.k_blocks, 6.63 },   /* transposes out */
+        { scatters * groups * rows * vectors * (double)s.k_blocks, 0 },  /* through a tile */
+        { x_far * packs * (double)fc_x_count(conv) * size / 64, 0.614 }, /* lines not in cache */
+        { y_far * groups * (double)s.pixels * rows * size / 64, 6.78 },
+        { groups * rows * depth / (double)machine->lanes, 2.81 },        /* weights read */
+        { (double)s.tasks, 1050 },
+        { 1, 3340 },
     };
     return FC_COST(counts, machine);
 }

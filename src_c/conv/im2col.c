@@ -198,7 +198,6 @@ static double cost(const fc_conv *conv, const fc_machine *machine, bool prepared
     const double runs = panels + image_rows, taps = (double)(conv->taps * s.k_blocks);
     const double packs = groups * (double)s.row_blocks, nhwc = conv->channels_last, nchw = !nhwc;
     const double gathers = conv->stride[FC_WIDTH] > 2, pairs = conv->stride[FC_WIDTH] == 2;
-    const double scatters = !nhwc && s.blocks > conv->batch; /* some blocks hold pixels of two images */
     const double size = (double)fc_size_of(conv->dtype), x_far = fc_far(conv, fc_x_count(conv));
     const double y_far = fc_far(conv, s.pixels * conv->out_channels);
     const fc_count counts[] = {
@@ -211,7 +210,6 @@ static double cost(const fc_conv *conv, const fc_machine *machine, bool prepared
         { nhwc * packs * runs * taps, 99.9 },                            /* calls of move */
         { groups * rows / 9 * (double)s.k_blocks * panels, 257 },        /* tiles */
         { nhwc * groups * rows * vectors * (double)s.k_blocks, 6.63 },   /* transposes out */
-        { scatters * groups * rows * vectors * (double)s.k_blocks, 0 },  /* through a tile */
         { x_far * packs * (double)fc_x_count(conv) * size / 64, 0.614 }, /* lines not in cache */
         { y_far * groups * (double)s.pixels * rows * size / 64, 6.78 },
         { groups * rows * depth / (double)machine->lanes, 2.81 },        /* weights read */

@@ -33,6 +33,13 @@ INPUT_METHODS = ("auto", "direct")
 CASES: dict[str, tuple[int, int, tuple[int, int], tuple[int, int], dict[str, Any]]] = {
     "1x1": (7, 9, (5, 6), (1, 1), {}),
     "1x1, 49 pixels, 25 to 33": (25, 33, (7, 7), (1, 1), {}),
+    "1x1, a tile of 9 and a panel of 48": (48, 9, (6, 8), (1, 1), {}),
+    "1x1, one more of each": (49, 10, (3, 17), (1, 1), {}),
+    "1x1, copied rows and lanes": (131, 150, (6, 7), (1, 1), {}),
+    "1x1, several parts and blocks": (530, 390, (9, 13), (1, 1), {}),
+    "1x1, more pixels than a chain": (3, 5, (150, 160), (1, 1), {}),
+    "1x1, more pixels than a chain, exchanged": (5, 3, (150, 160), (1, 1), {}),
+    "1x1 of one pixel": (20, 33, (1, 1), (1, 1), {}),
     "1x1 stride 2": (6, 10, (15, 18), (1, 1), {"stride": 2}),
     "1x1 stride 3 by 2, padded": (6, 10, (8, 7), (1, 1), {"stride": (3, 2), "padding": (1, 2)}),
     "3x3": (5, 8, (9, 17), (3, 3), {"padding": 1}),
@@ -153,7 +160,8 @@ def test_weight_grad(case: Any, layout: str, dtype: Any, name: str) -> None:
     fastconv.set_exact(True)
     depthwise = case[0] == case[1] == case[4].get("groups", 1)
     with isa(name):
-        for algorithm in (*METHODS, *(["channels"] if depthwise else [])):
+        pointwise = case[3] == (1, 1) and "padding" not in case[4]
+        for algorithm in (*METHODS, *["channels"] * depthwise, *["pointwise"] * pointwise):
             data.check_weight_grad(data.weight_grad(algorithm=algorithm))
 
 
@@ -395,6 +403,8 @@ SAME_BITS = {
     "dense": (64, 64, (56, 56), (3, 3), {"padding": 1}),
     "stride": (24, 40, (57, 61), (3, 3), {"padding": 1, "stride": 2}),
     "pointwise": (96, 64, (30, 31), (1, 1), {}),
+    "pointwise in parts": (400, 300, (15, 14), (1, 1), {}),
+    "pointwise in chunks of pixels": (24, 40, (90, 61), (1, 1), {}),
     "depthwise": (40, 40, (61, 67), (3, 3), {"padding": 1, "groups": 40}),
     "depthwise stride": (24, 24, (61, 66), (5, 5), {"padding": 2, "groups": 24, "stride": 2}),
     "two depthwise channels": (2, 2, (301, 300), (3, 3), {"padding": 1, "groups": 2}),

@@ -17,9 +17,10 @@ enum {
 };
 static const double CHUNK_FLOPS = 2e7;        /* a chunk is worth a thread */
 static const int64_t MOST_PARTIAL = 1 << 21;  /* bytes of partial sums */
+static const int64_t CHUNK_PIXELS = 1024;      /* a chunk is worth writing its sums to memory and adding them */
 
-static const fc_weight_method *const methods[] = { &fc_weight_dense, &fc_weight_rows, &fc_weight_channels,
-                                                  &fc_weight_winograd, NULL };
+static const fc_weight_method *const methods[] = { &fc_weight_pointwise, &fc_weight_dense, &fc_weight_rows,
+                                                  &fc_weight_channels, &fc_weight_winograd, NULL };
 
 fc_pixel_blocks fc_pixel_blocks_of(const fc_conv *conv, int64_t images, int64_t rows, int64_t cols)
 {
@@ -57,7 +58,7 @@ fc_pixel_block fc_pixel_block_at(const fc_conv *conv, const fc_pixel_blocks *blo
 static fc_status unknown(const char *name, fc_error *error)
 {
     return fc_fail(error, FC_BAD_VALUE,
-                   "algorithm must be one of \"auto\", \"direct\", \"rows\", \"channels\", \"winograd4\" for a weight gradient, got "
+                   "algorithm must be one of \"auto\", \"pointwise\", \"direct\", \"rows\", \"channels\", \"winograd4\" for a weight gradient, got "
                    "\"%.40s\"", name);
 }
 
@@ -127,12 +128,13 @@ static int64_t chunks_of(const fc_weight_run *run, int64_t elements)
     const int64_t bytes = elements * (int64_t)fc_size_of(conv->dtype);
     int64_t chunks = fc_min(fc_div_up(WISHED_TASKS, run->split.parts), run->split.blocks.count);
     chunks = fc_min(chunks, MOST_PARTIAL / bytes + 1);
+    chunks = fc_min(chunks, 1 + conv->batch * conv->out_pixels / CHUNK_PIXELS);
     if ((double)chunks * CHUNK_FLOPS > conv->flops)
         chunks = (int64_t)(conv->flops / CHUNK_FLOPS);
     return fc_max(1, chunks);
 }
 
-/* Pixels of a 1x1 convolution that lie evenly are one long row. */
+/* Pixels of a 1x1 convolution that lie evenly are one long row, of all images if these follow each other. */
 static void flatten(fc_conv *conv)
 {
     for (int axis = 0; axis < FC_SPATIAL; axis++)
@@ -141,6 +143,15 @@ static void flatten(fc_conv *conv)
     if (conv->taps > 1 || !fc_unpadded(conv) || !fc_pixels_uniform(conv->x_stride, conv->in_size) ||
         !fc_pixels_uniform(conv->y_stride, conv->out_size))
         return;
+    int64_t *x = conv->x_stride, *y = conv->y_stride;
+    if (conv->out_pixels == 1) {
+        x[FC_W] = x[FC_N];
+        y[FC_W] = y[FC_N];
+    }
+    if (x[FC_N] == conv->out_pixels * x[FC_W] && y[FC_N] == conv->out_pixels * y[FC_W]) {
+        conv->out_pixels *= conv->batch;
+        conv->batch = 1;
+    }
     conv->in_size[FC_WIDTH] = conv->out_size[FC_WIDTH] = conv->out_pixels;
     conv->in_size[FC_HEIGHT] = conv->in_size[FC_DEPTH] = conv->out_size[FC_HEIGHT] = conv->out_size[FC_DEPTH] = 1;
 }

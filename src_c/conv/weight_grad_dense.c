@@ -11,14 +11,15 @@
 #include "weight_grad.h"
 
 enum {
-    PIXELS = 320,             /* of a block: a panel of grad_output that deep stays in L1 */
-    PIXELS_OF_BLOCKS = 192,   /* where x is copied too: so does a tile's part of that */
-    ROWS = 640,               /* (channel, tap) pairs of a part */
-    CHANNELS = 128,           /* output channels of a part */
+    PIXELS = 600,             /* of a block: panels of grad_output are in L2, like the bands of x */
+    ROWS = 1152,              /* (channel, tap) pairs of a part: parts each copy what they see, so rather few */
+    CHANNELS = 256,           /* output channels of a part */
+    WISHED_PARTS = 4,
     NEAR = 64,                /* elements between pixels that are read in place: farther ones share cache sets */
     CHAIN = 8,                /* blocks summed in one chain before they are added to the rest */
 };
-enum { OC, OC_BLOCKS, IC, IC_BLOCKS, PANEL, VECTORS, COPIES, EXCHANGES, BLOCKS }; /* of split.a */
+static const double PART_FLOPS = 4e7;         /* a part is worth a thread */
+enum { OC, OC_BLOCKS, IC, IC_BLOCKS, PANEL, VECTORS, COPIES }; /* of split.a */
 enum { SUMS_AT, CHAIN_AT, BAND_AT, PANELS_AT, OFFSETS_AT, ROWS_AT }; /* of split.at */
 
 static const char *supports(const fc_conv *conv)
@@ -32,12 +33,6 @@ static fc_band band_of(const fc_conv *conv, const fc_weight_split *s)
     return fc_band_make(conv, s->a[IC], s->blocks.rows, s->blocks.cols, false, 1);
 }
 
-/* x of one tap with adjacent channels, copied as [vector of channels][pixel][lane], which needs no transpose. */
-static bool blocks_channels(const fc_conv *conv)
-{
-    return fc_unpadded(conv) && conv->taps == 1 && conv->x_stride[FC_C] == 1 && conv->x_stride[FC_W] > NEAR;
-}
-
 /* x is read in place where no padding is seen and the rows of a tile are adjacent pixels or, with one
  * tap, adjacent channels. */
 static bool copies(const fc_conv *conv)
@@ -45,55 +40,27 @@ static bool copies(const fc_conv *conv)
     return !fc_unpadded(conv) || (conv->x_stride[FC_W] != 1 && (conv->x_stride[FC_C] != 1 || conv->taps > 1));
 }
 
-/* A 1x1 gradient over the same pixels of both is as well computed as its transpose: lanes should be the
- * channels that fill vectors better. */
-static bool exchanges(const fc_conv *conv, int lanes)
+static fc_weight_split split(const fc_conv *conv, const fc_table *table)
 {
-    for (int axis = 0; axis < FC_SPATIAL; axis++)
-        if (conv->kernel[axis] != 1 || conv->stride[axis] != 1 || conv->in_size[axis] != conv->out_size[axis])
-            return false;
-    const double ins = (double)conv->in_per_group, outs = (double)conv->out_per_group;
-    return fc_unpadded(conv) && (double)fc_round_up(conv->out_per_group, lanes) / outs >
-                                    1.1 * (double)fc_round_up(conv->in_per_group, lanes) / ins;
-}
-
-/* The problem with x and grad_output exchanged. */
-static fc_conv exchanged(const fc_conv *conv)
-{
-    fc_conv other = *conv;
-    other.in_channels = conv->out_channels;
-    other.in_per_group = other.depth = conv->out_per_group;
-    other.out_channels = conv->in_channels;
-    other.out_per_group = conv->in_per_group;
-    for (int axis = 0; axis < FC_AXES; axis++) {
-        other.x_stride[axis] = conv->y_stride[axis];
-        other.y_stride[axis] = conv->x_stride[axis];
-    }
-    return other;
-}
-
-static fc_weight_split split(const fc_conv *original, const fc_table *table)
-{
-    const bool exchange = exchanges(original, table->lanes);
-    const fc_conv other = exchange ? exchanged(original) : *original, *conv = &other;
-    fc_weight_split s = { .a[EXCHANGES] = exchange };
+    fc_weight_split s = { 0 };
     const int64_t size = (int64_t)fc_size_of(conv->dtype), vectors = fc_div_up(conv->out_per_group, table->lanes);
-    s.a[VECTORS] = fc_min(table->panel_vectors, vectors % 3 == 0 ? 3 : 2);
+    s.a[VECTORS] = fc_panel_vectors(table, vectors);
     s.a[PANEL] = s.a[VECTORS] * table->lanes;
     const int64_t panels = fc_div_up(conv->out_per_group, s.a[PANEL]);
     s.a[OC_BLOCKS] = fc_div_up(panels * s.a[PANEL], CHANNELS);
     s.a[OC] = fc_div_up(panels, s.a[OC_BLOCKS]) * s.a[PANEL];
     s.a[OC_BLOCKS] = fc_div_up(conv->out_per_group, s.a[OC]);
-    const int64_t most = blocks_channels(conv) ? PIXELS_OF_BLOCKS : PIXELS;
-    const int64_t height = conv->out_size[FC_HEIGHT], cols = fc_min(conv->out_size[FC_WIDTH], most);
-    const int64_t rows = fc_max(1, fc_min(height, most / cols));
-    s.blocks = fc_pixel_blocks_of(conv, fc_max(1, most / (rows * cols)), rows, cols);
+    const int64_t height = conv->out_size[FC_HEIGHT], cols = fc_min(conv->out_size[FC_WIDTH], PIXELS);
+    const int64_t rows = fc_max(1, fc_min(height, PIXELS / cols));
+    s.blocks = fc_pixel_blocks_of(conv, fc_max(1, PIXELS / (rows * cols)), rows, cols);
     s.a[COPIES] = copies(conv);
     s.a[IC_BLOCKS] = fc_div_up(conv->depth, fc_max(ROWS, conv->taps));
     for (;;) {
         s.a[IC] = fc_div_up(conv->in_per_group, s.a[IC_BLOCKS]);
         const int64_t band = band_of(conv, &s).size * s.blocks.images * size;
-        if (!s.a[COPIES] || s.a[IC] == 1 || band <= fc_machine_for(conv->dtype)->l2 / 2)
+        const bool fits = !s.a[COPIES] || band <= fc_machine_for(conv->dtype)->l2 / 2;
+        const int64_t parts = conv->groups * s.a[OC_BLOCKS] * s.a[IC_BLOCKS] * s.blocks.count;
+        if (s.a[IC] == 1 || (fits && (parts >= WISHED_PARTS || (double)parts * 2 * PART_FLOPS > conv->flops)))
             break;
         s.a[IC_BLOCKS] *= 2;
     }
@@ -101,9 +68,7 @@ static fc_weight_split split(const fc_conv *original, const fc_table *table)
     s.parts = conv->groups * s.a[OC_BLOCKS] * s.a[IC_BLOCKS];
     const int64_t pixels = s.blocks.images * s.blocks.rows * s.blocks.cols, taps = s.a[IC] * conv->taps;
     const int64_t sums = taps * s.a[OC];
-    s.a[BLOCKS] = blocks_channels(conv) ? table->lanes : 0;
-    const int64_t band = s.a[BLOCKS] ? fc_round_up(s.a[IC], s.a[BLOCKS]) * pixels
-                         : s.a[COPIES] ? band_of(conv, &s).size * s.blocks.images : 0;
+    const int64_t band = s.a[COPIES] ? band_of(conv, &s).size * s.blocks.images : 0;
     s.at[SUMS_AT] = 0;
     s.at[CHAIN_AT] = (size_t)fc_round_up(sums * size, 64);
     s.at[BAND_AT] = s.at[CHAIN_AT] * (s.blocks.count > CHAIN ? 2 : 1);
@@ -150,36 +115,6 @@ static void find_rows(const dense_part *p, const fc_pixel_block *b)
         for (int64_t r = 0; r < b->rows; r++)
             for (int64_t c = 0; c < b->cols; c++)
                 *offset++ = n * image + r * stride[FC_HEIGHT] * row + c * stride[FC_WIDTH] * col;
-}
-
-static void copy_blocks(const dense_part *p, const fc_pixel_block *b)
-{
-    const fc_conv *conv = p->run->conv;
-    const size_t size = fc_size_of(conv->dtype);
-    const int64_t *x = conv->x_stride, *stride = conv->stride, lanes = p->run->split.a[BLOCKS];
-    const int64_t pixels = b->images * b->rows * b->cols;
-    const void **rows = at(p, ROWS_AT);
-    int64_t *offset = at(p, OFFSETS_AT);
-    for (int64_t c = 0; c < p->ics; c++)
-        rows[c] = fc_at(at(p, BAND_AT), c / lanes * pixels * lanes + c % lanes, size);
-    for (int64_t i = 0; i < pixels; i++)
-        offset[i] = i * lanes;
-    for (int64_t i = 0; i < pixels; i++) {
-        const int64_t row = i / b->cols, whole = p->ics / lanes;
-        const void *pixel = fc_at(p->run->x, (b->image + row / b->rows) * x[FC_N] + p->ic + b->depth * stride[0] * x[FC_D] +
-                                                 (b->row + row % b->rows) * stride[1] * x[FC_H] +
-                                                 (b->col + i % b->cols) * stride[2] * x[FC_W], size);
-        fc_move move = { .rows = whole, .cols = lanes, .src = pixel, .src_row = lanes, .src_col = 1,
-                         .dst = fc_at_mut(at(p, BAND_AT), i * lanes, size), .dst_row = pixels * lanes, .dst_col = 1 };
-        p->run->table->move(&move);
-        if (whole * lanes == p->ics)
-            continue;
-        move.rows = 1;
-        move.cols = p->ics - whole * lanes;
-        move.src = fc_at(pixel, whole * lanes, size);
-        move.dst = fc_at_mut(move.dst, whole * move.dst_row, size);
-        p->run->table->move(&move);
-    }
 }
 
 static void copy_bands(const dense_part *p, const fc_pixel_block *b)
@@ -232,7 +167,7 @@ static void pack_panels(const dense_part *p, const fc_pixel_block *b)
 static bool adjacent(const dense_part *p, const fc_pixel_block *b)
 {
     const fc_conv *conv = p->run->conv;
-    return !p->run->split.a[BLOCKS] && b->images == 1 && b->rows == 1 && conv->stride[FC_WIDTH] == 1 &&
+    return b->images == 1 && b->rows == 1 && conv->stride[FC_WIDTH] == 1 &&
            (p->run->split.a[COPIES] ? p->band.col_step : conv->x_stride[FC_W]) == 1;
 }
 
@@ -256,13 +191,10 @@ static void multiply(const dense_part *p, const fc_pixel_block *b, bool accumula
     p->run->table->gemm(&g);
 }
 
-static void task(const fc_weight_run *original, int64_t part, int64_t first, int64_t end, void *out, void *scratch)
+static void task(const fc_weight_run *run, int64_t part, int64_t first, int64_t end, void *out, void *scratch)
 {
-    const fc_weight_split *s = &original->split;
-    const bool exchange = s->a[EXCHANGES];
-    const fc_conv other = exchange ? exchanged(original->conv) : *original->conv, *conv = &other;
-    const fc_weight_run view = { .conv = conv, .table = original->table, .g = exchange ? original->x : original->g,
-                                 .x = exchange ? original->g : original->x, .split = *s }, *run = &view;
+    const fc_conv *conv = run->conv;
+    const fc_weight_split *s = &run->split;
     const size_t size = fc_size_of(conv->dtype);
     dense_part p = { .run = run, .band = band_of(conv, s), .scratch = scratch };
     const int64_t ic = part % s->a[IC_BLOCKS] * s->a[IC], rest = part / s->a[IC_BLOCKS];
@@ -276,10 +208,7 @@ static void task(const fc_weight_run *original, int64_t part, int64_t first, int
         const fc_pixel_block b = fc_pixel_block_at(conv, &s->blocks, i);
         if (s->a[COPIES])
             copy_bands(&p, &b);
-        if (s->a[BLOCKS])
-            copy_blocks(&p, &b);
-        else
-            find_rows(&p, &b);
+        find_rows(&p, &b);
         if (step_in_place(&p, &b) == 0)
             pack_panels(&p, &b);
         const int64_t in_chain = (i - first) % CHAIN;
@@ -289,15 +218,10 @@ static void task(const fc_weight_run *original, int64_t part, int64_t first, int
             run->table->add(&add);
         }
     }
-    fc_move move = {
+    const fc_move move = {
         .rows = p.ocs, .cols = rows, .src = at(&p, SUMS_AT), .src_row = 1, .src_col = s->a[OC],
         .dst = fc_at_mut(out, p.oc * conv->depth + ic * conv->taps, size), .dst_row = conv->depth, .dst_col = 1,
     };
-    if (exchange) {
-        move.dst = fc_at_mut(out, p.ic * conv->out_per_group + oc, size);
-        move.dst_row = 1;
-        move.dst_col = conv->out_per_group;
-    }
     run->table->move(&move);
 }
 

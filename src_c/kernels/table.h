@@ -11,6 +11,7 @@
 #include "gemm.h"
 #include "grad.h"
 #include "move.h"
+#include "outer.h"
 #include "pack.h"
 #include "pool.h"
 #include "winograd.h"
@@ -54,5 +55,8 @@ typedef struct fc_table {
     void (*filter_pairs)(const fc_filter_pairs *f);
     void (*filter_pixels)(const fc_filter_pixels *f);
     void (*weave)(const fc_weave *w);
+    int64_t (*outer_tile)(int64_t m, int vectors);
+    void (*outer)(const fc_outer *o);
+    void (*outer_pack)(const fc_outer_pack *p);
 } fc_table;
 #endif

@@ -137,8 +137,8 @@ def test_activations(algorithm: str, activation: Any, name: str) -> None:
 @pytest.mark.parametrize("name", ISAS)
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_strides_of_x_and_out_do_not_change_a_bit(algorithm: str, name: str) -> None:
-    """A slice, a reversed or a transposed view is the same image."""
-    x = normal((3, 6, 10, 19), np.float32, 6)
+    """A slice, a reversed or a transposed view is the same image, also where one takes all of its scratch."""
+    x = normal((3, 6, 28, 27), np.float32, 6)
     weight, how = fitting_weight(algorithm)
     weight = weight.astype(np.float32)
     how["algorithm"] = algorithm
@@ -153,7 +153,11 @@ def test_strides_of_x_and_out_do_not_change_a_bit(algorithm: str, name: str) -> 
                 fastconv.conv2d(view, weight, layout=layout, out=poisoned.out, **how)
                 poisoned.check()
                 assert same_bits(np.ascontiguousarray(poisoned.out), expected), f"{layout}, {memory}"
+            fastconv.clear_scratch()
             foreign = np.asfortranarray(image)
+            turned = np.empty_like(expected, order="F")
+            fastconv.conv2d(image, weight, layout=layout, out=turned, **how)
+            assert same_bits(np.ascontiguousarray(turned), expected)
             assert same_bits(fastconv.conv2d(foreign, weight, layout=layout, **how), expected)
 
 

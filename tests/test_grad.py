@@ -87,6 +87,21 @@ CASES: dict[str, tuple[int, int, tuple[int, int], tuple[int, int], dict[str, Any
         (3, 2),
         {"groups": 9, "stride": (3, 2), "padding": 1},
     ),
+    "depthwise, one column amid padding": (
+        3,
+        6,
+        (9, 1),
+        (5, 1),
+        {"groups": 3, "stride": (1, 3), "padding": ((4, 0), (3, 0)), "dilation": 2},
+    ),
+    "depthwise, one row amid padding": (
+        4,
+        4,
+        (1, 11),
+        (1, 2),
+        {"groups": 4, "stride": (2, 1), "padding": ((3, 4), (1, 0))},
+    ),
+    "an output that sees padding only": (3, 6, (3, 2), (1, 1), {"stride": 5, "padding": ((1, 0), (0, 0))}),
 }
 every_case = pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
 
@@ -121,6 +136,14 @@ class Data:
         return fastconv.conv2d_weight_grad(
             self.grad, self.x, weight_shape=self.weight.shape, **self.options, **more
         )
+
+    def leave_nan_behind(self, **more: Any) -> None:
+        """Fill scratch memory with NaN, so that whoever reads what it has not written shows it."""
+        clean = self.x, self.weight, self.grad
+        self.x, self.weight, self.grad = (np.full_like(a, np.nan) for a in clean)
+        self.weight_grad(**more)
+        self.input_grad()
+        self.x, self.weight, self.grad = clean
 
     def check_input_grad(self, grad: np.ndarray) -> None:
         shape = self.x.shape
@@ -162,6 +185,7 @@ def test_weight_grad(case: Any, layout: str, dtype: Any, name: str) -> None:
     with isa(name):
         pointwise = case[3] == (1, 1) and "padding" not in case[4]
         for algorithm in (*METHODS, *["channels"] * depthwise, *["pointwise"] * pointwise):
+            data.leave_nan_behind(algorithm=algorithm)
             data.check_weight_grad(data.weight_grad(algorithm=algorithm))
 
 
@@ -433,8 +457,9 @@ def test_nothing_outside_is_read_or_written(case: Any, layout: str, name: str) -
     """Outputs between guards, full of NaN before; inputs between NaN."""
     data = Data(case, np.float32, layout)
     fastconv.set_exact(True)
-    for memory in ("contiguous", "rows", "steps"):
+    for memory in ("contiguous", "rows", "steps", "reversed"):
         with isa(name):
+            data.leave_nan_behind()
             grad_x, grad_w = (Poisoned(a.shape, np.float32, memory) for a in (data.x, data.weight))
             clean = data.x, data.weight, data.grad
             data.x, data.weight, data.grad = (amid_nan(a, memory) for a in clean)

@@ -43,7 +43,8 @@ static void copy_row(const fc_conv_run *run, const fc_band *band, const void *sr
     const fc_conv *conv = run->conv;
     const size_t size = fc_size_of(conv->dtype);
     const int64_t width = inside ? conv->in_size[FC_WIDTH] : 0;
-    if (band->channel_step == 1 && band->phases == 1) { /* interleaved: a pixel is a row of channels */
+    /* Interleaved: a pixel is a row of channels.  Planes of one element have adjacent channels too. */
+    if (band->channel_step == 1 && band->col_step == band->channels && band->phases == 1) {
         const fc_span span = fc_span_of(0, band->cols, 1, column0, width);
         const int64_t after = band->cols - span.before - span.inside;
         const fc_move before = { .rows = 1, .dst = dst, .dst_col = 1, .zero_before = span.before * band->col_step };

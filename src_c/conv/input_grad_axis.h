@@ -19,7 +19,8 @@ static inline fc_conv fc_grad_axes(const fc_conv *conv, fc_grad_axis axes[FC_SPA
     fc_conv seen = *conv;
     for (int i = 0; i < FC_SPATIAL; i++) {
         fc_grad_axis *a = &axes[i];
-        a->stride = conv->in_size[i] > 1 || conv->kernel[i] > 1 ? conv->stride[i] : 1;
+        /* Of a single pixel that a single tap meets without padding there is one phase, whatever the stride. */
+        a->stride = conv->in_size[i] > 1 || conv->kernel[i] > 1 || conv->pad_before[i] > 0 ? conv->stride[i] : 1;
         a->dilation = conv->kernel[i] > 1 ? conv->dilation[i] : 1;
         a->first = conv->pad_before[i] / a->stride;
         a->count = (conv->in_size[i] - 1 + conv->pad_before[i]) / a->stride + 1 - a->first;

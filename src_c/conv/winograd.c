@@ -90,6 +90,9 @@ static int edge_of(int64_t outputs, int m)
     return outputs % m == 0 ? m : (int)fc_max(2, outputs % m);
 }
 
+/* Whether pixels are written where they belong; else a tile of them is, and moved. */
+static bool in_place(const fc_conv *conv) { return conv->channels_last && conv->y_stride[FC_C] == 1; }
+
 static void split_scratch(winograd_split *s, const fc_conv *conv, const fc_table *table)
 {
     const int64_t size = (int64_t)fc_size_of(conv->dtype), line = 64 / size;
@@ -102,7 +105,7 @@ static void split_scratch(winograd_split *s, const fc_conv *conv, const fc_table
     const int64_t fit = BAND_BYTES / (pixels * table->lanes * size);
     const int64_t band = fc_min(vectors, fc_max(1, fc_min(fit, BAND_VECTORS))) * table->lanes;
     s->band = fc_band_make(conv, band, s->rows * s->m, s->cols * s->m, true, 1);
-    const int64_t tile = conv->channels_last ? 0 : s->rows * s->cols * s->m * s->m * table->lanes;
+    const int64_t tile = in_place(conv) ? 0 : s->rows * s->cols * s->m * s->m * table->lanes;
     s->v_at = (size_t)fc_round_up(s->band.size * size, 64);
     s->v_bytes = (size_t)fc_round_up(s->xis * s->v_xi * size, 64);
     s->p_at = s->v_at + (s->ranges > 1 ? 0 : s->v_bytes);
@@ -400,14 +403,14 @@ static void transform_output(const winograd_job *job, const winograd_block *b, i
     const int64_t rows = fc_min(s->rows * s->m, conv->out_size[FC_HEIGHT] - b->at.row);
     const int64_t cols = fc_min(s->cols * s->m, conv->out_size[FC_WIDTH] - b->at.col);
     const int64_t *y = conv->y_stride, lanes = run->table->lanes;
-    const bool even = y[FC_H] == cols * y[FC_W], in_place = y[FC_C] == 1 && conv->channels_last;
-    const int64_t step = in_place ? channels : lanes;
+    const bool even = y[FC_H] == cols * y[FC_W], whole = in_place(conv);
+    const int64_t step = whole ? channels : lanes;
     for (int64_t n = 0; n < b->images; n++)
         for (int64_t c = 0; c < channels; c += step) {
             const int64_t count = fc_min(step, channels - c);
             void *image = fc_at_mut(run->y, (b->at.image + n) * y[FC_N] + (first + c) * y[FC_C] + b->at.depth * y[FC_D] +
                                                 b->at.row * y[FC_H] + b->at.col * y[FC_W], size);
-            if (in_place) {
+            if (whole) {
                 transform_back(job, b, n, first + c, c, count, rows, cols, image, y[FC_H], y[FC_W]);
                 continue;
             }

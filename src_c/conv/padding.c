@@ -183,16 +183,28 @@ static void copy_row(void *context, int64_t task, void *scratch)
     }
 }
 
+/* Room for the copy of any part, and for where its pixels come from: had before the first part is computed,
+ * so that a lack of it leaves y as it was. */
+static size_t copy_room(const fc_padded *padded, const fc_conv *conv)
+{
+    int64_t elements = conv->in_channels, indices = 0;
+    for (int axis = 0; axis < FC_SPATIAL; axis++) {
+        elements *= reach_of(conv, axis);
+        indices += conv->pad_before[axis] + conv->in_size[axis] + conv->pad_after[axis];
+    }
+    const int64_t size = (int64_t)fc_size_of(conv->dtype);
+    const int64_t bytes = padded->whole ? copy_elements(&padded->core) * size : fc_max(COPY_BYTES, elements * size);
+    return (size_t)fc_round_up(bytes, 64) + (size_t)indices * sizeof(int64_t);
+}
+
 static fc_status copy_and_run(const fc_conv_run *original, const box *b, const fc_conv *part, const fc_algorithm *algorithm,
-                              const void *prepared, fc_error *error)
+                              const void *prepared, void *memory, fc_error *error)
 {
     const fc_conv *conv = original->conv;
     const size_t size = fc_size_of(conv->dtype), bytes = (size_t)fc_round_up(copy_elements(part) * (int64_t)size, 64);
     const int64_t *in = part->in_size;
-    copy_job job = { .conv = conv, .table = original->table, .part = part, .x = original->x, .image = b->image };
-    job.copy = fc_scratch_borrow(bytes + (size_t)(in[0] + in[1] + in[2]) * sizeof(int64_t));
-    if (!job.copy)
-        return fc_fail(error, FC_NO_MEMORY, "padding: no memory for %zu bytes of padded input", bytes);
+    copy_job job = { .conv = conv, .table = original->table, .part = part, .x = original->x, .copy = memory,
+                     .image = b->image };
     int64_t *from = (int64_t *)((char *)job.copy + bytes);
     for (int axis = 0; axis < FC_SPATIAL; from += in[axis++]) {
         const int64_t start = b->first[axis] * conv->stride[axis] - conv->pad_before[axis];
@@ -205,10 +217,7 @@ static fc_status copy_and_run(const fc_conv_run *original, const box *b, const f
     const int64_t at = b->image * y[FC_N] + b->first[0] * y[FC_D] + b->first[1] * y[FC_H] + b->first[2] * y[FC_W];
     const fc_conv_run run = { .conv = part, .table = original->table, .x = job.copy, .weight = original->weight,
                               .bias = original->bias, .prepared = prepared, .y = fc_at_mut(original->y, at, size) };
-    if (status == FC_OK)
-        status = algorithm->forward(&run, error);
-    fc_scratch_give_back(job.copy);
-    return status;
+    return status == FC_OK ? algorithm->forward(&run, error) : status;
 }
 
 /* Halves a box along its images, else along the axis with most outputs.  False for a single output. */
@@ -229,7 +238,8 @@ static bool halve(const box *b, box *a, box *c)
     return b->end[axis] - b->first[axis] > 1;
 }
 
-static fc_status run_border(const fc_conv_run *run, box b, const fc_algorithm *algorithm, bool named, fc_error *error)
+static fc_status run_border(const fc_conv_run *run, box b, const fc_algorithm *algorithm, bool named, void *memory,
+                            fc_error *error)
 {
     fc_conv part;
     box half, rest;
@@ -237,14 +247,14 @@ static fc_status run_border(const fc_conv_run *run, box b, const fc_algorithm *a
         return FC_OK;
     fc_status status = part_of(run->conv, &b, &part, error);
     if (status == FC_OK && copy_elements(&part) * (int64_t)fc_size_of(part.dtype) > COPY_BYTES && halve(&b, &half, &rest)) {
-        status = run_border(run, half, algorithm, named, error);
-        return status == FC_OK ? run_border(run, rest, algorithm, named, error) : status;
+        status = run_border(run, half, algorithm, named, memory, error);
+        return status == FC_OK ? run_border(run, rest, algorithm, named, memory, error) : status;
     }
     if (status == FC_OK && !(named && !algorithm->supports(&part))) {
         part.exact = part.exact || named;
         status = fc_algorithm_choose(&part, "auto", false, &algorithm, error);
     }
-    return status == FC_OK ? copy_and_run(run, &b, &part, algorithm, NULL, error) : status;
+    return status == FC_OK ? copy_and_run(run, &b, &part, algorithm, NULL, memory, error) : status;
 }
 
 static fc_status run_core(const fc_padded *padded, const fc_conv_run *original, const fc_algorithm *algorithm,
@@ -267,32 +277,49 @@ static fc_status run_core(const fc_padded *padded, const fc_conv_run *original, 
     return algorithm->forward(&run, error);
 }
 
-fc_status fc_padded_run(const fc_padded *padded, const fc_conv_run *run, const fc_algorithm *algorithm, bool named,
-                        fc_error *error)
+static fc_status run_whole(const fc_padded *padded, const fc_conv_run *run, const fc_algorithm *algorithm, void *memory,
+                           fc_error *error)
 {
     const fc_conv *conv = run->conv;
+    fc_conv core = padded->core;
     fc_status status = FC_OK;
-    if (padded->whole) {
-        fc_conv core = padded->core;
-        memcpy(core.y_stride, conv->y_stride, sizeof core.y_stride);
-        /* The last images twice rather than a second problem for fewer of them. */
-        for (int64_t image = 0; image < conv->batch && status == FC_OK; image += core.batch) {
-            box b = all_of(conv, core.batch);
-            b.image = fc_min(image, conv->batch - core.batch);
-            status = copy_and_run(run, &b, &core, algorithm, run->prepared, error);
-        }
-        return status;
+    memcpy(core.y_stride, conv->y_stride, sizeof core.y_stride);
+    /* The last images twice rather than a second problem for fewer of them. */
+    for (int64_t image = 0; image < conv->batch && status == FC_OK; image += core.batch) {
+        box b = all_of(conv, core.batch);
+        b.image = fc_min(image, conv->batch - core.batch);
+        status = copy_and_run(run, &b, &core, algorithm, run->prepared, memory, error);
     }
-    box inner = all_of(conv, conv->batch);
+    return status;
+}
+
+static fc_status run_parts(const fc_padded *padded, const fc_conv_run *run, const fc_algorithm *algorithm, bool named,
+                           void *memory, fc_error *error)
+{
+    box inner = all_of(run->conv, run->conv->batch);
+    fc_status status = FC_OK;
     for (int axis = 0; axis < FC_SPATIAL && status == FC_OK; axis++) {
         box before = inner, behind = inner;
         before.end[axis] = padded->first[axis];
         behind.first[axis] = fc_max(padded->end[axis], padded->first[axis]);
-        status = run_border(run, before, algorithm, named, error);
+        status = run_border(run, before, algorithm, named, memory, error);
         if (status == FC_OK)
-            status = run_border(run, behind, algorithm, named, error);
+            status = run_border(run, behind, algorithm, named, memory, error);
         inner.first[axis] = padded->first[axis];
         inner.end[axis] = padded->end[axis];
     }
     return status == FC_OK && !is_empty(&inner) ? run_core(padded, run, algorithm, error) : status;
+}
+
+fc_status fc_padded_run(const fc_padded *padded, const fc_conv_run *run, const fc_algorithm *algorithm, bool named,
+                        fc_error *error)
+{
+    const size_t bytes = copy_room(padded, run->conv);
+    void *memory = fc_scratch_borrow(bytes);
+    if (!memory)
+        return fc_fail(error, FC_NO_MEMORY, "padding: no memory for %zu bytes of padded input", bytes);
+    const fc_status status = padded->whole ? run_whole(padded, run, algorithm, memory, error)
+                                           : run_parts(padded, run, algorithm, named, memory, error);
+    fc_scratch_give_back(memory);
+    return status;
 }

@@ -17,7 +17,8 @@ bool fc_pads_otherwise(const fc_conv *conv);
 fc_status fc_padded_make(const fc_conv *conv, fc_padded *padded, fc_error *error);
 /* Runs all parts of run->conv, the original problem with the strides of x and y.  `algorithm` was
  * chosen for the core, and run->prepared made for it; `named`: by the user, so parts take it too.
- * Fails for lack of memory only; a part of y may be written then. */
+ * Fails for lack of memory only: of the copies' before y is touched; where an algorithm lacks scratch for
+ * a later part, earlier ones are written. */
 fc_status fc_padded_run(const fc_padded *padded, const fc_conv_run *run, const fc_algorithm *algorithm, bool named,
                         fc_error *error);
 #endif

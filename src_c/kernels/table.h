@@ -14,6 +14,7 @@
 #include "outer.h"
 #include "pack.h"
 #include "pool.h"
+#include "pool_scatter.h"
 #include "winograd.h"
 #include "winograd_grad.h"
 #include "winograd_multiply.h"
@@ -42,6 +43,8 @@ typedef struct fc_table {
     void (*pool_pixels)(const fc_pool_pixels *p);
     void (*pool_found)(const fc_pool_found *f);
     void (*pool_turn)(const fc_pool_turn *t);
+    void (*pool_scatter_planes)(fc_pool_by_index *s);
+    void (*pool_scatter_pixels)(fc_pool_by_index *s);
     void (*tap_sums)(const fc_tap_sums *s);
     void (*lane_sums)(const fc_lane_sums *s);
     void (*add)(const fc_add_to *a);

@@ -85,6 +85,26 @@ FC_INLINE void fc_vstore_index_f32(int64_t *p, fc_vec_f32 v, int64_t n)
     for (int64_t i = 0; i < n; i++)
         p[i] = index[i];
 }
+/* The low halves where the high ones say that they are all, else the end of the range on that side. */
+FC_INLINE fc_vec_f32 fc_vload_index_f32(const int64_t *p, int64_t n)
+{
+    const __m256d first = _mm256_maskload_pd((const double *)p, fc_mask4(n));
+    const __m256d last = n > 4 ? _mm256_maskload_pd((const double *)(p + 4), fc_mask4(n - 4)) : _mm256_setzero_pd();
+    const __m256 a = _mm256_castpd_ps(first), b = _mm256_castpd_ps(last);
+    const __m256i low = _mm256_permute4x64_epi64(_mm256_castps_si256(_mm256_shuffle_ps(a, b, 0x88)), 0xD8);
+    const __m256i high = _mm256_permute4x64_epi64(_mm256_castps_si256(_mm256_shuffle_ps(a, b, 0xDD)), 0xD8);
+    const __m256i end = _mm256_xor_si256(_mm256_srai_epi32(high, 31), _mm256_set1_epi32(INT32_MAX));
+    const __m256i fits = _mm256_cmpeq_epi32(high, _mm256_srai_epi32(low, 31));
+    return _mm256_castsi256_ps(_mm256_blendv_epi8(end, low, fits));
+}
+FC_INLINE fc_vmask_f32 fc_veq_index_f32(fc_vec_f32 a, fc_vec_f32 b)
+{
+    return _mm256_castsi256_ps(_mm256_cmpeq_epi32(_mm256_castps_si256(a), _mm256_castps_si256(b)));
+}
+FC_INLINE fc_vmask_f32 fc_vlt_index_f32(fc_vec_f32 a, fc_vec_f32 b)
+{
+    return _mm256_castsi256_ps(_mm256_cmpgt_epi32(_mm256_castps_si256(b), _mm256_castps_si256(a)));
+}
 FC_INLINE fc_vec_f32 fc_vadd_index_f32(fc_vec_f32 v, int64_t n)
 {
     return _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(v), _mm256_set1_epi32((int)n)));
@@ -149,6 +169,7 @@ FC_INLINE fc_vec_f32 fc_vpick_f32(fc_vec_f32 a, fc_vec_f32 b, const float *index
 FC_INLINE fc_vmask_f32 fc_vgt_f32(fc_vec_f32 a, fc_vec_f32 b) { return _mm256_cmp_ps(a, b, _CMP_GT_OQ); }
 FC_INLINE fc_vmask_f32 fc_visnan_f32(fc_vec_f32 a) { return _mm256_cmp_ps(a, a, _CMP_UNORD_Q); }
 FC_INLINE fc_vmask_f32 fc_vmask_or_f32(fc_vmask_f32 m, fc_vmask_f32 k) { return _mm256_or_ps(m, k); }
+FC_INLINE int fc_vany_f32(fc_vmask_f32 m) { return _mm256_movemask_ps(m) != 0; }
 FC_INLINE fc_vec_f32 fc_vblend_f32(fc_vmask_f32 m, fc_vec_f32 a, fc_vec_f32 b)
 {
     return _mm256_blendv_ps(b, a, m);
@@ -192,6 +213,18 @@ FC_INLINE fc_vec_f64 fc_vload_step_f64(const double *p, int64_t step)
     return _mm256_setr_pd(p[0], p[step], p[2 * step], p[3 * step]);
 }
 FC_INLINE void fc_vstore_index_f64(int64_t *p, fc_vec_f64 v, int64_t n) { fc_vstore_n_f64((double *)p, v, n); }
+FC_INLINE fc_vec_f64 fc_vload_index_f64(const int64_t *p, int64_t n)
+{
+    return _mm256_maskload_pd((const double *)p, fc_mask4(n));
+}
+FC_INLINE fc_vmask_f64 fc_veq_index_f64(fc_vec_f64 a, fc_vec_f64 b)
+{
+    return _mm256_castsi256_pd(_mm256_cmpeq_epi64(_mm256_castpd_si256(a), _mm256_castpd_si256(b)));
+}
+FC_INLINE fc_vmask_f64 fc_vlt_index_f64(fc_vec_f64 a, fc_vec_f64 b)
+{
+    return _mm256_castsi256_pd(_mm256_cmpgt_epi64(_mm256_castpd_si256(b), _mm256_castpd_si256(a)));
+}
 FC_INLINE fc_vec_f64 fc_vadd_index_f64(fc_vec_f64 v, int64_t n)
 {
     return _mm256_castsi256_pd(_mm256_add_epi64(_mm256_castpd_si256(v), _mm256_set1_epi64x(n)));
@@ -245,6 +278,7 @@ FC_INLINE fc_vec_f64 fc_vpick_f64(fc_vec_f64 a, fc_vec_f64 b, const double *inde
 FC_INLINE fc_vmask_f64 fc_vgt_f64(fc_vec_f64 a, fc_vec_f64 b) { return _mm256_cmp_pd(a, b, _CMP_GT_OQ); }
 FC_INLINE fc_vmask_f64 fc_visnan_f64(fc_vec_f64 a) { return _mm256_cmp_pd(a, a, _CMP_UNORD_Q); }
 FC_INLINE fc_vmask_f64 fc_vmask_or_f64(fc_vmask_f64 m, fc_vmask_f64 k) { return _mm256_or_pd(m, k); }
+FC_INLINE int fc_vany_f64(fc_vmask_f64 m) { return _mm256_movemask_pd(m) != 0; }
 FC_INLINE fc_vec_f64 fc_vblend_f64(fc_vmask_f64 m, fc_vec_f64 a, fc_vec_f64 b)
 {
     return _mm256_blendv_pd(b, a, m);

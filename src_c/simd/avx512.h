@@ -60,6 +60,27 @@ FC_INLINE void fc_vstore_index_f32(int64_t *p, fc_vec_f32 v, int64_t n)
     if (n > 8)
         _mm512_mask_storeu_pd((double *)(p + 8), fc_first_f64(n - 8), _mm512_castsi512_pd(high));
 }
+FC_INLINE fc_vec_f32 fc_vload_index_f32(const int64_t *p, int64_t n)
+{
+    __m512i low, high;
+    if (n >= 16) {
+        low = _mm512_loadu_si512(p);
+        high = _mm512_loadu_si512(p + 8);
+    } else {
+        low = _mm512_castpd_si512(_mm512_maskz_loadu_pd(fc_first_f64(n < 8 ? n : 8), (const double *)p));
+        high = _mm512_castpd_si512(_mm512_maskz_loadu_pd(fc_first_f64(n < 8 ? 0 : n - 8), (const double *)(p + 8)));
+    }
+    const __m512i lanes = _mm512_castsi256_si512(_mm512_cvtsepi64_epi32(low));
+    return _mm512_castsi512_ps(_mm512_inserti64x4(lanes, _mm512_cvtsepi64_epi32(high), 1));
+}
+FC_INLINE fc_vmask_f32 fc_veq_index_f32(fc_vec_f32 a, fc_vec_f32 b)
+{
+    return _mm512_cmpeq_epi32_mask(_mm512_castps_si512(a), _mm512_castps_si512(b));
+}
+FC_INLINE fc_vmask_f32 fc_vlt_index_f32(fc_vec_f32 a, fc_vec_f32 b)
+{
+    return _mm512_cmpgt_epi32_mask(_mm512_castps_si512(b), _mm512_castps_si512(a));
+}
 FC_INLINE fc_vec_f32 fc_vadd_index_f32(fc_vec_f32 v, int64_t n)
 {
     return _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(v), _mm512_set1_epi32((int)n)));
@@ -132,6 +153,7 @@ FC_INLINE fc_vec_f32 fc_vpick_f32(fc_vec_f32 a, fc_vec_f32 b, const float *index
 FC_INLINE fc_vmask_f32 fc_vgt_f32(fc_vec_f32 a, fc_vec_f32 b) { return _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ); }
 FC_INLINE fc_vmask_f32 fc_visnan_f32(fc_vec_f32 a) { return _mm512_cmp_ps_mask(a, a, _CMP_UNORD_Q); }
 FC_INLINE fc_vmask_f32 fc_vmask_or_f32(fc_vmask_f32 m, fc_vmask_f32 k) { return (fc_vmask_f32)(m | k); }
+FC_INLINE int fc_vany_f32(fc_vmask_f32 m) { return m != 0; }
 FC_INLINE fc_vec_f32 fc_vblend_f32(fc_vmask_f32 m, fc_vec_f32 a, fc_vec_f32 b)
 {
     return _mm512_mask_blend_ps(m, b, a);
@@ -162,6 +184,18 @@ FC_INLINE fc_vec_f64 fc_vload_step_f64(const double *p, int64_t step)
 FC_INLINE void fc_vstore_index_f64(int64_t *p, fc_vec_f64 v, int64_t n)
 {
     _mm512_mask_storeu_pd((double *)p, fc_first_f64(n), v);
+}
+FC_INLINE fc_vec_f64 fc_vload_index_f64(const int64_t *p, int64_t n)
+{
+    return n >= 8 ? _mm512_loadu_pd((const double *)p) : _mm512_maskz_loadu_pd(fc_first_f64(n), (const double *)p);
+}
+FC_INLINE fc_vmask_f64 fc_veq_index_f64(fc_vec_f64 a, fc_vec_f64 b)
+{
+    return _mm512_cmpeq_epi64_mask(_mm512_castpd_si512(a), _mm512_castpd_si512(b));
+}
+FC_INLINE fc_vmask_f64 fc_vlt_index_f64(fc_vec_f64 a, fc_vec_f64 b)
+{
+    return _mm512_cmpgt_epi64_mask(_mm512_castpd_si512(b), _mm512_castpd_si512(a));
 }
 FC_INLINE fc_vec_f64 fc_vadd_index_f64(fc_vec_f64 v, int64_t n)
 {
@@ -220,6 +254,7 @@ FC_INLINE fc_vec_f64 fc_vpick_f64(fc_vec_f64 a, fc_vec_f64 b, const double *inde
 FC_INLINE fc_vmask_f64 fc_vgt_f64(fc_vec_f64 a, fc_vec_f64 b) { return _mm512_cmp_pd_mask(a, b, _CMP_GT_OQ); }
 FC_INLINE fc_vmask_f64 fc_visnan_f64(fc_vec_f64 a) { return _mm512_cmp_pd_mask(a, a, _CMP_UNORD_Q); }
 FC_INLINE fc_vmask_f64 fc_vmask_or_f64(fc_vmask_f64 m, fc_vmask_f64 k) { return (fc_vmask_f64)(m | k); }
+FC_INLINE int fc_vany_f64(fc_vmask_f64 m) { return m != 0; }
 FC_INLINE fc_vec_f64 fc_vblend_f64(fc_vmask_f64 m, fc_vec_f64 a, fc_vec_f64 b)
 {
     return _mm512_mask_blend_pd(m, b, a);

@@ -86,6 +86,22 @@ FC_INLINE void fc_vstore_index_f32(int64_t *p, fc_vec_f32 v, int64_t n)
     vst1q_s64(p, vmovl_s32(vget_low_s32(lanes)));
     vst1q_s64(p + 2, vmovl_high_s32(lanes));
 }
+FC_INLINE fc_vec_f32 fc_vload_index_f32(const int64_t *p, int64_t n)
+{
+    int64_t lanes[4] = { 0, 0, 0, 0 };
+    for (int64_t i = 0; n < 4 && i < n; i++)
+        lanes[i] = p[i];
+    const int64_t *const from = n < 4 ? lanes : p;
+    return vreinterpretq_f32_s32(vcombine_s32(vqmovn_s64(vld1q_s64(from)), vqmovn_s64(vld1q_s64(from + 2))));
+}
+FC_INLINE fc_vmask_f32 fc_veq_index_f32(fc_vec_f32 a, fc_vec_f32 b)
+{
+    return vceqq_s32(vreinterpretq_s32_f32(a), vreinterpretq_s32_f32(b));
+}
+FC_INLINE fc_vmask_f32 fc_vlt_index_f32(fc_vec_f32 a, fc_vec_f32 b)
+{
+    return vcltq_s32(vreinterpretq_s32_f32(a), vreinterpretq_s32_f32(b));
+}
 FC_INLINE fc_vec_f32 fc_vadd_index_f32(fc_vec_f32 v, int64_t n)
 {
     return vreinterpretq_f32_s32(vaddq_s32(vreinterpretq_s32_f32(v), vdupq_n_s32((int32_t)n)));
@@ -139,6 +155,7 @@ FC_INLINE fc_vec_f32 fc_vpick_f32(fc_vec_f32 a, fc_vec_f32 b, const float *index
 FC_INLINE fc_vmask_f32 fc_vgt_f32(fc_vec_f32 a, fc_vec_f32 b) { return vcgtq_f32(a, b); }
 FC_INLINE fc_vmask_f32 fc_visnan_f32(fc_vec_f32 a) { return vmvnq_u32(vceqq_f32(a, a)); }
 FC_INLINE fc_vmask_f32 fc_vmask_or_f32(fc_vmask_f32 m, fc_vmask_f32 k) { return vorrq_u32(m, k); }
+FC_INLINE int fc_vany_f32(fc_vmask_f32 m) { return vmaxvq_u32(m) != 0; }
 FC_INLINE fc_vec_f32 fc_vblend_f32(fc_vmask_f32 m, fc_vec_f32 a, fc_vec_f32 b) { return vbslq_f32(m, a, b); }
 
 FC_INLINE fc_vec_f64 fc_vload_f64(const double *p) { return vld1q_f64(p); }
@@ -179,6 +196,19 @@ FC_INLINE void fc_vstore_n_f64(double *p, fc_vec_f64 v, int64_t n)
 }
 FC_INLINE fc_vec_f64 fc_vload_step_f64(const double *p, int64_t step) { return (fc_vec_f64){ p[0], p[step] }; }
 FC_INLINE void fc_vstore_index_f64(int64_t *p, fc_vec_f64 v, int64_t n) { fc_vstore_n_f64((double *)p, v, n); }
+FC_INLINE fc_vec_f64 fc_vload_index_f64(const int64_t *p, int64_t n)
+{
+    const int64x2_t none = vdupq_n_s64(0);
+    return vreinterpretq_f64_s64(n >= 2 ? vld1q_s64(p) : n == 1 ? vld1q_lane_s64(p, none, 0) : none);
+}
+FC_INLINE fc_vmask_f64 fc_veq_index_f64(fc_vec_f64 a, fc_vec_f64 b)
+{
+    return vceqq_s64(vreinterpretq_s64_f64(a), vreinterpretq_s64_f64(b));
+}
+FC_INLINE fc_vmask_f64 fc_vlt_index_f64(fc_vec_f64 a, fc_vec_f64 b)
+{
+    return vcltq_s64(vreinterpretq_s64_f64(a), vreinterpretq_s64_f64(b));
+}
 FC_INLINE fc_vec_f64 fc_vadd_index_f64(fc_vec_f64 v, int64_t n)
 {
     return vreinterpretq_f64_s64(vaddq_s64(vreinterpretq_s64_f64(v), vdupq_n_s64(n)));
@@ -229,5 +259,6 @@ FC_INLINE fc_vmask_f64 fc_visnan_f64(fc_vec_f64 a)
     return vreinterpretq_u64_u32(vmvnq_u32(vreinterpretq_u32_u64(vceqq_f64(a, a))));
 }
 FC_INLINE fc_vmask_f64 fc_vmask_or_f64(fc_vmask_f64 m, fc_vmask_f64 k) { return vorrq_u64(m, k); }
+FC_INLINE int fc_vany_f64(fc_vmask_f64 m) { return vmaxvq_u32(vreinterpretq_u32_u64(m)) != 0; }
 FC_INLINE fc_vec_f64 fc_vblend_f64(fc_vmask_f64 m, fc_vec_f64 a, fc_vec_f64 b) { return vbslq_f64(m, a, b); }
 #endif

@@ -84,6 +84,15 @@ FC_INLINE void fc_vstore_index_f32(int64_t *p, fc_vec_f32 v, int64_t n)
     for (int64_t i = 0; i < n; i++)
         p[i] = lanes[i];
 }
+FC_INLINE fc_vec_f32 fc_vload_index_f32(const int64_t *p, int64_t n)
+{
+    fc_vmask_f32 lanes = { 0, 0, 0, 0 };
+    for (int64_t i = 0; i < n; i++)
+        lanes[i] = p[i] > INT32_MAX ? INT32_MAX : p[i] < INT32_MIN ? INT32_MIN : (int32_t)p[i];
+    return (fc_vec_f32)lanes;
+}
+FC_INLINE fc_vmask_f32 fc_veq_index_f32(fc_vec_f32 a, fc_vec_f32 b) { return (fc_vmask_f32)a == (fc_vmask_f32)b; }
+FC_INLINE fc_vmask_f32 fc_vlt_index_f32(fc_vec_f32 a, fc_vec_f32 b) { return (fc_vmask_f32)a < (fc_vmask_f32)b; }
 FC_INLINE fc_vec_f32 fc_vadd_index_f32(fc_vec_f32 v, int64_t n) { return (fc_vec_f32)((fc_vmask_f32)v + (int32_t)n); }
 FC_INLINE fc_vec_f32 fc_vadd_f32(fc_vec_f32 a, fc_vec_f32 b) { return a + b; }
 FC_INLINE fc_vec_f32 fc_vsub_f32(fc_vec_f32 a, fc_vec_f32 b) { return a - b; }
@@ -109,6 +118,7 @@ FC_INLINE fc_vec_f32 fc_vpick_f32(fc_vec_f32 a, fc_vec_f32 b, const float *index
 FC_INLINE fc_vmask_f32 fc_vgt_f32(fc_vec_f32 a, fc_vec_f32 b) { return (fc_vmask_f32)(a > b); }
 FC_INLINE fc_vmask_f32 fc_visnan_f32(fc_vec_f32 a) { return (fc_vmask_f32)(a != a); }
 FC_INLINE fc_vmask_f32 fc_vmask_or_f32(fc_vmask_f32 m, fc_vmask_f32 k) { return m | k; }
+FC_INLINE int fc_vany_f32(fc_vmask_f32 m) { return (m[0] | m[1] | m[2] | m[3]) != 0; }
 FC_INLINE fc_vec_f32 fc_vblend_f32(fc_vmask_f32 m, fc_vec_f32 a, fc_vec_f32 b)
 {
     return (fc_vec_f32)((fc_vmask_f32)b ^ (m & ((fc_vmask_f32)a ^ (fc_vmask_f32)b)));
@@ -177,6 +187,26 @@ FC_INLINE void fc_vstore_n_f64(double *p, fc_vec_f64 v, int64_t n)
 }
 FC_INLINE fc_vec_f64 fc_vload_step_f64(const double *p, int64_t step) { return (fc_vec_f64){ p[0], p[step] }; }
 FC_INLINE void fc_vstore_index_f64(int64_t *p, fc_vec_f64 v, int64_t n) { fc_vstore_n_f64((double *)p, v, n); }
+FC_INLINE fc_vec_f64 fc_vload_index_f64(const int64_t *p, int64_t n)
+{
+    int64_t lanes[2] = { n > 0 ? p[0] : 0, n > 1 ? p[1] : 0 };
+    fc_vec_f64 v;
+    __builtin_memcpy(&v, lanes, sizeof v);
+    return v;
+}
+FC_INLINE fc_vmask_f64 fc_veq_index_f64(fc_vec_f64 a, fc_vec_f64 b)
+{
+    const fc_vmask_f32 same = (fc_vmask_f32)a == (fc_vmask_f32)b;
+    return same & (fc_vmask_f32){ same[1], same[0], same[3], same[2] };
+}
+FC_INLINE fc_vmask_f64 fc_vlt_index_f64(fc_vec_f64 a, fc_vec_f64 b)
+{
+    int64_t x[2], y[2];
+    __builtin_memcpy(x, &a, sizeof x);
+    __builtin_memcpy(y, &b, sizeof y);
+    const int32_t first = -(int32_t)(x[0] < y[0]), last = -(int32_t)(x[1] < y[1]);
+    return (fc_vmask_f64){ first, first, last, last };
+}
 FC_INLINE fc_vec_f64 fc_vadd_index_f64(fc_vec_f64 v, int64_t n)
 {
     typedef int64_t lanes __attribute__((vector_size(16)));
@@ -205,6 +235,7 @@ FC_INLINE fc_vec_f64 fc_vpick_f64(fc_vec_f64 a, fc_vec_f64 b, const double *inde
 FC_INLINE fc_vmask_f64 fc_vgt_f64(fc_vec_f64 a, fc_vec_f64 b) { return (fc_vmask_f64)(a > b); }
 FC_INLINE fc_vmask_f64 fc_visnan_f64(fc_vec_f64 a) { return (fc_vmask_f64)(a != a); }
 FC_INLINE fc_vmask_f64 fc_vmask_or_f64(fc_vmask_f64 m, fc_vmask_f64 k) { return m | k; }
+FC_INLINE int fc_vany_f64(fc_vmask_f64 m) { return (m[0] | m[2]) != 0; }
 FC_INLINE fc_vec_f64 fc_vblend_f64(fc_vmask_f64 m, fc_vec_f64 a, fc_vec_f64 b)
 {
     return (fc_vec_f64)((fc_vmask_f64)b ^ (m & ((fc_vmask_f64)a ^ (fc_vmask_f64)b)));

@@ -13,7 +13,10 @@
  *   vload_step(p, step) p[0], p[step] .. p[(VLEN - 1) * step]
  *   vstore_index(p, v, n)         the first n lanes as int64_t, where lanes hold an int32_t or int64_t
  *                       of their size; touches n int64_t only
+ *   vload_index(p, n)   the first n (0 <= n <= VLEN) of int64_t p[] as such integers, brought into their
+ *                       range, the other lanes 0; touches n int64_t only
  *   vadd_index(v, n)    adds n to lanes that hold an int32_t or int64_t of their size
+ *   veq_index(a, b)  vlt_index(a, b)   a == b, a < b of such lanes
  *   vbcast(p)           *p in every lane          vset1(x)         x in every lane
  *   vzero()  vadd  vsub  vmul  vdiv  vsqrt        correctly rounded
  *   vmax(a, b)          a > b ? a : b, so b if either is NaN and b of two zeros
@@ -34,7 +37,7 @@
  *   vmask               one truth per lane; its representation is the ISA's affair
  *   vgt(a, b)           a > b: false if either is NaN
  *   visnan(a)           a is NaN
- *   vmask_or(m, k)      either
+ *   vmask_or(m, k)      either                       vany(m)          in any lane
  *   vlanes(i, n)        lanes i .. n - 1; i and n are any int: below 0 is as 0, above VLEN as VLEN
  *   vbits(b)            lane i where bit i of the uint32_t b is set; bits from VLEN on are not read
  *   vblend(m, a, b)     a where m is true, else b: copies bits, so indices of another type may ride
@@ -82,7 +85,10 @@
 #define vstore_n FC_T(fc_vstore_n)
 #define vload_step FC_T(fc_vload_step)
 #define vstore_index FC_T(fc_vstore_index)
+#define vload_index FC_T(fc_vload_index)
 #define vadd_index FC_T(fc_vadd_index)
+#define veq_index FC_T(fc_veq_index)
+#define vlt_index FC_T(fc_vlt_index)
 #define vbcast FC_T(fc_vbcast)
 #define vset1 FC_T(fc_vset1)
 #define vzero FC_T(fc_vzero)
@@ -103,6 +109,7 @@
 #define vgt FC_T(fc_vgt)
 #define visnan FC_T(fc_visnan)
 #define vmask_or FC_T(fc_vmask_or)
+#define vany FC_T(fc_vany)
 #define vlanes FC_T(fc_vlanes)
 #define vbits FC_T(fc_vbits)
 #define vblend FC_T(fc_vblend)

@@ -85,6 +85,24 @@ typedef struct fc_pool_wholes {
     void *y;
 } fc_pool_wholes;
 
+/* The same with `channels` adjacent reals of `pixels` pixels, x_pixel apart; `sums` is a buffer for them. */
+typedef struct fc_pool_whole_pixels {
+    fc_pool_op op;
+    fc_pool_end end;
+    double power, counted;
+    const void *x;
+    int64_t channels, pixels, x_pixel;
+    void *sums, *y;
+} fc_pool_whole_pixels;
+
+/* The gradient of averages of planes that are one window: y[i * y_plane ..] = x[i * x_plane] / counted. */
+typedef struct fc_pool_fill {
+    double counted;
+    const void *x;
+    int64_t planes, pixels, x_plane, y_plane;
+    void *y;
+} fc_pool_fill;
+
 /* to[i] = what combining nothing gives, i < count. */
 typedef struct fc_pool_clear {
     fc_pool_op op;

@@ -37,6 +37,8 @@ typedef struct fc_table {
     void (*depthwise_spread)(const fc_depthwise_spread *s);
     void (*pool_clear)(const fc_pool_clear *c);
     void (*pool_wholes)(const fc_pool_wholes *w);
+    void (*pool_whole_pixels)(const fc_pool_whole_pixels *w);
+    void (*pool_fill)(const fc_pool_fill *f);
     void (*pool_lines)(const fc_pool_lines *p);
     void (*pool_short)(const fc_pool_short *p);
     void (*pool_short_found)(const fc_pool_short *p);

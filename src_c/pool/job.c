@@ -110,7 +110,8 @@ static bool whole_planes(const fc_pool_job *j)
         if (pool->out_size[axis] != 1 || window.first != 0 || window.count != pool->in_size[axis] || pool->dilation[axis] != 1)
             return false;
     }
-    return !j->r->transposed && !j->r->indices && pool->x_stride[FC_W] == 1 && fc_pixels_uniform(pool->x_stride, pool->in_size);
+    return !j->r->indices && (pool->channels_last ? !j->r->transposed : pool->x_stride[FC_W] == 1) &&
+           fc_pixels_uniform(pool->x_stride, pool->in_size);
 }
 
 /* Bytes of a tile for `rows` rows of outputs at one depth, and what is made of it, with `lanes` lanes. */
@@ -167,10 +168,10 @@ static fc_pool_way choose_way(fc_pool_job *j)
 {
     const fc_pool *pool = j->r->pool;
     const int64_t lanes = j->table->lanes, planes = one_run(pool) ? pool->batch * pool->channels : pool->channels;
-    if (pool->channels_last)
-        return FC_BY_CHANNELS;
     if (whole_planes(j))
         return FC_BY_WHOLES;
+    if (pool->channels_last)
+        return FC_BY_CHANNELS;
     j->taps = short_taps(j);
     if (j->taps > 0)
         return tile_beats_short(j, planes) ? FC_BY_TILE : FC_BY_SHORT;
@@ -193,7 +194,7 @@ static void choose_bands(fc_pool_job *j, double row)
         rows = fit < 1 ? 1 : fit;
         if (rows > (double)height)
             rows = (double)height;
-    } else if (j->way == FC_BY_TILE)
+    } else if (j->way == FC_BY_TILE || j->way == FC_BY_WHOLES)
         rows = (double)(depth * height);
     if (rows >= (double)(depth * height))
         rows = (double)(depth * height);
@@ -213,9 +214,9 @@ static void choose_units(fc_pool_job *j)
     double row = taps * (double)j->to_size[FC_WIDTH] + 20;
     if (j->way == FC_BY_LINES || j->way == FC_BY_SHORT || j->way == FC_BY_WHOLES)
         row = (taps / seen(j, FC_WIDTH) + 1) * (double)(j->from_size[FC_WIDTH] + j->to_size[FC_WIDTH]) + 20;
-    j->in_run = j->way == FC_BY_CHANNELS || !one_run(pool) ? pool->channels : pool->batch * pool->channels;
+    j->in_run = pool->channels_last || !one_run(pool) ? pool->channels : pool->batch * pool->channels;
     j->unit = 1;
-    if (j->way == FC_BY_WHOLES)
+    if (j->way == FC_BY_WHOLES && !pool->channels_last)
         j->unit = fc_round_up(fc_max(1, fc_min(j->in_run, 2 * TASK_WORK / pool->in_pixels)), lanes);
     else if (j->way == FC_BY_LINES || j->way == FC_BY_SHORT)
         j->unit = row * rows >= 2.0 * TASK_WORK ? 1 : fc_min(j->in_run, (int64_t)(2.0 * TASK_WORK / (row * rows)) + 1);
@@ -224,7 +225,7 @@ static void choose_units(fc_pool_job *j)
         while (j->unit < 4 * lanes && j->unit < j->in_run &&
                tile_bytes(j, j->to_size[FC_DEPTH], j->to_size[FC_HEIGHT], 2 * j->unit) <= TILE_BYTES)
             j->unit *= 2;
-    } else if (j->way == FC_BY_CHANNELS) {
+    } else {
         const double all = row * (double)pool->channels * rows;
         j->unit = pool->channels;
         /* Few rows of many channels: whole cache lines of them are tasks too. */
@@ -266,6 +267,7 @@ static size_t placed(size_t *bytes, int64_t count, size_t size)
 
 static void place(fc_pool_job *j)
 {
+    const fc_pool *pool = j->r->pool;
     const int64_t lanes = j->table->lanes;
     j->width_at = placed(&j->bytes, j->to_size[FC_WIDTH], sizeof(fc_pool_span));
     const int64_t counted = j->alike ? 0 : fc_round_up(j->to_size[FC_WIDTH], lanes);
@@ -285,6 +287,8 @@ static void place(fc_pool_job *j)
         j->sums_at = placed(&j->bytes, FC_POOL_LINES * j->lines.buffer + fc_round_up(j->from_size[FC_WIDTH], lanes), j->size);
     else if (j->rows_first)
         j->sums_at = placed(&j->bytes, j->from_size[FC_WIDTH] * j->unit, j->size);
+    else if (j->way == FC_BY_WHOLES)
+        j->sums_at = placed(&j->bytes, pool->channels_last ? j->unit : 0, j->size);
     if (j->way != FC_BY_TILE)
         return;
     int64_t pixels = 0;                       /* of the largest region of inputs */

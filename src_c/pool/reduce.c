@@ -320,6 +320,22 @@ static void run_wholes(const reduce_task *t, const reduce_band *a)
 {
     const fc_pool_job *j = t->j;
     const fc_pool *pool = j->r->pool;
+    if (j->r->transposed) {
+        const fc_pool_fill f = {
+            .counted = j->divisor, .x = a->from, .planes = a->planes, .pixels = pool->in_pixels,
+            .x_plane = pool->y_stride[FC_C], .y_plane = pool->x_stride[FC_C], .y = a->to,
+        };
+        j->table->pool_fill(&f);
+        return;
+    }
+    if (pool->channels_last) {
+        const fc_pool_whole_pixels p = {
+            .op = j->r->op, .end = j->r->end, .power = pool->power, .counted = j->divisor, .x = a->from, .channels = a->planes,
+            .pixels = pool->in_pixels, .x_pixel = pool->x_stride[FC_W], .sums = t->sums, .y = a->to,
+        };
+        j->table->pool_whole_pixels(&p);
+        return;
+    }
     const fc_pool_wholes w = {
         .op = j->r->op, .end = j->r->end, .power = pool->power, .counted = j->divisor, .x = a->from, .planes = a->planes,
         .pixels = pool->in_pixels, .x_plane = pool->x_stride[FC_C], .y = a->to,

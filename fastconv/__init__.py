@@ -59,8 +59,11 @@ from fastconv.pool_special import (
     max_unpool3d_grad,
     stochastic_pool2d,
     stochastic_pool2d_grad,
+)
+from fastconv.pool_weighted import (
     weighted_avg_pool2d,
     weighted_avg_pool2d_grad,
+    weighted_avg_pool2d_weight_grad,
 )
 from fastconv.runtime import (
     clear_scratch,
@@ -138,4 +141,5 @@ __all__ = [
     "stochastic_pool2d_grad",
     "weighted_avg_pool2d",
     "weighted_avg_pool2d_grad",
+    "weighted_avg_pool2d_weight_grad",
 ]

@@ -2,7 +2,7 @@
 
 Windows are placed as torch places them.  Output o of an axis sees the inputs ``o * stride - padding + k *
 dilation`` for k below kernel_size; inputs outside x are skipped.  Gradients are in pool_grad.py, what else
-pools is in pool_adaptive.py and pool_special.py.
+pools is in pool_adaptive.py, pool_special.py and pool_weighted.py.
 """
 
 from collections.abc import Sequence

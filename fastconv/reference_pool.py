@@ -426,6 +426,31 @@ def weighted_avg_pool2d_grad(
     return np.asarray(_back(x.reshape(like.shape), layout, rank, batched))
 
 
+def weighted_avg_pool2d_weight_grad(
+    grad_output: ArrayLike,
+    x: ArrayLike,
+    weight: ArrayLike,
+    stride: Any = None,
+    padding: Any = 0,
+    *,
+    dilation: Any = 1,
+    layout: str = "NCHW",
+) -> Array:
+    """Gradient of `weighted_avg_pool2d` with respect to the weights: one pixel of all windows at a time."""
+    weight = np.asarray(weight, np.float64)
+    how = (weight.shape, weight.shape if stride is None else stride, padding, dilation)
+    image, grad = (_first(np.asarray(a, np.float64), layout)[0] for a in (x, grad_output))
+    sums = _weighted(np.ones_like(image), weight, *how)
+    y = _weighted(image, weight, *how) / sums
+    made = np.empty(weight.shape)
+    for at in np.ndindex(*weight.shape):
+        one = np.zeros(weight.shape)
+        one[at] = 1
+        inside = _weighted(np.ones_like(image), one, *how)
+        made[at] = np.sum(grad / sums * (_weighted(image, one, *how) - y * inside))
+    return made
+
+
 # --- Stochastic ---------------------------------------------------------------------------------------
 
 

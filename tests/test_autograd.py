@@ -114,8 +114,9 @@ def test_bad_input_is_refused_as_by_numpy(run: Any, error: Any, message: str, di
 
 
 def test_what_has_no_gradient_says_so() -> None:
-    with pytest.raises(NotImplementedError, match=r"weighted_avg_pool2d.*weight"):
-        autograd.grad(lambda weight: anp.sum(fa.weighted_avg_pool2d(X, weight)))(np.ones((2, 2)))
+    x, random = np.abs(X), np.full(fa.max_pool2d(X, 2).shape, 0.5)
+    with pytest.raises(NotImplementedError, match=r"stochastic_pool2d_samples.*random"):
+        autograd.grad(lambda random: anp.sum(fa.stochastic_pool2d_samples(x, random, 2)[0]))(random)
 
 
 def test_a_new_entry_is_there_without_an_edit(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -271,9 +271,10 @@ def test_forward_mode_says_that_it_is_not_there() -> None:
 
 
 def test_what_has_no_gradient_says_so() -> None:
-    with pytest.raises(NotImplementedError, match=r"weighted_avg_pool2d.*weight"):
-        jax.grad(lambda weight: fj.weighted_avg_pool2d(X, weight).sum())(jnp.ones((2, 2)))
-    assert jax.grad(lambda x: fj.weighted_avg_pool2d(x, jnp.ones((2, 2))).sum())(X).shape == X.shape
+    x, random = jnp.abs(X), jnp.full(fj.max_pool2d(X, 2).shape, 0.5, jnp.float64)
+    with pytest.raises(NotImplementedError, match=r"stochastic_pool2d_samples.*random"):
+        jax.grad(lambda random: fj.stochastic_pool2d_samples(x, random, 2)[0].sum())(random)
+    assert jax.grad(lambda x: fj.stochastic_pool2d_samples(x, random, 2)[0].sum())(x).shape == x.shape
 
 
 @pytest.mark.parametrize("jit", [jax.jit, lambda f: f])

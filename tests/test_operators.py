@@ -122,7 +122,8 @@ def test_every_public_function_that_can_be_differentiated_is_registered() -> Non
     }
     # A spelling of conv2d; gradients that are max_pool's by index, or made of other operators.
     by_index = {f"adaptive_max_pool{n}d_grad" for n in (1, 2, 3)}
-    assert missing == by_index | {"depthwise_conv2d", "stochastic_pool2d_grad"}
+    others = {"depthwise_conv2d", "stochastic_pool2d_grad", "weighted_avg_pool2d_weight_grad"}
+    assert missing == by_index | others
 
 
 def test_signatures_are_those_of_the_functions() -> None:

@@ -6,12 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pool_cases import LAYOUTS, function, image, sum_bound
 from support import DTYPES, ISAS, Poisoned, amid_nan, assert_within, isa, normal, same_bits, threads
 
 import fastconv
 from fastconv import reference_pool
-
-LAYOUTS = {1: ("NCL", "NLC"), 2: ("NCHW", "NHWC"), 3: ("NCDHW", "NDHWC")}
 
 # kernel_size, stride, padding, dilation, ceil_mode; one entry per axis where they differ
 CASES = {
@@ -54,26 +53,6 @@ def combinations() -> list[Any]:
         for dtype in DTYPES
         for layout in LAYOUTS[spatial]
     ]
-
-
-def image(
-    spatial: int, size: tuple[int, ...], dtype: Any, layout: str, channels: int = 0, seed: int = 0
-) -> Any:
-    """Numbers with ties among them; more channels than a few vectors where channels are lanes."""
-    last = layout.endswith("C")
-    channels = channels or (37 if last else 3)
-    shape = (2, *size, channels) if last else (2, channels, *size)
-    return (np.round(normal(shape, np.float64, seed) * 4) / 4).astype(dtype)
-
-
-def function(name: str, spatial: int) -> Any:
-    return getattr(fastconv, name.replace("#", f"{spatial}d"))
-
-
-def sum_bound(terms: Any, count: int, dtype: Any, y: Any) -> Any:
-    """Rounding of a sum of `count` terms, whose absolute values add up to `terms`, and of what follows it."""
-    eps = float(np.finfo(dtype).eps)
-    return (count + 8) * eps * (np.abs(terms) + np.abs(y)) + float(np.finfo(dtype).tiny)
 
 
 @pytest.mark.parametrize(("spatial", "index", "name", "dtype", "layout"), combinations())
@@ -183,25 +162,6 @@ def test_every_way_of_filling_lanes(case: int, planes: int, dtype: Any, name: st
             assert_within(got, want, sum_bound(terms, count, dtype, want))
 
 
-@pytest.mark.parametrize("layout", LAYOUTS[2])
-def test_an_index_outside_leaves_out_as_it_is(layout: str) -> None:
-    """Whatever else was right; and infinite sums stay infinite where they are divided."""
-    x = image(2, (8, 8), np.float32, layout, 21)
-    y, found = fastconv.max_pool2d(x, 2, return_indices=True, layout=layout)
-    for bad in (-2, 64, 2**62, -(2**62)):
-        wrong = found.copy()
-        wrong.flat[wrong.size // 2] = bad
-        out = np.full_like(x, 7)
-        with pytest.raises(ValueError, match=f"indices: {bad} is outside a plane of 64 pixels"):
-            fastconv.max_pool2d_grad(y, wrong, input_shape=x.shape, layout=layout, out=out)
-        assert (out == 7).all()
-        with pytest.raises(ValueError, match=f"indices: {bad} is outside"):
-            fastconv.max_pool2d_grad(y, wrong, input_shape=x.shape, layout=layout)
-    x[0].flat[5] = np.inf
-    assert np.isinf(fastconv.avg_pool2d(x, 3, 1, 1, layout=layout)).any()
-    assert not np.isnan(fastconv.avg_pool2d(x, 3, 1, 1, layout=layout)).any()
-
-
 @pytest.mark.parametrize("name", ISAS)
 @pytest.mark.parametrize("spatial", [1, 2, 3])
 @pytest.mark.parametrize("last", [False, True])
@@ -282,73 +242,6 @@ def test_only_minus_infinity_has_an_index() -> None:
     expected, indices = reference_pool.max_pool(x, 3, 2, 1)
     np.testing.assert_array_equal(y, expected)
     np.testing.assert_array_equal(found, indices)
-
-
-@pytest.mark.parametrize("layout", LAYOUTS[2])
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_unpool(dtype: Any, layout: str) -> None:
-    x = image(2, (12, 18), dtype, layout)
-    y, found = fastconv.max_pool2d(x, 2, return_indices=True, layout=layout)
-    back = fastconv.max_unpool2d(y, found, 2, layout=layout)
-    np.testing.assert_array_equal(back, reference_pool.max_unpool(y, found, x.shape, layout=layout))
-    for size in (x.shape, x.shape[2:] if layout == "NCHW" else x.shape[1:3]):
-        assert same_bits(fastconv.max_unpool2d(y, found, 2, output_size=size, layout=layout), back)
-    grad = normal(x.shape, dtype, 4)
-    got = fastconv.max_unpool2d_grad(grad, found, layout=layout)
-    np.testing.assert_array_equal(got, reference_pool.max_unpool_grad(grad, found, layout=layout))
-    found.flat[7] = 12 * 18
-    with pytest.raises(ValueError, match="indices: 216 is outside a plane of 216 pixels"):
-        fastconv.max_unpool2d(y, found, 2, layout=layout)
-    with pytest.raises(ValueError, match="indices: 216"):
-        fastconv.max_pool2d_grad(y, found, input_shape=x.shape, layout=layout)
-
-
-@pytest.mark.parametrize("layout", LAYOUTS[2])
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_weighted_and_stochastic(dtype: Any, layout: str) -> None:
-    x = image(2, (11, 17), dtype, layout)
-    weight = np.random.default_rng(2).random((3, 2)).astype(dtype) + dtype(0.1)
-    for how in ((2, 1, 1), (None, [(1, 0), (0, 1)], 2), ((1, 3), "same", 1)):
-        stride, pad, d = how
-        options = {"dilation": d, "layout": layout}
-        y = fastconv.weighted_avg_pool2d(x, weight, stride, pad, **options)
-        expected = reference_pool.weighted_avg_pool2d(x, weight, stride, pad, **options)
-        assert_within(y, expected, sum_bound(np.abs(x).max(), 12, dtype, expected))
-        grad = normal(y.shape, dtype, 8)
-        got = fastconv.weighted_avg_pool2d_grad(grad, weight, stride, pad, input_shape=x.shape, **options)
-        want = reference_pool.weighted_avg_pool2d_grad(
-            grad, weight, stride, pad, input_shape=x.shape, **options
-        )
-        assert_within(got, want, sum_bound(6 * np.abs(grad).max() * 12, 12, dtype, want))
-        x0 = np.maximum(x, 0)
-        options["ceil_mode"] = True
-        y = fastconv.stochastic_pool2d(x0, 3, stride, pad, **options)
-        expected, _ = reference_pool.stochastic_pool2d(x0, 3, stride, pad, **options)
-        assert_within(y, expected, sum_bound(expected, 18, dtype, expected))
-        random = np.random.default_rng(6).random(y.shape)
-        rng = np.random.default_rng(6)
-        drawn, found = fastconv.stochastic_pool2d(
-            x0, 3, stride, pad, training=True, rng=rng, return_indices=True, **options
-        )
-        expected, indices = reference_pool.stochastic_pool2d(x0, 3, stride, pad, random=random, **options)
-        np.testing.assert_array_equal(drawn, expected)
-        np.testing.assert_array_equal(found, indices)
-        grad = normal(y.shape, dtype, 9)
-        got = fastconv.stochastic_pool2d_grad(grad, found, input_shape=x.shape, layout=layout)
-        assert_within(
-            got, reference_pool.scatter(grad, indices, x.shape, layout=layout), 64 * np.finfo(dtype).eps
-        )
-
-
-def test_samples_have_the_right_probabilities() -> None:
-    """A million draws from one window: each count within six standard deviations."""
-    window = np.array([1.0, 0.0, 2.0, 5.0])
-    x = np.broadcast_to(window.reshape(1, 1, 2, 2), (1, 1000, 2, 2)).repeat(1000, axis=0)
-    _, found = fastconv.stochastic_pool2d(
-        x, 2, training=True, rng=np.random.default_rng(0), return_indices=True
-    )
-    counts, p = np.bincount(found.ravel(), minlength=4), window / window.sum()
-    assert (np.abs(counts - found.size * p) <= 6 * np.sqrt(found.size * p * (1 - p))).all()
 
 
 @pytest.mark.parametrize(

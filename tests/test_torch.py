@@ -13,6 +13,7 @@ F = torch.nn.functional
 
 import fastconv.torch as ft  # noqa: E402
 from fastconv.operators import REGISTRY  # noqa: E402
+from fastconv.torch import functional  # noqa: E402
 from fastconv.torch.eager import HANDLES, call  # noqa: E402
 
 FORMATS = {2: torch.channels_last, 3: torch.channels_last_3d}
@@ -135,9 +136,9 @@ def test_gradients_of_each_sample() -> None:
 
 
 def test_constants_have_no_gradient() -> None:
-    weight = torch.ones(2, 2, requires_grad=True)
-    with pytest.raises(RuntimeError, match="not differentiable with respect to weight"):
-        ft.weighted_avg_pool2d(torch.ones(1, 4, 4), weight)
+    random = torch.rand(1, 2, 2, dtype=torch.float64, requires_grad=True)
+    with pytest.raises(RuntimeError, match="not differentiable with respect to random"):
+        functional._ours("stochastic_pool2d_samples", (torch.ones(1, 4, 4), random), {"kernel_size": 2})
 
 
 def test_saved_tensors_are_those_that_are_needed() -> None:
@@ -284,7 +285,27 @@ def test_unpooling(spatial: int) -> None:
 def test_pools_that_torch_does_not_have() -> None:
     x = torch.rand(2, 3, 6, 6, dtype=torch.float64).requires_grad_()
     weight = torch.tensor([[1.0, 2.0], [3.0, 4.0]], dtype=torch.float64)
-    assert torch.autograd.gradgradcheck(lambda x: ft.weighted_avg_pool2d(x, weight), (x,), fast_mode=True)
+    weight.requires_grad_()
+    for how in ({}, {"stride": 1, "padding": 1}, {"stride": 2, "padding": (0, 1), "dilation": 2}):
+
+        def ours(x: Any, weight: Any, how: Any = how) -> Any:
+            return ft.weighted_avg_pool2d(x, weight, **how)
+
+        def written_out(x: Any, weight: Any, how: Any = how) -> Any:
+            planes = x.reshape(-1, 1, *x.shape[2:])
+            how = {"stride": weight.shape, **how}
+            sums = F.conv2d(torch.ones_like(planes[:1]), weight[None, None], **how)
+            y = F.conv2d(planes, weight[None, None], **how) / sums
+            return y.reshape(*x.shape[:2], *y.shape[2:])
+
+        grad = torch.rand_like(ours(x, weight))
+        for found, wanted in zip(
+            torch.autograd.grad(ours(x, weight), (x, weight), grad),
+            torch.autograd.grad(written_out(x, weight), (x, weight), grad),
+        ):
+            torch.testing.assert_close(found, wanted)
+        assert torch.autograd.gradcheck(ours, (x, weight), fast_mode=True)
+        assert torch.autograd.gradgradcheck(ours, (x, weight), fast_mode=True)
     assert torch.autograd.gradcheck(lambda x: ft.stochastic_pool2d(x, 2), (x,), fast_mode=True)
     drawn = [
         ft.stochastic_pool2d(x, 2, training=True, generator=torch.Generator().manual_seed(s))

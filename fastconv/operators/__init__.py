@@ -6,6 +6,7 @@ differentiated; gradients are made of registered operators, so that they can be 
 
 from fastconv.operators import conv as _conv
 from fastconv.operators import pool as _pool
+from fastconv.operators import pool_curved as _pool_curved
 from fastconv.operators import weighted as _weighted
 from fastconv.operators.registry import (
     REGISTRY,
@@ -35,4 +36,4 @@ __all__ = [
     "register",
 ]
 
-del _conv, _pool, _weighted  # imported for what they register
+del _conv, _pool, _pool_curved, _weighted  # imported for what they register

@@ -472,7 +472,7 @@ def weighted_avg_pool2d(
     *,
     dilation: Sizes = 1,
 ) -> Tensor:
-    """`fastconv.weighted_avg_pool2d` on tensors; differentiable with respect to `input`."""
+    """`fastconv.weighted_avg_pool2d` on tensors; differentiable with respect to both."""
     return _ours(
         "weighted_avg_pool2d", (input, weight), {"stride": stride, "padding": padding, "dilation": dilation}
     )

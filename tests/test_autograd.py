@@ -113,10 +113,13 @@ def test_bad_input_is_refused_as_by_numpy(run: Any, error: Any, message: str, di
         autograd.grad(lambda x: anp.sum(run(x)))(X) if differentiated else run(X)
 
 
-def test_what_has_no_gradient_says_so() -> None:
-    x, random = np.abs(X), np.full(fa.max_pool2d(X, 2).shape, 0.5)
-    with pytest.raises(NotImplementedError, match=r"stochastic_pool2d_samples.*random"):
-        autograd.grad(lambda random: anp.sum(fa.stochastic_pool2d_samples(x, random, 2)[0]))(random)
+def test_what_has_no_gradient_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    conv = operators.get("conv2d")
+    entry = {**vars(conv), "name": "fixed_conv2d", "gradients": {"x": conv.gradients["x"]}}
+    entry.pop("signature", None)
+    monkeypatch.setitem(REGISTRY, "fixed_conv2d", Operator(**entry))
+    with pytest.raises(NotImplementedError, match=r"fixed_conv2d.*weight"):
+        autograd.grad(lambda weight: anp.sum(fa.fixed_conv2d(X, weight)))(WEIGHT)
 
 
 def test_a_new_entry_is_there_without_an_edit(monkeypatch: pytest.MonkeyPatch) -> None:

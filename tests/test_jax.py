@@ -270,11 +270,14 @@ def test_forward_mode_says_that_it_is_not_there() -> None:
         jax.jvp(lambda x: fj.conv2d(x, WEIGHT), (X,), (X,))
 
 
-def test_what_has_no_gradient_says_so() -> None:
-    x, random = jnp.abs(X), jnp.full(fj.max_pool2d(X, 2).shape, 0.5, jnp.float64)
-    with pytest.raises(NotImplementedError, match=r"stochastic_pool2d_samples.*random"):
-        jax.grad(lambda random: fj.stochastic_pool2d_samples(x, random, 2)[0].sum())(random)
-    assert jax.grad(lambda x: fj.stochastic_pool2d_samples(x, random, 2)[0].sum())(x).shape == x.shape
+def test_what_has_no_gradient_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    conv = operators.get("conv2d")
+    entry = {**vars(conv), "name": "fixed_conv2d", "gradients": {"x": conv.gradients["x"]}}
+    entry.pop("signature", None)
+    monkeypatch.setitem(REGISTRY, "fixed_conv2d", Operator(**entry))
+    with pytest.raises(NotImplementedError, match=r"fixed_conv2d.*weight"):
+        jax.grad(lambda weight: fj.fixed_conv2d(X, weight).sum())(WEIGHT)
+    assert jax.grad(lambda x: fj.fixed_conv2d(x, WEIGHT).sum())(X).shape == X.shape
 
 
 @pytest.mark.parametrize("jit", [jax.jit, lambda f: f])

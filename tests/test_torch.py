@@ -137,8 +137,9 @@ def test_gradients_of_each_sample() -> None:
 
 def test_constants_have_no_gradient() -> None:
     random = torch.rand(1, 2, 2, dtype=torch.float64, requires_grad=True)
+    windows = {"kernel_size": 2, "stride": 2, "padding": 0, "dilation": 1, "ceil_mode": False}
     with pytest.raises(RuntimeError, match="not differentiable with respect to random"):
-        functional._ours("stochastic_pool2d_samples", (torch.ones(1, 4, 4), random), {"kernel_size": 2})
+        functional._ours("stochastic_pool2d_samples", (torch.ones(1, 4, 4), random), windows)
 
 
 def test_saved_tensors_are_those_that_are_needed() -> None:

@@ -1,16 +1,17 @@
 """Types of the extension: what conv.py, plan.py, runtime.py and the tests call."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, Final, TypeAlias, TypedDict
+from typing import Any, Final, Self, TypeAlias, TypedDict
 
 import numpy as np
 import numpy.typing as npt
+from typing_extensions import disjoint_base
 
 EACH_CHANNEL: Final[object]
 
-Result: TypeAlias = npt.NDArray[Any]
+_Result: TypeAlias = npt.NDArray[Any]
 
-class Info(TypedDict):
+class _Info(TypedDict):
     version: str
     compiler: str
     cpu: str
@@ -69,9 +70,10 @@ def conv_bias_grad(
     spatial: int, grad_output: object, layout: str, out: npt.NDArray[Any] | None
 ) -> npt.NDArray[Any]: ...
 
+@disjoint_base
 class Plan:
-    def __init__(
-        self,
+    def __new__(
+        cls,
         spatial: int,
         x_shape: Sequence[int],
         weight: object,
@@ -85,7 +87,7 @@ class Plan:
         layout: str,
         activation: object,
         algorithm: str,
-    ) -> None: ...
+    ) -> Self: ...
     def __call__(self, x: object, out: npt.NDArray[Any] | None = None) -> npt.NDArray[Any]: ...
     def run(self, x: int, y: int) -> None: ...
     @property
@@ -129,9 +131,10 @@ class Plan:
 def xla_entry(function: Callable[[int], int]) -> int: ...
 def xla_close() -> None: ...
 
+@disjoint_base
 class BoundConv:
-    def __init__(
-        self,
+    def __new__(
+        cls,
         kind: str,
         spatial: int,
         x_shape: Sequence[int],
@@ -143,12 +146,13 @@ class BoundConv:
         groups: int,
         layout: str,
         dtype: np.dtype[Any],
-    ) -> None: ...
+    ) -> Self: ...
     def run(self, a: int, b: int, c: int = 0, d: int = 0) -> None: ...
 
+@disjoint_base
 class BoundPool:
-    def __init__(
-        self,
+    def __new__(
+        cls,
         kind: str,
         spatial: int,
         x_shape: Sequence[int],
@@ -159,7 +163,7 @@ class BoundPool:
         count_include_pad: bool = False,
         divisor_override: int | None = None,
         norm_type: float = 1.0,
-    ) -> None: ...
+    ) -> Self: ...
     def run(self, a: int, b: int, c: int = 0) -> None: ...
 
 def max_pool(
@@ -172,7 +176,7 @@ def max_pool(
     ceil_mode: object,
     return_indices: object,
     layout: str,
-    out: Result | None,
+    out: _Result | None,
     adaptive: bool,
 ) -> Any: ...
 def avg_pool(
@@ -186,9 +190,9 @@ def avg_pool(
     divisor_override: object,
     dilation: object,
     layout: str,
-    out: Result | None,
+    out: _Result | None,
     adaptive: bool,
-) -> Result: ...
+) -> _Result: ...
 def avg_pool_grad(
     spatial: int,
     grad_output: object,
@@ -201,9 +205,9 @@ def avg_pool_grad(
     divisor_override: object,
     dilation: object,
     layout: str,
-    out: Result | None,
+    out: _Result | None,
     adaptive: bool,
-) -> Result: ...
+) -> _Result: ...
 def lp_pool(
     spatial: int,
     x: object,
@@ -214,16 +218,16 @@ def lp_pool(
     padding: object,
     dilation: object,
     layout: str,
-    out: Result | None,
-) -> Result: ...
+    out: _Result | None,
+) -> _Result: ...
 def norm_order(norm_type: object) -> float: ...
 def move_by_index(
-    spatial: int, source: object, indices: object, shape: object, layout: str, out: Result | None, add: bool
-) -> Result: ...
+    spatial: int, source: object, indices: object, shape: object, layout: str, out: _Result | None, add: bool
+) -> _Result: ...
 def channels_last(layout: object, spatial: int) -> bool: ...
 def gather_by_index(
-    spatial: int, source: object, indices: object, layout: str, out: Result | None
-) -> Result: ...
+    spatial: int, source: object, indices: object, layout: str, out: _Result | None
+) -> _Result: ...
 def sampled_pool(
     x: object,
     kernel_size: object,
@@ -231,10 +235,10 @@ def sampled_pool(
     padding: object,
     dilation: object,
     ceil_mode: object,
-    random: Callable[[tuple[int, ...]], Result],
+    random: Callable[[tuple[int, ...]], _Result],
     layout: str,
-    out: Result | None,
-) -> tuple[Result, Result]: ...
+    out: _Result | None,
+) -> tuple[_Result, _Result]: ...
 def set_num_threads(count: int) -> None: ...
 def get_num_threads() -> int: ...
 def set_exact(exact: bool) -> None: ...
@@ -244,4 +248,4 @@ def scratch_held() -> int: ...
 def available_isas() -> tuple[str, ...]: ...
 def use_isa(name: str) -> str: ...
 def algorithms() -> tuple[str, ...]: ...
-def info() -> Info: ...
+def info() -> _Info: ...

@@ -197,6 +197,7 @@ def conv(int spatial, x, weight, bias, stride, padding, dilation, groups, paddin
     cdef fc_error error
     cdef fc_status status
     cdef const char* name = algorithm_name(algorithm)
+    given = x, weight, bias
     x = take(x, "x", &vx, False)
     weight = take(weight, "weight", &vw, True)
     if bias is not None:
@@ -209,10 +210,10 @@ def conv(int spatial, x, weight, bias, stride, padding, dilation, groups, paddin
         out = new_out(&p, &vy)
     else:
         take_out(out, &p, &vy)
-        no_overlap(out, &vy, x, &vx, "x")
-        no_overlap(out, &vy, weight, &vw, "weight")
+        no_overlap(out, &vy, given[0], x, &vx, "x")
+        no_overlap(out, &vy, given[1], weight, &vw, "weight")
         if has_bias != NULL:
-            no_overlap(out, &vy, bias, &vb, "bias")
+            no_overlap(out, &vy, given[2], bias, &vb, "bias")
         place(vy.step, &p, p.conv.y_stride)
     place(vx.step, &p, p.conv.x_stride)
     if is_small(&p.conv):
@@ -274,6 +275,7 @@ cdef class Plan:
         cdef const void* bias = self.bias_view.data
         cdef fc_error error
         cdef fc_status status
+        given = x
         x = take(x, "x", &vx, False)
         same_dtype(&vx, "x", p.conv.dtype, "this plan's weight")
         if vx.ndim != self.x_view.ndim or memcmp(vx.shape, self.x_view.shape, vx.ndim * sizeof(int64_t)) != 0:
@@ -284,7 +286,7 @@ cdef class Plan:
             out = new_out(p, &vy)
         else:
             take_out(out, p, &vy)
-            no_overlap(out, &vy, x, &vx, "x")
+            no_overlap(out, &vy, given, x, &vx, "x")
             place(vy.step, p, y_stride)
         place(vx.step, p, x_stride)
         if is_small(&p.conv):

@@ -173,8 +173,14 @@ cdef inline void extent(const View* view, uintptr_t* low, uintptr_t* high) noexc
     high[0] += <uintptr_t>size
 
 
-cdef int no_overlap(object out, const View* a, object other, const View* b, str name) except -1:
+cdef int no_overlap(object out, const View* a, object given, object other, const View* b, str name) except -1:
+    """Refuse an out that shares memory with an input as given, which may have been copied to be read."""
     cdef uintptr_t a_low, a_high, b_low, b_high
+    if other is not given:
+        other = arrays.as_ndarray(given, name)
+        if arrays.shares_memory(out, other):
+            raise ValueError(f"out shares memory with {name}: pass memory that is written only")
+        return 0
     extent(a, &a_low, &a_high)
     extent(b, &b_low, &b_high)
     if a_low >= b_high or b_low >= a_high:

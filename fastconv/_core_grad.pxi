@@ -43,6 +43,7 @@ def conv_input_grad(int spatial, grad_output, weight, input_shape, stride, paddi
     cdef fc_status status
     cdef int64_t sizes[MAX_AXES]
     cdef const char* name = algorithm_name(algorithm)
+    inputs_given = grad_output, weight
     grad_output = take(grad_output, "grad_output", &vg, False)
     weight = take(weight, "weight", &vw, True)
     same_dtype(&vw, "weight", vg.dtype, "grad_output")
@@ -54,8 +55,8 @@ def conv_input_grad(int spatial, grad_output, weight, input_shape, stride, paddi
     memcpy(sizes, vx.shape, sizeof(sizes))
     out = grad_target(out, sizes, vx.ndim, vg.dtype, &vx)
     if given:
-        no_overlap(out, &vx, grad_output, &vg, "grad_output")
-        no_overlap(out, &vx, weight, &vw, "weight")
+        no_overlap(out, &vx, inputs_given[0], grad_output, &vg, "grad_output")
+        no_overlap(out, &vx, inputs_given[1], weight, &vw, "weight")
     place(vx.step, &p, p.conv.x_stride)
     place(vg.step, &p, p.conv.y_stride)
     with nogil:
@@ -73,6 +74,7 @@ def conv_weight_grad(int spatial, grad_output, x, weight_shape, stride, padding,
     cdef fc_status status
     cdef int64_t sizes[MAX_AXES]
     cdef const char* name = algorithm_name(algorithm)
+    inputs_given = grad_output, x
     grad_output = take(grad_output, "grad_output", &vg, False)
     x = take(x, "x", &vx, False)
     same_dtype(&vx, "x", vg.dtype, "grad_output")
@@ -84,8 +86,8 @@ def conv_weight_grad(int spatial, grad_output, x, weight_shape, stride, padding,
     given = out is not None
     out = grad_target(out, sizes, vw.ndim, vg.dtype, &vw)
     if given:
-        no_overlap(out, &vw, grad_output, &vg, "grad_output")
-        no_overlap(out, &vw, x, &vx, "x")
+        no_overlap(out, &vw, inputs_given[0], grad_output, &vg, "grad_output")
+        no_overlap(out, &vw, inputs_given[1], x, &vx, "x")
     # C writes contiguous weights; an array with gaps gets a copy of them.
     target = out
     if not vw.contiguous:
@@ -112,6 +114,7 @@ def conv_bias_grad(int spatial, grad_output, layout, out):
     memset(&p, 0, sizeof(Problem))
     p.conv.spatial = spatial
     p.channels_last = is_channels_last(layout, spatial)
+    input_given = grad_output
     grad_output = take(grad_output, "grad_output", &vg, False)
     if vg.ndim != spatial + 2 and vg.ndim != spatial + 1:
         raise ValueError(
@@ -132,7 +135,7 @@ def conv_bias_grad(int spatial, grad_output, layout, out):
     given = out is not None
     out = grad_target(out, &sizes[FC_C], 1, vg.dtype, &vb)
     if given:
-        no_overlap(out, &vb, grad_output, &vg, "grad_output")
+        no_overlap(out, &vb, input_given, grad_output, &vg, "grad_output")
     target = out
     if not vb.contiguous:
         target = grad_target(None, &sizes[FC_C], 1, vg.dtype, &vt)

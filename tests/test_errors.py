@@ -289,6 +289,24 @@ def test_out_that_overlaps_an_input(where: str, argument: str) -> None:
     check_out(ValueError, ("out", argument), out, **{argument: given})
 
 
+def test_out_that_overlaps_an_input_that_is_copied_to_be_read() -> None:
+    """Filters with gaps and a misaligned image are read as copies; what the caller gave must not change."""
+    memory = np.zeros(2048, np.float32)
+    x, weight = normal((1, 16, 4, 4)), normal((16, 16, 1, 1))
+    gaps = memory[:512:2].reshape(weight.shape)
+    gaps[...] = weight
+    odd = np.ndarray(x.shape, np.float32, memory.data, 4 * 512 + 2)
+    odd[...] = x
+    for arguments, name, first in (((x, gaps), "weight", 100), ((odd, weight), "x", 600)):
+        out = memory[first : first + 256].reshape(1, 16, 4, 4)
+        before = memory.copy()
+        with pytest.raises(ValueError, match=f"out shares memory with {name}"):
+            fastconv.conv2d(*arguments, out=out)
+        with pytest.raises(ValueError, match="out shares memory"):
+            fastconv.conv2d_input_grad(*arguments, input_shape=x.shape, out=out)
+        np.testing.assert_array_equal(memory, before)
+
+
 def test_out_that_overlaps_x_element_by_element() -> None:
     """In place, though shapes allow it: a 1x1 convolution reads what it has written."""
     x, weight = normal((2, 4, 6, 5)), normal((4, 4, 1, 1))

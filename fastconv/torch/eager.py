@@ -148,13 +148,13 @@ class Handle:
         self.bound: dict[Any, Bound] = {}
         self.positions = {n: i for i, n in enumerate([a.name for a in (*op.arrays, *op.results)])}
         self.images = tuple(a.role == "image" for a in op.arrays)
+        self.format = FORMATS.get(op.spatial, torch.contiguous_format)
         self.kinds = tuple(a.dtype for a in op.arrays)
         self.saved: dict[tuple[bool, ...], tuple[tuple[str, ...], tuple[int, ...]]] = {}
         self.differentiable = tuple(a.name in op.gradients for a in op.arrays)
-        self.function = _make_function(self)
-        # The method of the base class leaves out questions that `unwatched` has answered.
-        base: Any = super(torch.autograd.Function, self.function)
-        self.record: Callable[..., Any] = base.apply
+        self.record = _recorder(self, only_first=False)
+        # The same where nobody asks for the other results, which then are no outputs that autograd wraps.
+        self.record_first = _recorder(self, only_first=True)
         self.transformed: Any = _make_transformed(self)
         self.graded = op.graded
         self.library: Any = None  # the operator of torch.library, set there
@@ -234,12 +234,18 @@ def compute(handle: Handle, arrays: Sequence[torch.Tensor | None], options: Opti
 
 def run(handle: Handle, bound: Bound, arrays: Sequence[torch.Tensor | None]) -> Any:
     """Compute what is bound; arrays that are not in its layout are copied."""
-    if bound.channels_last:
-        arrays = [_in_format(a, handle, image) for a, image in zip(arrays, handle.images)]
-    else:
-        arrays = [a if a is None or a.is_contiguous() else a.contiguous() for a in arrays]
-    addresses = [0 if a is None else a.data_ptr() for a in arrays]
-    y = arrays[0].new_empty_strided(bound.shape, bound.strides)  # type: ignore[union-attr]
+    held, addresses = [], []  # copies live until they have been read
+    for array, image in zip(arrays, handle.images):
+        if array is None:
+            addresses.append(0)
+            continue
+        if bound.channels_last and image:
+            array = array.contiguous(memory_format=handle.format)
+        elif not array.is_contiguous():
+            array = array.contiguous()
+        held.append(array)
+        addresses.append(array.data_ptr())
+    y = held[0].new_empty_strided(bound.shape, bound.strides)
     if not bound.more:
         bound.run(*addresses, y.data_ptr())
         return y
@@ -248,12 +254,6 @@ def run(handle: Handle, bound: Bound, arrays: Sequence[torch.Tensor | None]) -> 
     ]
     bound.run(*addresses, y.data_ptr(), *[a.data_ptr() for a in more])
     return (y, *more)
-
-
-def _in_format(array: torch.Tensor | None, handle: Handle, image: bool) -> torch.Tensor | None:
-    if array is None:
-        return None
-    return array.contiguous(memory_format=FORMATS[handle.op.spatial]) if image else array.contiguous()
 
 
 # --- Gradients ----------------------------------------------------------------------------------------------
@@ -364,8 +364,10 @@ def _one_call(rule: Any, grad: StandIn, seen: Call, places: Mapping[Any, int]) -
     return Step(handle, [None if a is None else places[a] for a in arrays], handle.flat(options))
 
 
-def _make_function(handle: Handle) -> type[torch.autograd.Function]:
+def _recorder(handle: Handle, only_first: bool) -> Callable[..., Any]:
+    """Return what computes ``(bound, *arrays)`` and records it for autograd."""
     several = len(handle.op.results) > 1
+    returned = several and not only_first
     count = len(handle.op.arrays)
 
     def forward(ctx: Any, bound: Bound, *arrays: Any) -> Any:
@@ -374,13 +376,15 @@ def _make_function(handle: Handle) -> type[torch.autograd.Function]:
         context = bound.contexts.get(wanted)
         if context is None:
             context = bound.contexts[wanted] = Context(handle, arrays, bound.options, wanted)
-        both = (*arrays, *made) if several else (*arrays, made)
-        ctx.save_for_backward(*[both[place] for place in context.places])
         ctx.held = context
-        ctx.set_materialize_grads(False)
-        if several:
+        if context.places:
+            both = (*arrays, *made) if several else (*arrays, made)
+            ctx.save_for_backward(*[both[place] for place in context.places])
+        if returned:  # else the one result has a gradient whenever this is asked for
+            ctx.set_materialize_grads(False)
             ctx.mark_non_differentiable(*made[1:])
-        return made
+            return made
+        return made[0] if several else made
 
     def back(ctx: Any, grad: Any, *_: Any) -> Any:
         context = ctx.held
@@ -403,7 +407,11 @@ def _make_function(handle: Handle) -> type[torch.autograd.Function]:
         return tuple(made)
 
     body = {"forward": staticmethod(forward), "backward": staticmethod(back)}
-    return type(f"fastconv_{handle.name}", (torch.autograd.Function,), body)
+    function = type(f"fastconv_{handle.name}", (torch.autograd.Function,), body)
+    # The method of the base class leaves out questions that `unwatched` has answered.
+    base: Any = super(torch.autograd.Function, function)
+    apply: Callable[..., Any] = base.apply
+    return apply
 
 
 # --- One more batch axis ------------------------------------------------------------------------------------

@@ -82,21 +82,31 @@ class Face:
         if not records:
             return run(self.handle, bound, arrays)
         if self.graded is not None:
-            return self.graded.record(bound, *arrays)[0]
+            return self.graded.record_first(bound, *arrays)
         refuse_constants(self.handle, arrays)
         return self.handle.record(bound, *arrays)
 
     def image(self, x: Any, given: tuple[Any, ...], rest: tuple[Any, ...] = ()) -> Any:
-        """Do what a call does, in fewer steps for one contiguous image of which nothing is recorded."""
+        """Do what a call does, in fewer steps for one contiguous image."""
         if unwatched() and is_plain(x) and x.is_contiguous():
+            records = x.requires_grad and _grad_enabled()
             try:
-                bound = self.remembered.get((True, False, given, (x.shape, x.dtype)))
+                bound = self.remembered.get((True, records, given, (x.shape, x.dtype)))
             except TypeError:
                 bound = None
-            if bound is not None and not bound.more and not (x.requires_grad and _grad_enabled()):
-                y = x.new_empty_strided(bound.shape, bound.strides)
+            if bound is None:
+                return self((x,), given, rest)
+            if records:
+                if self.graded is not None:
+                    return self.graded.record_first(bound, x)
+                return self.handle.record(bound, x)
+            y = x.new_empty_strided(bound.shape, bound.strides)
+            if not bound.more:
                 bound.run(x.data_ptr(), y.data_ptr())
                 return y
+            more = [torch.empty_strided(*each, dtype=dtype) for *each, dtype in bound.more]
+            bound.run(x.data_ptr(), y.data_ptr(), *[a.data_ptr() for a in more])
+            return (y, *more)
         return self((x,), given, rest)
 
     def filtered(self, x: Any, weight: Any, bias: Any, given: tuple[Any, ...]) -> Any:

@@ -117,6 +117,7 @@ cdef extern from "conv/algorithm.h" nogil:
     const fc_algorithm** fc_algorithms
     const fc_machine* fc_machine_for(fc_dtype dtype)
     double fc_algorithm_error(const fc_algorithm*, const fc_conv*)
+    fc_status fc_algorithm_choose(const fc_conv*, const char*, bint, const fc_algorithm**, fc_error*)
 
 
 cdef extern from "conv/plan.h" nogil:

@@ -26,6 +26,8 @@ cdef class BoundConv:
 
     cdef Problem problem
     cdef int kind
+    # What "auto" takes forward, without and with set_exact; NULL until it has been asked for.
+    cdef const char* chosen[2]
 
     def __cinit__(self, str kind, int spatial, x_shape, weight_shape, has_bias, stride, padding, dilation, groups,
                   layout, dtype):
@@ -46,6 +48,8 @@ cdef class BoundConv:
         cdef fc_error error
         cdef fc_status status
         conv.exact = exact_mode
+        if self.kind == CONV_FORWARD and self.chosen[conv.exact] == NULL:
+            self.choose(&conv)
         if is_small(&conv):
             status = self.compute(&conv, a, b, c, d, &error)
         else:
@@ -53,10 +57,18 @@ cdef class BoundConv:
                 status = self.compute(&conv, a, b, c, d, &error)
         check(status, &error)
 
+    cdef int choose(self, const fc_conv* conv) except -1:
+        """Weigh the algorithms once, as any call would."""
+        cdef const fc_algorithm* algorithm
+        cdef fc_error error
+        check(fc_algorithm_choose(conv, "auto", False, &algorithm, &error), &error)
+        self.chosen[conv.exact] = algorithm.name
+        return 0
+
     cdef fc_status compute(self, const fc_conv* conv, uintptr_t a, uintptr_t b, uintptr_t c, uintptr_t d,
                            fc_error* error) noexcept nogil:
         if self.kind == CONV_FORWARD:
-            return fc_conv_forward(conv, "auto", <void*>a, <void*>b, <void*>c, <void*>d, error)
+            return fc_conv_forward(conv, self.chosen[conv.exact], <void*>a, <void*>b, <void*>c, <void*>d, error)
         if self.kind == CONV_INPUT_GRAD:
             return fc_conv_input_grad(conv, "auto", <void*>a, <void*>b, <void*>c, error)
         if self.kind == CONV_WEIGHT_GRAD:

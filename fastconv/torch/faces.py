@@ -50,7 +50,7 @@ class Face:
         self.handle = HANDLES[name]
         self.graded = HANDLES[self.handle.graded] if self.handle.graded else None
         self.own, self.options = own, options
-        self.format = FORMATS.get(self.handle.op.spatial)
+        self.format, self.rank = FORMATS.get(self.handle.op.spatial), self.handle.op.spatial + 2
         # Shapes, dtypes and arguments as they came; None for what torch is to decide.
         self.remembered: dict[Any, Bound | None] = {}
 
@@ -68,7 +68,7 @@ class Face:
         if x is None:
             return self.own(*arrays, *given, *rest)
         records = records and _grad_enabled()
-        first = x.is_contiguous() or self.format is None or not x.is_contiguous(memory_format=self.format)
+        first = x.is_contiguous() or not self.has_channels_last(x)
         key = (first, records, given, *[a if a is None else (a.shape, a.dtype) for a in arrays])
         try:
             bound = self.remembered[key]
@@ -87,11 +87,11 @@ class Face:
         return self.handle.record(bound, *arrays)
 
     def image(self, x: Any, given: tuple[Any, ...], rest: tuple[Any, ...] = ()) -> Any:
-        """Do what a call does, in fewer steps for one contiguous image."""
-        if unwatched() and is_plain(x) and x.is_contiguous():
+        """Do what a call does, in fewer steps for one image that is contiguous in either layout."""
+        if unwatched() and is_plain(x) and (x.is_contiguous() or self.has_channels_last(x)):
             records = x.requires_grad and _grad_enabled()
             try:
-                bound = self.remembered.get((True, records, given, (x.shape, x.dtype)))
+                bound = self.remembered.get((x.is_contiguous(), records, given, (x.shape, x.dtype)))
             except TypeError:
                 bound = None
             if bound is None:
@@ -110,10 +110,11 @@ class Face:
         return self((x,), given, rest)
 
     def filtered(self, x: Any, weight: Any, bias: Any, given: tuple[Any, ...]) -> Any:
-        """Do what a call does, in fewer steps for a contiguous image, filters and a bias or None."""
-        if not (
-            unwatched() and is_plain(x) and is_plain(weight) and x.is_contiguous() and weight.is_contiguous()
-        ):
+        """Do what a call does, in fewer steps for an image as `image` has it, filters and a bias or None."""
+        if not (unwatched() and is_plain(x) and is_plain(weight) and weight.is_contiguous()):
+            return self((x, weight, bias), given)
+        first = x.is_contiguous()
+        if not (first or self.has_channels_last(x)):
             return self((x, weight, bias), given)
         at, one, records = 0, None, x.requires_grad or weight.requires_grad
         if bias is not None:
@@ -123,7 +124,7 @@ class Face:
         records = records and _grad_enabled()
         try:
             bound = self.remembered.get(
-                (True, records, given, (x.shape, x.dtype), (weight.shape, weight.dtype), one)
+                (first, records, given, (x.shape, x.dtype), (weight.shape, weight.dtype), one)
             )
         except TypeError:
             bound = None
@@ -134,6 +135,11 @@ class Face:
         y = x.new_empty_strided(bound.shape, bound.strides)
         bound.run(x.data_ptr(), weight.data_ptr(), at, y.data_ptr())
         return y
+
+    def has_channels_last(self, x: Any) -> bool:
+        """Whether an image that is not contiguous is so in torch's format of that name."""
+        format = self.format  # noqa: A001
+        return format is not None and x.dim() == self.rank and x.is_contiguous(memory_format=format)
 
     def remember(self, key: Any, arrays: tuple[Any, ...], given: tuple[Any, ...]) -> Bound | None:
         """Check arguments that have not been seen before."""

@@ -109,7 +109,7 @@ def test_against_reference(spatial: int, index: int, name: str, dtype: Any, layo
 
 
 # Widths around one and two vectors of every instruction set, planes that fill no vector, one, and one more:
-# tiles of planes, rows in registers, lines, and planes that are one window.
+# tiles of planes, rows in registers, lines, also of several vectors, and planes that are one window.
 WAYS = [
     ((7, 7), 3, 1, 1, 1, False),
     ((7, 8), 2, None, 0, 1, False),
@@ -124,6 +124,11 @@ WAYS = [
     ((9, 70), (3, 4), (2, 4), 0, 2, False),
     ((40, 45), 4, None, 0, 1, False),
     ((3, 29), (3, 29), None, 0, 1, False),
+    ((6, 150), 2, None, 0, 1, False),
+    ((5, 141), 3, 2, 1, 1, True),
+    ((7, 133), 5, 2, 2, 1, False),
+    ((4, 90), 3, 1, 1, 2, False),
+    ((1, 66), (1, 2), 2, 0, 1, False),
 ]
 
 

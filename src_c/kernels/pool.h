@@ -120,6 +120,16 @@ typedef struct fc_pool_found {
     void *where;                              /* bits, with y's strides */
 } fc_pool_found;
 
+/* The same with pixels as lanes, of rows whose outputs are `stride`, 1 or 2, pixels apart; x_stride[2] is 1. */
+typedef struct fc_pool_found_lines {
+    fc_pool_block block;
+    int64_t cols, taps, stride;               /* taps along width of outputs even_first .. even_end - 1 */
+    int64_t even_first, even_end;
+    int64_t plane_stride[2];                  /* of depth and rows, in positions */
+    const void *ramp;                         /* 0, stride, 2 * stride .., a vector of them, in the bits of reals */
+    int64_t *found;                           /* rows of `pixels` */
+} fc_pool_found_lines;
+
 /* index[plane * index_plane + i] = where[i * where_pixel + plane], planes up to the lanes of a vector. */
 typedef struct fc_pool_turn {
     const void *where;

@@ -146,22 +146,44 @@ static int64_t short_taps(const fc_pool_job *j)
     return (cols == two && least < most) || (j->r->indices && least == 0) ? 0 : fc_max(most, 1);
 }
 
-/* Whether a tile is faster than short rows: nanoseconds a plane, measured, in proportion for other vectors. */
-static bool tile_beats_short(const fc_pool_job *j, int64_t planes)
+/* Nanoseconds a plane, measured, in proportion for other vectors: of short rows, of a tile of `planes` planes. */
+static double short_ns(const fc_pool_job *j)
+{
+    const double lanes = (double)j->table->lanes, deep = seen(j, FC_DEPTH) * seen(j, FC_HEIGHT), taps = (double)j->taps;
+    const double rows = (double)j->to_size[FC_DEPTH] * (double)j->to_size[FC_HEIGHT];
+    const double vectors = (double)fc_div_up(j->from_size[FC_WIDTH], (int64_t)lanes);
+    const double made = (double)fc_div_up(j->to_size[FC_WIDTH], (int64_t)lanes);
+    if (j->r->indices)
+        return rows * (3.5 + made * deep * taps * 2.5);
+    return 1.2 * rows * (3.5 + 0.8 * (deep * vectors + taps * made) + 1.2 * made);
+}
+
+static double tile_ns(const fc_pool_job *j, int64_t planes)
 {
     const fc_pool *pool = j->r->pool;
-    const double lanes = (double)j->table->lanes, deep = seen(j, FC_DEPTH) * seen(j, FC_HEIGHT), all = deep * (double)j->taps;
-    const double rows = (double)j->to_size[FC_DEPTH] * (double)j->to_size[FC_HEIGHT], to = rows * (double)j->to_size[FC_WIDTH];
+    const double all = seen(j, FC_DEPTH) * seen(j, FC_HEIGHT) * (j->taps > 0 ? (double)j->taps : seen(j, FC_WIDTH));
     const double from = (double)(j->r->transposed ? pool->out_pixels : pool->in_pixels);
-    const double vectors = (double)fc_div_up(j->from_size[FC_WIDTH], j->table->lanes);
-    const double made = (double)fc_div_up(j->to_size[FC_WIDTH], j->table->lanes);
-    double rows_ns = 1.2 * rows * (3.5 + 0.8 * (deep * vectors + (double)j->taps * made) + 1.2 * made);
-    double tile_ns = 3 + (0.16 * from + 0.28 * to + 0.6 * to * all / 16) * 16 / lanes;
-    if (j->r->indices) {
-        rows_ns = rows * (3.5 + made * all * 2.5);
-        tile_ns += (0.4 * to + 0.4 * to * all / 16) * 16 / lanes;
-    }
-    return tile_ns * (double)fc_round_up(planes, j->table->lanes) < rows_ns * (double)planes;
+    const double to = (double)j->to_size[FC_DEPTH] * (double)j->to_size[FC_HEIGHT] * (double)j->to_size[FC_WIDTH];
+    const double wider = 16 / (double)j->table->lanes;
+    double ns = 3 + (0.16 * from + 0.28 * to + 0.6 * to * all / 16) * wider;
+    if (j->r->indices)
+        ns += (0.4 * to + 0.4 * to * all / 16) * wider;
+    return ns * (double)fc_round_up(planes, j->table->lanes) / (double)planes;
+}
+
+/* Whether indices are found faster with pixels as lanes, row by row: windows that are cut go one by one. */
+static bool found_beats(const fc_pool_job *j, double other_ns)
+{
+    const fc_pool *pool = j->r->pool;
+    const int64_t k = (pool->kernel[FC_WIDTH] - 1) * pool->dilation[FC_WIDTH], s = pool->stride[FC_WIDTH];
+    if (pool->adaptive || s > 2)
+        return false;
+    const int64_t out = pool->out_size[FC_WIDTH], cut = fc_min(out, fc_div_up(pool->pad_before[FC_WIDTH], s) +
+        fc_max(0, fc_div_up((out - 1) * s - pool->pad_before[FC_WIDTH] + k + 1 - pool->in_size[FC_WIDTH], s)));
+    const double all = seen(j, FC_DEPTH) * seen(j, FC_HEIGHT) * (double)pool->kernel[FC_WIDTH];
+    const double rows = (double)j->to_size[FC_DEPTH] * (double)j->to_size[FC_HEIGHT];
+    const double vectors = (double)fc_div_up(out - cut, j->table->lanes);
+    return rows * (6 + vectors * (5 + 1.6 * all) + (double)cut * (2 + 0.8 * all)) < other_ns;
 }
 
 static fc_pool_way choose_way(fc_pool_job *j)
@@ -173,10 +195,14 @@ static fc_pool_way choose_way(fc_pool_job *j)
     if (pool->channels_last)
         return FC_BY_CHANNELS;
     j->taps = short_taps(j);
-    if (j->taps > 0)
-        return tile_beats_short(j, planes) ? FC_BY_TILE : FC_BY_SHORT;
+    if (j->taps > 0) {
+        const double tile = tile_ns(j, planes), rows = short_ns(j);
+        if (j->r->indices && found_beats(j, tile < rows ? tile : rows))
+            return FC_BY_FOUND;
+        return tile < rows ? FC_BY_TILE : FC_BY_SHORT;
+    }
     if (j->r->indices)
-        return FC_BY_TILE;
+        return found_beats(j, tile_ns(j, planes)) ? FC_BY_FOUND : FC_BY_TILE;
     if (2 * planes < lanes || tile_bytes(j, 1, 1, lanes) > TILE_MOST)
         return FC_BY_LINES;
     const bool strided = pool->adaptive || pool->stride[FC_WIDTH] > 2 || (j->r->transposed && pool->dilation[FC_WIDTH] > 1);
@@ -212,13 +238,13 @@ static void choose_units(fc_pool_job *j)
     const double taps = seen(j, FC_DEPTH) * seen(j, FC_HEIGHT) * seen(j, FC_WIDTH);
     const double rows = (double)j->to_size[FC_DEPTH] * (double)j->to_size[FC_HEIGHT];
     double row = taps * (double)j->to_size[FC_WIDTH] + 20;
-    if (j->way == FC_BY_LINES || j->way == FC_BY_SHORT || j->way == FC_BY_WHOLES)
+    if (j->way == FC_BY_LINES || j->way == FC_BY_SHORT || j->way == FC_BY_FOUND || j->way == FC_BY_WHOLES)
         row = (taps / seen(j, FC_WIDTH) + 1) * (double)(j->from_size[FC_WIDTH] + j->to_size[FC_WIDTH]) + 20;
     j->in_run = pool->channels_last || !one_run(pool) ? pool->channels : pool->batch * pool->channels;
     j->unit = 1;
     if (j->way == FC_BY_WHOLES && !pool->channels_last)
         j->unit = fc_round_up(fc_max(1, fc_min(j->in_run, 2 * TASK_WORK / pool->in_pixels)), lanes);
-    else if (j->way == FC_BY_LINES || j->way == FC_BY_SHORT)
+    else if (j->way == FC_BY_LINES || j->way == FC_BY_SHORT || j->way == FC_BY_FOUND)
         j->unit = row * rows >= 2.0 * TASK_WORK ? 1 : fc_min(j->in_run, (int64_t)(2.0 * TASK_WORK / (row * rows)) + 1);
     else if (j->way == FC_BY_TILE) {
         j->unit = lanes;
@@ -279,6 +305,8 @@ static void place(fc_pool_job *j)
         j->index_at = placed(&j->bytes, j->taps * j->index_tap, j->size);
         j->columns_at = placed(&j->bytes, j->r->indices ? j->taps * j->index_tap : 0, j->size);
     }
+    if (j->way == FC_BY_FOUND)
+        j->columns_at = placed(&j->bytes, lanes, j->size);
     j->height_at = placed(&j->bytes, j->height_rows, sizeof(fc_pool_span));
     j->height_counted_at = placed(&j->bytes, j->height_rows, sizeof(double));
     for (int axis = 0; axis < FC_SPATIAL; axis++)

@@ -10,6 +10,7 @@ typedef enum {
     FC_BY_TILE,                               /* lanes are planes, turned into a tile in L1 or L2 */
     FC_BY_LINES,                              /* lanes are columns */
     FC_BY_SHORT,                              /* the same, of rows that two vectors hold */
+    FC_BY_FOUND,                              /* the same, with indices, of any rows */
     FC_BY_WHOLES,                             /* planes that are one window */
 } fc_pool_way;
 

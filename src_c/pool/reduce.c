@@ -57,6 +57,16 @@ static void fill_index(reduce_task *t)
         }
 }
 
+/* Columns of neighbouring outputs; windows that are alike must have all taps. */
+static void fill_ramp(reduce_task *t)
+{
+    const fc_pool *pool = t->j->r->pool;
+    for (int64_t i = 0; i < t->j->table->lanes; i++)
+        put_bits(t->j, t->columns, i, i * pool->stride[FC_WIDTH]);
+    if (t->width[t->even_first].count != pool->kernel[FC_WIDTH] || t->even_end == t->even_first)
+        t->even_first = t->even_end = 0;
+}
+
 /* Pixels around the middle one whose windows are alike. */
 static void find_even(reduce_task *t)
 {
@@ -110,6 +120,8 @@ static reduce_task begin(const fc_pool_job *j, char *memory)
     if (j->way == FC_BY_SHORT)
         fill_index(&t);
     find_even(&t);
+    if (j->way == FC_BY_FOUND)
+        fill_ramp(&t);
     if (j->way == FC_BY_LINES) {
         const fc_pool_clear clear = { .op = j->r->op, .count = FC_POOL_LINES * j->lines.buffer, .to = t.sums };
         j->table->pool_clear(&clear);
@@ -210,6 +222,26 @@ static void run_short(const reduce_task *t, const reduce_band *a)
             }
             p.found = a->index + plane * pool->out_pixels + (d * j->to_size[FC_HEIGHT] + a->height) * j->to_size[FC_WIDTH];
             j->table->pool_short_found(&p);
+        }
+    }
+}
+
+static void run_found(const reduce_task *t, const reduce_band *a)
+{
+    const fc_pool_job *j = t->j;
+    const fc_pool *pool = j->r->pool;
+    fc_pool_found_lines p = {
+        .block = block_of(t), .cols = pool->in_size[FC_WIDTH], .taps = pool->kernel[FC_WIDTH], .stride = pool->stride[FC_WIDTH],
+        .even_first = t->even_first, .even_end = t->even_end, .ramp = t->columns,
+        .plane_stride = { pool->in_size[FC_HEIGHT] * pool->in_size[FC_WIDTH], pool->in_size[FC_WIDTH] },
+    };
+    p.block.rows = a->height_end - a->height;
+    for (int64_t d = a->depth; d < a->depth_end; d++) {
+        set_depth(t, &p.block, d, 0);
+        for (int64_t plane = 0; plane < a->planes; plane++) {
+            set_plane(t, a, &p.block, d, plane);
+            p.found = a->index + plane * pool->out_pixels + (d * j->to_size[FC_HEIGHT] + a->height) * j->to_size[FC_WIDTH];
+            j->table->pool_found_lines(&p);
         }
     }
 }
@@ -367,6 +399,8 @@ static void run_unit(reduce_task *t, int64_t unit, int64_t band)
         run_lines(t, &a);
     else if (j->way == FC_BY_SHORT)
         run_short(t, &a);
+    else if (j->way == FC_BY_FOUND)
+        run_found(t, &a);
     else
         run_wholes(t, &a);
 }

@@ -7,10 +7,12 @@
 #include "geometry.h"
 #include "input_grad_depthwise.h"
 #include "input_grad_direct.h"
+#include "input_grad_patches.h"
 #include "input_grad_phases.h"
 #include <string.h>
 
 enum { ZERO_TASKS = 16 };
+static const double WEAVE_SECONDS = 5e-10;    /* per element of the gradient */
 
 typedef struct zero_job {
     const fc_conv *conv;
@@ -89,10 +91,14 @@ fc_status fc_conv_input_grad(const fc_conv *conv, const char *algorithm, const v
     if ((any || strcmp(algorithm, "depthwise") == 0) && fc_input_grad_depthwise_supports(conv) == NULL &&
         (conv->stride[FC_HEIGHT] > 1 || conv->stride[FC_WIDTH] > 1))
         return fc_input_grad_depthwise(conv, grad_output, weight, grad_input, error);
+    if ((any || strcmp(algorithm, "direct") == 0) && fc_input_grad_patches_supports(conv))
+        return fc_input_grad_patches(conv, grad_output, weight, grad_input, error);
     if (direct && strcmp(algorithm, "direct") == 0)
         return fc_input_grad_direct(conv, grad_output, weight, grad_input, error);
     fc_status status = fc_grad_phases_init(&phases, conv, algorithm, rows, error);
-    if (status == FC_OK && any && direct && fc_input_grad_direct_cost(conv, fc_machine_for(conv->dtype)) < phases.seconds) {
+    const double pixels = (double)conv->batch * (double)(conv->in_size[0] * conv->in_size[1] * conv->in_size[2]);
+    const double seconds = phases.seconds + (rows ? WEAVE_SECONDS * pixels * (double)conv->in_channels : 0);
+    if (status == FC_OK && any && direct && fc_input_grad_direct_cost(conv, fc_machine_for(conv->dtype)) < seconds) {
         status = fc_input_grad_direct(conv, grad_output, weight, grad_input, error);
     } else if (status == FC_OK) {
         status = fc_grad_phases_reserve(&phases, weight, rows, error);

@@ -16,10 +16,11 @@
 #include "input_grad_axis.h"
 
 enum {
-    K_BLOCK = 320,            /* a panel of filters that deep stays in L1 */
+    K_BLOCK = 640,            /* a panel of filters that deep is in L2, with a pass of outputs */
     CHANNEL_BLOCK = 128,      /* input channels per task: their filters stay in L2 */
     LEAST_PIXELS = 192,       /* pairs of q per task: fewer would turn filters for too little work */
-    TILE = 1 << 17,           /* elements of scratch, at most, beyond one row of a panel */
+    TILE = 1 << 16,           /* elements of scratch, at most, beyond one row of a panel */
+    STREAMS = 16,             /* channels written side by side */
     MOST_COLS = 512,
     MOST_PHASES = 64,
     WISHED_TASKS = 8,
@@ -361,9 +362,9 @@ static void multiply(const direct_job *job, const direct_block *b, const void *f
     }
 }
 
-/* Rows of the tile that are pixels, to grad_input. */
-static void scatter_rows(const direct_job *job, const direct_block *b, int64_t image, int64_t depth, int64_t row,
-                         const void *tile)
+/* Rows r .. r + rows of the tile that are pixels, channels c .. c + channels of them, to grad_input. */
+static void scatter_rows(const direct_job *job, const direct_block *b, int64_t c, int64_t channels, int64_t image,
+                         int64_t depth, int64_t rest, int64_t r, int64_t rows, const void *tile)
 {
     const direct_split *s = &job->split;
     const fc_conv *conv = job->conv;
@@ -372,17 +373,18 @@ static void scatter_rows(const direct_job *job, const direct_block *b, int64_t i
     const int64_t first = (s->axis[2].first + b->at.col) * s->axis[2].stride - conv->pad_before[2];
     const int64_t skip = fc_max(0, -first), cols = fc_min(width, conv->in_size[2] - first) - skip;
     const bool even = s->axis[1].stride == 1 && cols == width && x[FC_H] == cols * x[FC_W];
-    for (int64_t r = 0; r < (even ? 1 : b->rows); r++) {
-        const int64_t h = (s->axis[1].first + b->at.row + r) * s->axis[1].stride + row - conv->pad_before[1];
+    for (int64_t i = r; i < (even ? r + 1 : r + rows); i++) {
+        const int64_t h = (s->axis[1].first + b->at.row + i) * s->axis[1].stride + rest - conv->pad_before[1];
         if (h < 0 || h >= conv->in_size[1] || cols <= 0)
             continue;
-        void *to = fc_at_mut(job->grad, image * x[FC_N] + (b->group * conv->in_per_group + b->panel * s->panel) * x[FC_C] +
-                                            depth * x[FC_D] + h * x[FC_H] + (first + skip) * x[FC_W], size);
-        const int64_t pixels = even ? b->rows * cols : cols;
+        void *to = fc_at_mut(job->grad,
+                             image * x[FC_N] + (b->group * conv->in_per_group + b->panel * s->panel + c) * x[FC_C] +
+                                 depth * x[FC_D] + h * x[FC_H] + (first + skip) * x[FC_W], size);
+        const int64_t pixels = even ? rows * cols : cols;
         const bool last = x[FC_C] == 1;
         const fc_move move = {
-            .rows = last ? pixels : b->ins, .cols = last ? b->ins : pixels,
-            .src = fc_at(tile, (r * width + skip) * s->pitch, size), .src_row = last ? s->pitch : 1,
+            .rows = last ? pixels : channels, .cols = last ? channels : pixels,
+            .src = fc_at(tile, (i * width + skip) * s->pitch + c, size), .src_row = last ? s->pitch : 1,
             .src_col = last ? 1 : s->pitch,
             .dst = to, .dst_row = last ? x[FC_W] : x[FC_C], .dst_col = last ? 1 : x[FC_W],
         };
@@ -390,22 +392,31 @@ static void scatter_rows(const direct_job *job, const direct_block *b, int64_t i
     }
 }
 
-static void scatter(const direct_job *job, const direct_block *b)
+/* Of one plane of images' channels c .. c + channels.  Rows are written in order, so that each channel is one
+ * stream. */
+static void scatter_plane(const direct_job *job, const direct_block *b, int64_t c, int64_t channels, int64_t n, int64_t rd)
 {
     const direct_split *s = &job->split;
     const fc_conv *conv = job->conv;
-    const int64_t width = b->cols * s->axis[2].stride;
-    for (int64_t rd = 0; rd < s->axis[0].stride; rd++) {
-        const int64_t depth = (s->axis[0].first + b->at.depth) * s->axis[0].stride + rd - conv->pad_before[0];
-        if (depth < 0 || depth >= conv->in_size[0])
-            continue;
-        for (int64_t rh = 0; rh < s->axis[1].stride; rh++)
-            for (int64_t n = 0; n < b->images; n++) {
-                const int64_t rows = (rd * s->axis[1].stride + rh) * b->images + n;
-                scatter_rows(job, b, b->at.image + n, depth, rh,
-                             fc_at(b->tile, rows * b->rows * width * s->pitch, fc_size_of(conv->dtype)));
-            }
-    }
+    const int64_t width = b->cols * s->axis[2].stride, phases = s->axis[1].stride, step = phases == 1 ? b->rows : 1;
+    const int64_t depth = (s->axis[0].first + b->at.depth) * s->axis[0].stride + rd - conv->pad_before[0];
+    if (depth < 0 || depth >= conv->in_size[0])
+        return;
+    for (int64_t r = 0; r < b->rows; r += step)
+        for (int64_t rh = 0; rh < phases; rh++) {
+            const int64_t rows = (rd * phases + rh) * b->images + n;
+            scatter_rows(job, b, c, channels, b->at.image + n, depth, rh, r, step,
+                         fc_at(b->tile, rows * b->rows * width * s->pitch, fc_size_of(conv->dtype)));
+        }
+}
+
+static void scatter(const direct_job *job, const direct_block *b)
+{
+    const int64_t step = job->conv->x_stride[FC_C] == 1 ? b->ins : STREAMS;
+    for (int64_t c = 0; c < b->ins; c += step)
+        for (int64_t n = 0; n < b->images; n++)
+            for (int64_t rd = 0; rd < job->split.axis[0].stride; rd++)
+                scatter_plane(job, b, c, fc_min(step, b->ins - c), n, rd);
 }
 
 static void run_task(void *context, int64_t task, void *memory)
@@ -447,7 +458,7 @@ double fc_input_grad_direct_cost(const fc_conv *conv, const fc_machine *machine)
         { band, conv->y_stride[FC_C] == 1 ? 5 : 14 },                       /* copy bands */
         { (double)s.tasks * taps * outs, 2 },                               /* offsets */
         { groups * passes * phases * pixels / 5 * vectors / 2, 75 },        /* tiles of the product */
-        { !s.in_place * groups * phases * pixels * vectors, 3 + 6 * nchw }, /* out of the tile */
+        { !s.in_place * groups * phases * pixels * vectors, 3 + 3 * nchw }, /* out of the tile */
         { groups * pixels * (double)s.channel_blocks, 5 },                  /* addresses */
         { (double)s.tasks, 326 },
         { 1, 2500 },

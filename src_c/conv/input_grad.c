@@ -12,7 +12,8 @@
 #include <string.h>
 
 enum { ZERO_TASKS = 16 };
-static const double WEAVE_SECONDS = 5e-10;    /* per element of the gradient */
+/* What computing blocks of rows costs beyond the phases at once: per element of the gradient, as a part. */
+static const double WEAVE_SECONDS = 5e-10, SMALL_BLOCKS = 0.25;
 
 typedef struct zero_job {
     const fc_conv *conv;
@@ -97,7 +98,8 @@ fc_status fc_conv_input_grad(const fc_conv *conv, const char *algorithm, const v
         return fc_input_grad_direct(conv, grad_output, weight, grad_input, error);
     fc_status status = fc_grad_phases_init(&phases, conv, algorithm, rows, error);
     const double pixels = (double)conv->batch * (double)(conv->in_size[0] * conv->in_size[1] * conv->in_size[2]);
-    const double seconds = phases.seconds + (rows ? WEAVE_SECONDS * pixels * (double)conv->in_channels : 0);
+    const double weave = WEAVE_SECONDS * pixels * (double)conv->in_channels + SMALL_BLOCKS * phases.seconds;
+    const double seconds = phases.seconds + (rows ? weave : 0);
     if (status == FC_OK && any && direct && fc_input_grad_direct_cost(conv, fc_machine_for(conv->dtype)) < seconds) {
         status = fc_input_grad_direct(conv, grad_output, weight, grad_input, error);
     } else if (status == FC_OK) {

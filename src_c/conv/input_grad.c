@@ -9,6 +9,7 @@
 #include "input_grad_direct.h"
 #include "input_grad_patches.h"
 #include "input_grad_phases.h"
+#include "input_grad_pixels.h"
 #include <string.h>
 
 enum { ZERO_TASKS = 16 };
@@ -94,6 +95,8 @@ fc_status fc_conv_input_grad(const fc_conv *conv, const char *algorithm, const v
         return fc_input_grad_depthwise(conv, grad_output, weight, grad_input, error);
     if ((any || strcmp(algorithm, "direct") == 0) && fc_input_grad_patches_supports(conv))
         return fc_input_grad_patches(conv, grad_output, weight, grad_input, error);
+    if ((any || strcmp(algorithm, "direct") == 0) && fc_input_grad_pixels_supports(conv))
+        return fc_input_grad_pixels(conv, grad_output, weight, grad_input, error);
     if (direct && strcmp(algorithm, "direct") == 0)
         return fc_input_grad_direct(conv, grad_output, weight, grad_input, error);
     fc_status status = fc_grad_phases_init(&phases, conv, algorithm, rows, error);

@@ -116,7 +116,7 @@ static fc_weight_split split(const fc_conv *conv, const fc_table *table)
     s.a[PANEL] = panel_vectors(table, fc_div_up(lanes.channels, table->lanes)) * table->lanes;
     cut_channels(&s, conv, &rows, &lanes);
     const int64_t pixel = s.a[ROW] + (lanes.channel == 1 ? s.a[LANE] : s.a[PANEL]);
-    const int64_t most = fc_max(LEAST_PIXELS, l2 * 3 / 8 / (size * pixel));
+    const int64_t most = fc_max(LEAST_PIXELS, l2 * 3 / 16 / (size * pixel));
     const int64_t cols = fc_min(conv->out_size[FC_WIDTH], most), down = fc_min(conv->out_size[FC_HEIGHT], most / cols);
     s.blocks = fc_pixel_blocks_of(conv, fc_max(1, most / (down * cols)), fc_max(1, down), cols);
     const int64_t pixels = s.blocks.images * s.blocks.rows * s.blocks.cols, sums = s.a[ROW] * s.a[LANE];

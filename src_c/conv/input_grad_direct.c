@@ -16,7 +16,7 @@
 #include "input_grad_axis.h"
 
 enum {
-    K_BLOCK = 640,            /* a panel of filters that deep is in L2, with a pass of outputs */
+    K_BLOCK = 640,            /* a panel of filters that deep is in L2 */
     CHANNEL_BLOCK = 128,      /* input channels per task: their filters stay in L2 */
     LEAST_PIXELS = 192,       /* pairs of q per task: fewer would turn filters for too little work */
     TILE = 1 << 16,           /* elements of scratch, at most, beyond one row of a panel */

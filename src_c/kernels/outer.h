@@ -1,5 +1,5 @@
 /* Sums of outer products, the weight gradient's dense product: its arguments.  Part of the kernel
- * table; filled by conv/weight_grad_pointwise.c. */
+ * table; filled by conv/weight_grad_pointwise.c and conv/input_grad_pixels.c. */
 #ifndef FC_KERNELS_OUTER_H
 #define FC_KERNELS_OUTER_H
 #include <stdint.h>

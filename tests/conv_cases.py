@@ -256,6 +256,41 @@ def depthwise() -> Iterator[Case]:
     yield Case("19 channels, multiplier 9, 1x1", 19, 171, (1, 72), (1, 1), groups=19, padding=ends)
 
 
+def winograd_cases() -> list[Case]:
+    """Winograd's forms: tiles equal to the plane, a multiple, one less and one more, along either axis."""
+    found = [
+        Case(f"5x5 on {h}x{w}", c, o, (h, w), (5, 5), padding=2, batch=n)
+        for h, w, c, o, n in ((1, 1, 3, 5, 1), (2, 3, 17, 33, 2), (4, 4, 16, 32, 1), (9, 14, 130, 20, 1))
+    ]
+    for taps, width in ((3, 4), (3, 9), (3, 31), (5, 7), (5, 8), (5, 13), (7, 3), (7, 4), (7, 17)):
+        pad = taps // 2
+        found.append(Case(f"1x{taps}, rows of {width}", 19, 33, (5, width), (1, taps), padding=(0, pad)))
+        high = Case(f"{taps}x1, columns of {width}", 33, 19, (width, 5), (taps, 1), padding=(pad, 0), batch=2)
+        found.append(high)
+    found += [
+        Case("1x7 valid, 140 channels", 140, 9, (3, 23), (1, 7)),
+        Case("3x5", 18, 20, (9, 11), (3, 5), padding=(1, 2)),
+        Case("5x3, padding of four widths", 9, 20, (9, 11), (5, 3), padding=((0, 3), (2, 1))),
+        Case("3x3 in two chunks of channels", 200, 40, (9, 10), padding=1, batch=2),
+        Case("3x3, more tiles than a block", 150, 70, (62, 63), padding=1),
+        Case("3x3 in groups", 150, 18, (9, 10), padding=1, groups=2, activation="relu"),
+    ]
+    # Phases of 8, 8 or 9, 9; of one tile; of two outputs, two or one, one; of one output beside padding.
+    sizes = ((16, 2), (17, 2), (18, 2), (33, 8), (10, 3), (12, 4), (12, 6), (11, 6), (6, 6), (5, 9), (5, 24))
+    for size, d in sizes:
+        found.append(Case(f"dilation {d} on {size}", 17, 20, (size, size + 3), padding=d, dilation=d))
+    found += [
+        Case("dilation (1, 5)", 9, 20, (9, 22), padding=(1, 5), dilation=(1, 5)),
+        Case("dilation (7, 2)", 9, 20, (22, 9), padding=(7, 2), dilation=(7, 2), batch=3),
+        Case("dilation 18 on two chunks of channels", 140, 40, (33, 33), padding=18, dilation=18),
+        Case("dilation 6, valid", 9, 20, (27, 25), dilation=6),
+        Case("dilation 6, phases of two that see more", 9, 20, (12, 12), padding=8, dilation=6),
+        Case("dilation 3 of 1x7", 9, 20, (4, 29), (1, 7), padding=(0, 9), dilation=3),
+        Case("dilation 2 of 5x5", 9, 20, (15, 12), (5, 5), padding=4, dilation=2),
+    ]
+    return found
+
+
 def grouped() -> Iterator[Case]:
     """Groups of several channels, or of one with several outputs."""
     widths = cycle([8, 7, 9, 16, 17, 5, 24, 33, 14])

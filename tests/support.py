@@ -31,15 +31,15 @@ def supports(algorithm: str, channels: int, kernel: tuple[int, int], options: di
     """Say which algorithm can compute which problem: by rule, not by asking the library."""
     groups = options.get("groups", 1)
     steps = [np.ravel(options.get(name, 1)).tolist() for name in ("stride", "dilation")]
-    by_one = all(step == 1 for axis in steps for step in axis)
+    strides, dilations = ([*axis, *axis][:2] for axis in steps)
     rules = {
         "direct": True,
         "im2col": True,
         "depthwise": groups == channels,
         "dot": True,
         "grouped": groups > 1,
-        "winograd2": tuple(kernel) == (3, 3) and by_one,
-        "winograd4": tuple(kernel) == (3, 3) and by_one,
+        "winograd2": winograd.supports(2, tuple(kernel), strides, dilations),
+        "winograd4": winograd.supports(4, tuple(kernel), strides, dilations),
         "auto": True,
     }
     return rules[algorithm]

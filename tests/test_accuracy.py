@@ -20,6 +20,13 @@ KINDS = ("Gaussian", "positive", "ReLU")
 CHANNELS = (3, 16, 64, 128, 256, 512, 1024, 2048)
 DENSE = ("direct", "dot", "im2col", "winograd2", "winograd4")
 SPARSE = ("depthwise", "grouped")
+OTHER = {
+    "5x5": ("winograd2", (5, 5)),
+    "3x1": ("winograd4", (3, 1)),
+    "1x5": ("winograd4", (1, 5)),
+    "1x7": ("winograd4", (1, 7)),
+}
+"""Winograd's kernels beside 3x3, and which algorithm computes them."""
 WIDER = np.finfo(np.longdouble).eps < np.finfo(np.float64).eps
 
 
@@ -35,22 +42,22 @@ def operands(kind: str, x_shape: Any, weight_shape: Any, dtype: Any) -> tuple[np
 def exact(x: np.ndarray, weight: np.ndarray, groups: int) -> np.ndarray:
     """Convolve in the next wider type, padded to the same size."""
     wide = np.float64 if x.dtype == np.float32 else np.longdouble
-    outputs, depth, side = weight.shape[0], weight.shape[1], weight.shape[2]
-    image = np.pad(x[0].astype(wide), [(0, 0), (side // 2, side // 2), (side // 2, side // 2)])
-    windows = sliding_window_view(image, (side, side), (1, 2))
-    windows = windows.reshape(groups, depth, *x.shape[2:], side * side)
+    outputs, depth, *sides = weight.shape
+    image = np.pad(x[0].astype(wide), [(0, 0), *((side // 2, side // 2) for side in sides)])
+    windows = sliding_window_view(image, tuple(sides), (1, 2))
+    windows = windows.reshape(groups, depth, *x.shape[2:], sides[0] * sides[1])
     columns = np.moveaxis(windows, 1, 3).reshape(groups, x.shape[2] * x.shape[3], -1)
     y = weight.astype(wide).reshape(groups, outputs // groups, -1) @ np.swapaxes(columns, 1, 2)
     return y.reshape(1, outputs, *x.shape[2:])
 
 
 def measure(
-    kind: str, channels: int, algorithms: Any, dtype: Any, groups: int = 1, side: int = 3
+    kind: str, channels: int, algorithms: Any, dtype: Any, groups: int = 1, sides: tuple[int, int] = (3, 3)
 ) -> dict[str, tuple[float, float]]:
     """Return max|error| / max|y| of each algorithm, and what explain() says of it."""
     shape = (1, channels, 15, 22)
-    x, weight = operands(kind, shape, (16 * max(1, groups // 16), channels // groups, side, side), dtype)
-    how = {"padding": side // 2, "groups": groups}
+    x, weight = operands(kind, shape, (16 * max(1, groups // 16), channels // groups, *sides), dtype)
+    how = {"padding": tuple(side // 2 for side in sides), "groups": groups}
     y = exact(x, weight, groups)
     found = {c["name"]: c for c in fastconv.plan_conv2d(shape, weight, **how).candidates()}
     result = {}
@@ -85,6 +92,22 @@ def test_dense_float32(kind: str, channels: int) -> None:
         assert measured[name][0] < 1e-5
 
 
+def others(kind: str, channels: int) -> dict[str, tuple[float, float]]:
+    """Measure Winograd's other kernels."""
+    return {
+        f"{name}, {by}": measure(kind, channels, [by], np.float32, sides=sides)[by]
+        for name, (by, sides) in OTHER.items()
+    }
+
+
+@pytest.mark.parametrize("channels", CHANNELS[:-1])
+@pytest.mark.parametrize("kind", KINDS)
+def test_other_kernels_of_winograd(kind: str, channels: int) -> None:
+    measured = others(kind, channels)
+    agree(measured, documented("Other kernels of Winograd, float32")[kind, channels])
+    assert max(error for error, _ in measured.values()) < 1e-5
+
+
 @pytest.mark.skipif(not WIDER, reason="no type wider than float64 here")
 @pytest.mark.parametrize("channels", [3, 64, 512])
 @pytest.mark.parametrize("kind", KINDS)
@@ -96,8 +119,8 @@ def test_dense_float64(kind: str, channels: int) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_depthwise_and_grouped(kind: str, side: int) -> None:
     row = documented("Depthwise and grouped, float32")[kind, side]
-    agree(measure(kind, 64, ["depthwise"], np.float32, 64, side), row)
-    agree(measure(kind, 64, ["grouped"], np.float32, 16, side), row)
+    agree(measure(kind, 64, ["depthwise"], np.float32, 64, (side, side)), row)
+    agree(measure(kind, 64, ["grouped"], np.float32, 16, (side, side)), row)
 
 
 def test_auto_takes_nothing_above_the_limit_and_exact_takes_no_winograd() -> None:
@@ -128,8 +151,11 @@ if __name__ == "__main__":
     for heading, dtype, numbers in (("float32", f32, CHANNELS), ("float64", f64, (3, 64, 512))):
         dense = ((k, c, measure(k, c, DENSE, dtype)) for k in KINDS for c in numbers)
         table(f"Dense, {heading}", "channels", DENSE, dense)
+    rest = ((k, c, others(k, c)) for k in KINDS for c in CHANNELS[:-1])
+    names = [f"{name}, {by}" for name, (by, _) in OTHER.items()]
+    table("Other kernels of Winograd, float32", "channels", names, rest)
     sparse = (
-        (k, s, measure(k, 64, ["depthwise"], f32, 64, s) | measure(k, 64, ["grouped"], f32, 16, s))
+        (k, s, measure(k, 64, ["depthwise"], f32, 64, (s, s)) | measure(k, 64, ["grouped"], f32, 16, (s, s)))
         for k in KINDS
         for s in (3, 5, 7)
     )

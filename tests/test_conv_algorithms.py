@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import winograd
-from conv_cases import CASES, Case
+from conv_cases import CASES, Case, winograd_cases
 from support import (
     ALGORITHMS,
     DTYPES,
@@ -23,6 +23,7 @@ from support import (
     normal,
     run_python,
     same_bits,
+    threads,
     to_layout,
 )
 
@@ -165,16 +166,66 @@ winograd_only = pytest.mark.skipif("winograd4" not in ALGORITHMS, reason="no Win
 
 
 @winograd_only
-@pytest.mark.parametrize("m", [2, 4])
-def test_the_transforms_that_bound_winograd_s_error_are_winograd_s(m: int) -> None:
+@pytest.mark.parametrize(("m", "taps"), winograd.FORMS)
+def test_the_transforms_that_bound_winograd_s_error_are_winograd_s(m: int, taps: int) -> None:
     """In fractions, one dimension: A' ((G g) * (B' d)) is the convolution, for every unit d and g."""
-    bt, g, at = winograd.transforms(m)
-    for pixel in range(m + 2):
-        for tap in range(3):
+    bt, g, at = winograd.transforms(m, taps)
+    for pixel in range(m + taps - 1):
+        for tap in range(taps):
             products = [gi[tap] * bi[pixel] for gi, bi in zip(g, bt)]
             for output in range(m):
                 total = sum(a * p for a, p in zip(at[output], products))
                 assert total == (1 if output + tap == pixel else 0)
+
+
+@winograd_only
+def test_a_pair_of_outputs_between_padding_takes_three_products() -> None:
+    bt, g, at = (np.array(matrix) for matrix in winograd.PAIR)
+    for d in np.eye(4)[1:3]:
+        for w in np.eye(3):
+            assert np.array_equal(at @ ((g @ w) * (bt @ d)), np.correlate(d, w))
+
+
+@winograd_only
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("name", ISAS)
+@pytest.mark.parametrize("case", winograd_cases(), ids=lambda case: case.name)
+def test_winograd_tiles(case: Case, name: str, layout: str) -> None:
+    """Every form, tiles whole and cut, phases of one length and of two, one chunk of channels and more."""
+    for dtype in DTYPES:
+        x, weight, bias = case.arrays(dtype)
+        image = to_layout(x, layout)
+        for algorithm in filter(case.supports, ("winograd2", "winograd4")):
+            with isa(name):
+                poisoned = Poisoned(case.out_shape(layout), dtype)
+                how = {"layout": layout, "algorithm": algorithm, **case.options}
+                fastconv.conv2d(amid_nan(image), amid_nan(weight), bias, out=poisoned.out, **how)
+                plan = fastconv.plan_conv2d(image.shape, weight, bias, **how)
+                poisoned.check()
+                case.check(poisoned.out, layout, algorithm)
+                assert same_bits(plan(image), np.ascontiguousarray(poisoned.out))
+                with threads(3):
+                    assert same_bits(plan(image), np.ascontiguousarray(poisoned.out))
+
+
+@winograd_only
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        ({"stride": 2}, "stride 1"),
+        ({"dilation": 25, "padding": 25}, "dilation of at most 24"),
+        ({"kernel": (1, 1)}, "larger than 1x1"),
+        ({"kernel": (4, 3)}, "taps"),
+        ({"kernel": (7, 7), "padding": 3}, "taps"),
+    ],
+)
+@pytest.mark.parametrize("algorithm", ["winograd2", "winograd4"])
+def test_winograd_declines(algorithm: str, options: dict[str, Any], why: str) -> None:
+    kernel = options.get("kernel", (3, 3))
+    how = {name: value for name, value in options.items() if name != "kernel"}
+    x, weight = np.ones((1, 2, 9, 9), np.float32), np.ones((3, 2, *kernel), np.float32)
+    with pytest.raises(ValueError, match=why):
+        fastconv.conv2d(x, weight, algorithm=algorithm, **how)
 
 
 @winograd_only

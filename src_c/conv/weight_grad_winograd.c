@@ -118,15 +118,19 @@ static void transform_x(const winograd_part *p, const fc_pixel_block *b)
     const fc_conv_run run = { .conv = conv, .table = p->run->table, .x = p->run->x };
     const fc_pixel_blocks blocks = { .rows = b->rows, .cols = b->cols };
     const fc_band band = band_of(conv, &blocks);
+    const fc_winograd_line line = { FC_WINOGRAD_F43, M };
+    int64_t places[MOST_TILES];
+    for (int64_t i = 0; i < MOST_TILES; i++)
+        places[i] = i * M;
     for (int64_t n = 0; n < b->images; n++)
         for (int64_t c = 0; c < p->ics; c += BLOCK) {
             const int64_t count = fc_min(BLOCK, p->ics - c);
             const fc_block_origin origin = origin_of(b, n);
             fc_band_copy(&run, &band, &origin, p->ic + c, count, at(p, BAND_AT));
             const fc_winograd_input w = {
-                .m = M, .out_rows = M, .out_cols = M, .tile_rows = b->rows, .tile_cols = b->cols,
-                .channels = count, .band = at(p, BAND_AT),
-                .row_step = band.row_step, .col_step = band.col_step,
+                .row = line, .col = line, .tile_rows = b->rows, .tile_cols = b->cols,
+                .channels = count, .band = at(p, BAND_AT), .row_at = places, .col_at = places,
+                .row_step = band.row_step, .col_step = band.col_step, .row_tap = 1, .col_tap = 1,
                 .v = fc_at_mut(at(p, V_AT), n * b->rows * b->cols * s->a[V_TILE] + c, fc_size_of(conv->dtype)),
                 .xi_step = v_xi(s), .tile_step = s->a[V_TILE],
             };

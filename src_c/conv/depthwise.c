@@ -4,19 +4,39 @@
  * to y directly where those lanes are adjacent in both; otherwise blocks of x are first copied to
  * scratch, split by stride phase.  Padding is never materialised on the direct way.  Listed in list.c. */
 #include "../base/parallel.h"
+#include "../base/scratch.h"
 #include "cost.h"
 #include "depthwise.h"
 #include <stdio.h>
 #include <string.h>
 
+/* [tap][channel], a tap's last vector filled up with zeros. */
 static void pack_weights(const fc_conv *conv, const fc_table *table, int64_t channel, int64_t channels, int64_t w_tap,
                          const void *weight, void *packed)
 {
+    const size_t size = fc_size_of(conv->dtype);
     const fc_move move = { .rows = conv->taps, .cols = channels,
-                           .src = fc_at(weight, channel * conv->taps, fc_size_of(conv->dtype)), .src_row = 1,
-                           .src_col = conv->taps, .dst = packed, .dst_row = w_tap, .dst_col = 1,
-                           .zero_after = w_tap - channels };
+                           .src = fc_at(weight, channel * conv->taps, size), .src_row = 1,
+                           .src_col = conv->taps, .dst = fc_at_mut(packed, channel, size), .dst_row = w_tap, .dst_col = 1,
+                           .zero_after = channel + channels == conv->out_channels ? w_tap - conv->out_channels : 0 };
     table->move(&move);
+}
+
+enum { PACKED_CHANNELS = 256 };               /* of a task */
+typedef struct pack_job {
+    const fc_conv_run *run;
+    int64_t w_tap;
+    void *packed;
+} pack_job;
+
+static void pack_task(void *context, int64_t task, void *scratch)
+{
+    (void)scratch;
+    const pack_job *job = context;
+    const fc_conv *conv = job->run->conv;
+    const int64_t channel = task * PACKED_CHANNELS;
+    pack_weights(conv, job->run->table, channel, fc_min(PACKED_CHANNELS, conv->out_channels - channel), job->w_tap,
+                 job->run->weight, job->packed);
 }
 
 static void run_task(void *context, int64_t task, void *memory)
@@ -30,18 +50,16 @@ static void run_task(void *context, int64_t task, void *memory)
     const int64_t channel = rest % s->channel_blocks * s->channels, image = rest / s->channel_blocks;
     const int64_t channels = fc_min(s->channels, conv->out_channels - channel);
     const int64_t height = conv->out_size[FC_HEIGHT], end = fc_min((block + 1) * s->rows, conv->out_size[FC_DEPTH] * height);
-    void *packed = (char *)memory + s->list_bytes, *x = (char *)packed + s->weight_bytes, *y = (char *)x + s->x_bytes;
+    void *x = (char *)memory + s->list_bytes, *y = (char *)x + s->x_bytes;
     fc_depthwise_view v = fc_depthwise_view_of(run, image, channel);
     if (s->direct) {                          /* of a lane without neighbours the stride says nothing */
         const int lane = s->by_channel ? FC_C : FC_W;
         v.x_stride[lane] = v.y_stride[lane] = 1;
     }
-    if (s->by_channel && !run->prepared)
-        pack_weights(conv, run->table, channel, channels, s->w_tap, run->weight, packed);
     if (s->by_channel) {
         v.w_tap = s->w_tap;
         v.w_channel = 1;
-        v.weight = run->prepared ? fc_at(run->prepared, channel, size) : packed;
+        v.weight = fc_at(run->prepared, channel, size);
     }
     for (int64_t at = block * s->rows; at < end;) {
         const int64_t depth = at / height, row0 = at % height, row1 = fc_min(height, row0 + end - at);
@@ -175,7 +193,7 @@ static fc_depthwise_split split_of(const fc_conv *conv, const fc_table *table)
     return s;
 }
 
-static size_t scratch_of(const fc_depthwise_split *s) { return s->list_bytes + s->weight_bytes + s->x_bytes + s->y_bytes; }
+static size_t scratch_of(const fc_depthwise_split *s) { return s->list_bytes + s->x_bytes + s->y_bytes; }
 
 static size_t scratch(const fc_conv *conv, const fc_table *table)
 {
@@ -195,9 +213,25 @@ static void prepare(const fc_conv *conv, const fc_table *table, const void *weig
 
 static fc_status forward(const fc_conv_run *run, fc_error *error)
 {
-    fc_depthwise_job job = { run, split_of(run->conv, run->table) };
-    const double seconds = cost(run->conv, fc_machine_for(run->conv->dtype), run->prepared != NULL);
-    return fc_parallel(job.split.tasks, seconds, scratch_of(&job.split), run_task, &job, error);
+    const fc_conv *conv = run->conv;
+    fc_conv_run prepared = *run;
+    fc_depthwise_job job = { &prepared, split_of(conv, run->table) };
+    const double seconds = cost(conv, fc_machine_for(conv->dtype), run->prepared != NULL);
+    void *packed = NULL;
+    fc_status status = FC_OK;
+    if (job.split.by_channel && !run->prepared) {
+        packed = fc_scratch_borrow(job.split.weight_bytes);
+        if (!packed)
+            return fc_fail(error, FC_NO_MEMORY, "weight: no memory for %zu bytes of packed weights", job.split.weight_bytes);
+        pack_job pack = { run, job.split.w_tap, packed };
+        status = fc_parallel(fc_div_up(conv->out_channels, PACKED_CHANNELS), (double)(conv->out_channels * conv->taps) * 6e-10,
+                             0, pack_task, &pack, error);
+        prepared.prepared = packed;
+    }
+    if (status == FC_OK)
+        status = fc_parallel(job.split.tasks, seconds, scratch_of(&job.split), run_task, &job, error);
+    fc_scratch_give_back(packed);
+    return status;
 }
 
 static void describe(const fc_conv *conv, const fc_table *table, char *text, size_t size)

@@ -16,6 +16,7 @@ typedef struct fc_depthwise_view {
     int64_t phase;                            /* not 0: columns are split by stride phase, so far apart,
                                                  from the first padded column on, and none is outside */
     const void *readable, *readable_end;      /* all memory of which x is a part */
+    bool far;                                 /* x and y are not in the L2 cache: they are asked for ahead */
     const void *weight, *bias;                /* of the first channel */
     int64_t w_tap, w_channel;
 } fc_depthwise_view;

@@ -28,6 +28,7 @@ static void copied_pixels(const fc_depthwise_job *job, const fc_depthwise_view *
     const fc_depthwise_part part = { { at[FC_DEPTH], at[FC_HEIGHT], at[FC_WIDTH] },
                                      { at[FC_DEPTH] + 1, at[FC_HEIGHT] + rows, at[FC_WIDTH] + cols } };
     v.x = v.readable = x;
+    v.far = false;
     v.readable_end = (const char *)x + s->x_bytes;
     v.phase = s->copy_cols;
     v.x_stride[FC_H] = fc_min(stride, s->reach + 1) * v.phase;
@@ -80,6 +81,7 @@ static void copied_channels(const fc_depthwise_job *job, const fc_depthwise_view
     inputs_of(conv, FC_HEIGHT, at[FC_HEIGHT], rows, &v);
     inputs_of(conv, FC_WIDTH, at[FC_WIDTH], cols, &v);
     v.x = v.readable = x;
+    v.far = false;
     v.readable_end = (const char *)x + s->x_bytes;
     v.x_stride[FC_C] = 1;
     v.x_stride[FC_W] = s->copy_cols;

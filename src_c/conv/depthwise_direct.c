@@ -27,6 +27,16 @@ size_t fc_depthwise_list_bytes(const fc_conv *conv)
     return (size_t)fc_round_up((int64_t)((size_t)(list.lane_at + conv->kernel[FC_WIDTH])), 64);
 }
 
+/* Whether x and y come from beyond the L2 cache, and fast enough for that to matter. */
+static bool is_far(const fc_conv *conv)
+{
+    enum { FEW_TAPS = 16 };
+    const double inputs = (double)(conv->in_channels * conv->in_size[0]) * (double)(conv->in_size[1] * conv->in_size[2]);
+    const double outputs = (double)conv->out_channels * (double)conv->out_pixels;
+    const double bytes = (double)conv->batch * (inputs + outputs) * (double)fc_size_of(conv->dtype);
+    return bytes > (conv->taps < FEW_TAPS ? 0.75 : 16) * (double)fc_machine_for(conv->dtype)->l2;
+}
+
 fc_depthwise_view fc_depthwise_view_of(const fc_conv_run *run, int64_t image, int64_t channel)
 {
     const fc_conv *conv = run->conv;
@@ -46,6 +56,7 @@ fc_depthwise_view fc_depthwise_view_of(const fc_conv_run *run, int64_t image, in
         .weight = run->weight ? fc_at(run->weight, channel * conv->depth, size) : NULL,
         .bias = run->bias ? fc_at(run->bias, channel, size) : NULL, .w_tap = 1, .w_channel = conv->depth,
     };
+    v.far = is_far(conv);
     memcpy(v.x_stride, conv->x_stride, sizeof v.x_stride);
     memcpy(v.y_stride, conv->y_stride, sizeof v.y_stride);
     memcpy(v.x_size, conv->in_size, sizeof v.x_size);
@@ -221,6 +232,14 @@ static void compute_rows(const fc_conv_run *run, const fc_depthwise_view *v, int
     /* Several planes a time where they are small: their tiles share what the edges cost. */
     const int64_t plane = d.filters * (row1 - row0) * (col1 - col0) + conv->in_per_group * v->x_size[FC_HEIGHT] * v->x_size[FC_WIDTH];
     d.group = fc_max(1, 8192 / plane) * d.repeat;
+    d.far = v->far;
+    if (d.far) {                              /* the next planes, or rows */
+        enum { ROWS = 16 };
+        const bool planes = d.group > d.repeat;
+        d.x_ahead = planes ? d.group / d.repeat * d.x_block : ROWS * d.place.stride * d.place.x;
+        d.y_ahead = planes ? d.group * d.y_block : ROWS * d.place.y;
+        d.ahead_row = d.place.x;
+    }
     run->table->depthwise(&d);
 }
 
@@ -291,21 +310,19 @@ static void compute_channels(const fc_conv_run *run, const fc_depthwise_view *v,
     d.lane = (fc_depthwise_axis){ .count = fc_min(lanes, channels), .in = fc_min(lanes, channels), .stride = 1, .x = 1, .y = 1 };
     fill_runs(&d, run, v, FC_WIDTH, choose_unit(&d, conv, FC_WIDTH), out, list);
     d.y = fc_at_mut(v->y, (depth - v->y_at[FC_DEPTH]) * v->y_stride[FC_D] + (row - v->y_at[FC_HEIGHT]) * v->y_stride[FC_H], size);
-    d.blocks = d.group = fc_max(1, channels / lanes);
+    d.blocks = d.group = fc_div_up(channels, lanes);
+    d.overlap = channels > lanes ? d.blocks * lanes - channels : 0;
     d.again = rows;
     d.x_again = conv->stride[FC_HEIGHT] * v->x_stride[FC_H];
     d.y_again = v->y_stride[FC_H];
-    run->table->depthwise(&d);
-    if (channels > lanes && channels % lanes != 0) {
-        const int64_t rest = channels - lanes; /* the last vector overlaps the one before */
-        d.x = fc_at(d.x, rest, size);
-        d.y = fc_at_mut(d.y, rest, size);
-        d.weight = fc_at(d.weight, rest, size);
-        if (d.bias)
-            d.bias = fc_at(d.bias, rest, size);
-        d.blocks = d.group = 1;
-        run->table->depthwise(&d);
+    d.far = v->far;
+    if (d.far) {                              /* the next row of outputs */
+        const int64_t top = row * conv->stride[FC_HEIGHT] - conv->pad_before[FC_HEIGHT] - v->x_at[FC_HEIGHT];
+        d.x_ahead = (top + (conv->kernel[FC_HEIGHT] - 1) * conv->dilation[FC_HEIGHT] + 1) * v->x_stride[FC_H];
+        d.y_ahead = v->y_stride[FC_H];
+        d.ahead_row = v->x_stride[FC_H];
     }
+    run->table->depthwise(&d);
 }
 
 /* The part's rows at one depth, for channels and columns whose inputs stay in the L1 cache from one
@@ -327,11 +344,13 @@ static void compute_strip(const fc_conv_run *run, const fc_depthwise_view *v, in
 void fc_depthwise_channels(const fc_conv_run *run, const fc_depthwise_view *v, int64_t channels, const fc_depthwise_part *p,
                            void *memory)
 {
-    enum { ELEMENTS = 7 << 10, CHANNELS = 128 };
+    enum { ELEMENTS = 7 << 10, CHANNELS = 128, MORE = 512 };
     const fc_conv *conv = run->conv;
     const size_t size = fc_size_of(conv->dtype);
     const depthwise_list list = list_of(conv, memory);
-    const int64_t most = fc_round_up(fc_div_up(channels, fc_div_up(channels, CHANNELS)), run->table->lanes);
+    /* Few taps leave time for one thing only: to read long runs of memory. */
+    const int64_t blocks = fc_div_up(channels, conv->taps < 16 ? MORE : CHANNELS);
+    const int64_t most = fc_round_up(fc_div_up(channels, blocks), run->table->lanes);
     const int64_t width = p->end[FC_WIDTH] - p->first[FC_WIDTH];
     const int64_t column = fc_min(conv->kernel[FC_HEIGHT], v->x_size[FC_HEIGHT]) * conv->stride[FC_WIDTH];
     const int64_t fit = ELEMENTS / (fc_min(most, channels) * fc_max(1, column));

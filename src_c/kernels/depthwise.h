@@ -55,6 +55,12 @@ typedef struct fc_depthwise {
     /* Blocks: planes, or vectors of channels; `group` of them are computed tile by tile together.
      * `repeat` blocks share one x; the first has `repeated` others before it. */
     int64_t blocks, group, x_block, y_block, w_block, bias_block, repeat, repeated;
+    int64_t overlap;                          /* lanes of the last block that the one before has too: of channels only */
+    /* far: x and y are not in cache.  Then memory that later tiles need is asked for while a tile is computed:
+     * inputs x_ahead from those that its places and lanes begin at, where its step is 2 also ahead_row further
+     * on, and outputs y_ahead from its own. */
+    int far;
+    int64_t x_ahead, y_ahead, ahead_row;
     /* Where it is table.depthwise_filters, not 0 or 1: so many filters, and outputs, for each block. */
     int filters;
     int64_t w_filter, y_filter;               /* weights and outputs from one to the next; biases are adjacent */

@@ -347,6 +347,24 @@ def grouped() -> Iterator[Case]:
     yield Case("3 groups, dilation 2, valid", 9, 12, (11, 19), groups=3, dilation=2)
     yield Case("2 groups, padding of four widths", 6, 4, (7, 9), (2, 5), groups=2, padding=((0, 2), (3, 1)))
     yield Case("32 groups of 4, 7x7", 128, 128, (7, 7), groups=32, padding=1)
+    # Output channels as lanes: groups that share a vector, whole or overlapping another; groups of vectors.
+    for channels, groups in ((16, 8), (20, 10), (36, 9), (40, 5), (48, 3), (64, 2), (24, 12), (256, 32)):
+        for size, stride in (((5, 14), 1), ((6, 23), 1), ((9, 29), 2)):
+            name = f"{groups} groups of {channels // groups}, rows of {size[1]}, stride {stride}"
+            yield Case(name, channels, channels, size, groups=groups, stride=stride, padding=1, batch=2)
+    yield Case("4 groups of 3 to 32", 12, 128, (6, 15), groups=4, padding=1)
+    yield Case("8 groups of 4, 5x7", 32, 32, (9, 30), (5, 7), groups=8, padding=(2, 3))
+    yield Case(
+        "8 groups of 4, dilation 2, stride (2, 3)",
+        32,
+        32,
+        (11, 40),
+        groups=8,
+        stride=(2, 3),
+        dilation=2,
+        padding=2,
+    )
+    yield Case("2 groups of 32, padding of four widths", 64, 64, (7, 9), groups=2, padding=((2, 0), (0, 3)))
     # More rows of channels than a band has room for: the sum of one output in several passes.
     wide: dict[str, Any] = {"groups": 2, "padding": (3, 0), "activation": "relu"}
     yield Case("2 groups of 256, 7x1, rows of 80", 512, 4, (8, 80), (7, 1), **wide)

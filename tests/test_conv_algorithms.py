@@ -111,6 +111,44 @@ def test_nan_and_infinity_stay_where_they_belong(case: Case, algorithm: str, nam
             assert_within(from_layout(y, layout), expected, case.bound(dtype, False))
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("name", ISAS)
+@pytest.mark.parametrize(
+    ("case", "algorithm"),
+    [
+        pytest.param(case, algorithm, id=f"{case.name}-{algorithm}")
+        for case in [
+            *LOCAL,
+            Case("planes of 7x7", 37, 37, (7, 7), groups=37, padding=1, batch=3),
+            Case("planes of 56x56", 3, 3, (56, 56), groups=3, padding=1, batch=2),
+            Case("pairs that share a vector", 20, 20, (9, 15), groups=10, padding=1),
+            Case("groups of vectors", 64, 32, (8, 9), groups=2, padding=(0, 2)),
+        ]
+        for algorithm in ("depthwise", "grouped")
+        if algorithm in ALGORITHMS and case.supports(algorithm)
+    ],
+)
+def test_padding_times_a_weight_that_is_not_finite(
+    case: Case, algorithm: str, name: str, value: float
+) -> None:
+    """Zeros of the padding are multiplied as the reference does it, in every plane, layout and plan."""
+    for seed, dtype in enumerate(DTYPES):
+        x, weight, bias = case.arrays(dtype)
+        weight.flat[np.random.default_rng(seed).integers(0, weight.size, 2)] = value
+        with np.errstate(invalid="ignore"):
+            expected = reference.conv2d(x, weight, bias, **case.options)
+        assert np.isnan(expected).any()
+        for layout in LAYOUTS:
+            image = to_layout(x, layout)
+            with isa(name):
+                y = call(case, image, weight, bias, layout=layout, algorithm=algorithm)
+                plan = fastconv.plan_conv2d(
+                    image.shape, weight, bias, layout=layout, algorithm=algorithm, **case.options
+                )
+                assert_within(from_layout(plan(image), layout), expected, case.bound(dtype, False))
+            assert_within(from_layout(y, layout), expected, case.bound(dtype, False))
+
+
 def fitting_weight(algorithm: str) -> tuple[np.ndarray, dict[str, Any]]:
     """Weights for six channels that an algorithm can use, and the options to go with them."""
     groups = 6 if algorithm == "depthwise" else 2

@@ -7,6 +7,7 @@
 #include "../base/scratch.h"
 #include "cost.h"
 #include "depthwise.h"
+#include "nonfinite.h"
 #include <stdio.h>
 #include <string.h>
 
@@ -230,6 +231,10 @@ static fc_status forward(const fc_conv_run *run, fc_error *error)
     }
     if (status == FC_OK)
         status = fc_parallel(job.split.tasks, seconds, scratch_of(&job.split), run_task, &job, error);
+    if (status == FC_OK && job.split.by_channel)
+        fc_nonfinite_padding(&prepared, prepared.prepared, 1, job.split.w_tap);
+    else if (status == FC_OK)
+        fc_nonfinite_padding(&prepared, run->weight, conv->taps, 1);
     fc_scratch_give_back(packed);
     return status;
 }

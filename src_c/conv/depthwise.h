@@ -19,6 +19,7 @@ typedef struct fc_depthwise_view {
     bool far;                                 /* x and y are not in the L2 cache: they are asked for ahead */
     const void *weight, *bias;                /* of the first channel */
     int64_t w_tap, w_channel;
+    const void *pick;                         /* of channels: as in fc_depthwise */
 } fc_depthwise_view;
 
 /* Outputs first .. end along each spatial axis. */

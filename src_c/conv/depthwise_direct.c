@@ -34,7 +34,7 @@ static bool is_far(const fc_conv *conv)
     const double inputs = (double)(conv->in_channels * conv->in_size[0]) * (double)(conv->in_size[1] * conv->in_size[2]);
     const double outputs = (double)conv->out_channels * (double)conv->out_pixels;
     const double bytes = (double)conv->batch * (inputs + outputs) * (double)fc_size_of(conv->dtype);
-    return bytes > (conv->taps < FEW_TAPS ? 0.75 : 16) * (double)fc_machine_for(conv->dtype)->l2;
+    return bytes > (conv->taps < FEW_TAPS || conv->in_per_group > 1 ? 0.75 : 16) * (double)fc_machine_for(conv->dtype)->l2;
 }
 
 fc_depthwise_view fc_depthwise_view_of(const fc_conv_run *run, int64_t image, int64_t channel)
@@ -103,7 +103,7 @@ static void fill_runs(fc_depthwise *d, const fc_conv_run *run, const fc_depthwis
     fc_depthwise_run *next = list->run;
     d->place_ats = 0;
     for (int l = 0; l < FC_DEPTHWISE_LENGTHS; l++) {
-        const fc_depthwise_run *first = next;
+        fc_depthwise_run *const first = next;
         const int64_t first_place = d->place_ats;
         int64_t count[FC_SPATIAL], k[FC_SPATIAL], at[FC_SPATIAL];
         for (int64_t i = 0; i < length_runs[l]; i++, start += run_lengths[l])
@@ -132,12 +132,16 @@ static void fill_runs(fc_depthwise *d, const fc_conv_run *run, const fc_depthwis
                 .place = (int32_t)chunk, .lane = apart ? (int32_t)index[FC_WIDTH] : 0,
             };
         }
-        const int64_t runs = next - first;    /* the same for every channel of a group */
-        for (int64_t i = runs; i < runs * conv->in_per_group; i++, next++) {
-            *next = first[i % runs];
-            next->x += i / runs * v->x_stride[FC_C];
-            next->w += i / runs * conv->taps;
+        const int64_t runs = next - first, inputs = conv->in_per_group; /* the same for every channel of a group */
+        for (int64_t i = runs * inputs - 1; i >= 0 && inputs > 1; i--) {
+            /* Planes one after the other; of pixels all channels of a row, which lie in the same lines. */
+            const int64_t of = lanes ? i % runs : i / inputs, input = lanes ? i / runs : i % inputs;
+            first[i] = first[of];
+            first[i].x += v->pick ? 0 : input * v->x_stride[FC_C];
+            first[i].w += input * conv->taps * v->w_tap;
+            first[i].lane = lanes ? first[of].lane : (int32_t)input;
         }
+        next = first + runs * inputs;
         d->runs[l] = next - first;
     }
     d->lane_ats = apart ? conv->kernel[FC_WIDTH] : 1;
@@ -307,6 +311,14 @@ static void compute_channels(const fc_conv_run *run, const fc_depthwise_view *v,
     d.place = axis_of(conv, v, FC_WIDTH, col0, col1);
     d.w_step = v->w_tap;
     d.x_block = d.y_block = d.w_block = d.bias_block = lanes;
+    if (conv->in_per_group > 1) {
+        d.inputs = v->pick ? FC_DEPTHWISE_PICKED : FC_DEPTHWISE_SHARED;
+        d.pick = v->pick;
+    }
+    if (d.inputs == FC_DEPTHWISE_SHARED) {
+        d.repeat = conv->out_per_group / lanes;
+        d.x_block = conv->in_per_group;
+    }
     d.lane = (fc_depthwise_axis){ .count = fc_min(lanes, channels), .in = fc_min(lanes, channels), .stride = 1, .x = 1, .y = 1 };
     fill_runs(&d, run, v, FC_WIDTH, choose_unit(&d, conv, FC_WIDTH), out, list);
     d.y = fc_at_mut(v->y, (depth - v->y_at[FC_DEPTH]) * v->y_stride[FC_D] + (row - v->y_at[FC_HEIGHT]) * v->y_stride[FC_H], size);
@@ -344,13 +356,15 @@ static void compute_strip(const fc_conv_run *run, const fc_depthwise_view *v, in
 void fc_depthwise_channels(const fc_conv_run *run, const fc_depthwise_view *v, int64_t channels, const fc_depthwise_part *p,
                            void *memory)
 {
-    enum { ELEMENTS = 7 << 10, CHANNELS = 128, MORE = 512 };
+    enum { ELEMENTS = 7 << 10, CHANNELS = 128, MORE = 512, WEIGHTS = 8 << 10 };
     const fc_conv *conv = run->conv;
     const size_t size = fc_size_of(conv->dtype);
     const depthwise_list list = list_of(conv, memory);
     /* Few taps leave time for one thing only: to read long runs of memory. */
-    const int64_t blocks = fc_div_up(channels, conv->taps < 16 ? MORE : CHANNELS);
-    const int64_t most = fc_round_up(fc_div_up(channels, blocks), run->table->lanes);
+    const int64_t wished = conv->in_per_group > 1 ? WEIGHTS / conv->depth : conv->taps < 16 ? MORE : CHANNELS;
+    const int64_t blocks = fc_div_up(channels, fc_max(1, wished));
+    const int64_t unit = conv->in_per_group > 1 ? fc_max(run->table->lanes, conv->out_per_group) : run->table->lanes;
+    const int64_t most = fc_round_up(fc_div_up(channels, blocks), unit);
     const int64_t width = p->end[FC_WIDTH] - p->first[FC_WIDTH];
     const int64_t column = fc_min(conv->kernel[FC_HEIGHT], v->x_size[FC_HEIGHT]) * conv->stride[FC_WIDTH];
     const int64_t fit = ELEMENTS / (fc_min(most, channels) * fc_max(1, column));
@@ -359,7 +373,7 @@ void fc_depthwise_channels(const fc_conv_run *run, const fc_depthwise_view *v, i
         for (int64_t c = 0; c < channels; c += most) {
             fc_depthwise_view some = *v;
             fc_depthwise_part strip = *p;
-            some.x = fc_at(v->x, c, size);
+            some.x = fc_at(v->x, conv->in_per_group > 1 ? c / conv->out_per_group * conv->in_per_group : c, size);
             some.y = fc_at_mut(v->y, c, size);
             some.weight = fc_at(v->weight, c, size);
             some.bias = v->bias ? fc_at(v->bias, c, size) : NULL;

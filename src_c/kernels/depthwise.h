@@ -16,12 +16,16 @@ typedef struct fc_depthwise_axis {
     int64_t x, y;                /* elements from one input, and one output, to the next */
 } fc_depthwise_axis;
 
+/* Which input a lane that is an output channel sees: its own; one of its group's, all of which are in the vector that
+ * begins where the lanes do; or one that all lanes share. */
+enum { FC_DEPTHWISE_OWN, FC_DEPTHWISE_PICKED, FC_DEPTHWISE_SHARED };
+
 /* Kernel elements that are neighbours along places: 7, 5, 3 or 1 of them.  An input is loaded once
  * for the whole run.  x and w are offsets of the first element; place and lane say which of place_at
  * and lane_at it has. */
 typedef struct fc_depthwise_run {
     int64_t x, w;
-    int32_t place, lane;
+    int32_t place, lane;                      /* with `inputs`, lane says which of them */
 } fc_depthwise_run;
 
 /* Where runs begin along places, counted from the first input that an output sees, and their length. */
@@ -55,6 +59,8 @@ typedef struct fc_depthwise {
     /* Blocks: planes, or vectors of channels; `group` of them are computed tile by tile together.
      * `repeat` blocks share one x; the first has `repeated` others before it. */
     int64_t blocks, group, x_block, y_block, w_block, bias_block, repeat, repeated;
+    int inputs;                               /* FC_DEPTHWISE_OWN ..; not 0 for channels only, and then runs of 3 and 1 */
+    const void *pick;                         /* of FC_DEPTHWISE_PICKED: for each run.lane an index for vpick */
     int64_t overlap;                          /* lanes of the last block that the one before has too: of channels only */
     /* far: x and y are not in cache.  Then memory that later tiles need is asked for while a tile is computed:
      * inputs x_ahead from those that its places and lanes begin at, where its step is 2 also ahead_row further

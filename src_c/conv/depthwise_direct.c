@@ -34,7 +34,7 @@ static bool is_far(const fc_conv *conv)
     const double inputs = (double)(conv->in_channels * conv->in_size[0]) * (double)(conv->in_size[1] * conv->in_size[2]);
     const double outputs = (double)conv->out_channels * (double)conv->out_pixels;
     const double bytes = (double)conv->batch * (inputs + outputs) * (double)fc_size_of(conv->dtype);
-    return bytes > (conv->taps < FEW_TAPS || conv->in_per_group > 1 ? 0.75 : 16) * (double)fc_machine_for(conv->dtype)->l2;
+    return bytes > (conv->taps < FEW_TAPS || conv->in_per_group > 1 ? 0.75 : 4) * (double)fc_machine_for(conv->dtype)->l2;
 }
 
 fc_depthwise_view fc_depthwise_view_of(const fc_conv_run *run, int64_t image, int64_t channel)

@@ -318,8 +318,8 @@ static double cost_of_channels(const fc_conv *conv, const fc_machine *machine, b
     const bool shared = conv->out_per_group >= machine->lanes, two = conv->stride[FC_WIDTH] == 2;
     const bool runs = conv->kernel[FC_WIDTH] >= 3 && conv->stride[FC_WIDTH] <= 2 && (conv->dilation[FC_WIDTH] == 1 || !two);
     /* A tile of a short row has few sums to work on at a time. */
-    const double of_shared = conv->out_size[FC_WIDTH] < 10 ? 2.2 : runs ? 1.05 : 1.8;
-    const double product = shared ? of_shared : runs ? (two ? 1.9 : 1.5) : 2.2;
+    const double of_shared = conv->out_size[FC_WIDTH] < 10 ? 2.2 : runs ? 0.8 : 1.8;
+    const double product = shared ? of_shared : runs ? (two ? 1.9 : 1.4) : 2.2;
     const fc_count counts[] = {
         { vectors * (double)conv->depth, product },                                 /* multiply */
         { vectors, 20 },                                                           /* tiles and stores */

@@ -1,4 +1,4 @@
-/* The depthwise convolution's arguments.  Part of the kernel table; filled by conv/depthwise_runs.c. */
+/* The depthwise convolution's arguments.  Part of the kernel table; filled by conv/depthwise_direct.c. */
 #ifndef FC_KERNELS_DEPTHWISE_H
 #define FC_KERNELS_DEPTHWISE_H
 #include "epilogue.h"

@@ -1,8 +1,8 @@
 """Convolutions whose shapes sit on, just below and just above the tiles of the kernels.
 
 Used by test_conv_algorithms.py and test_threads.py.  Vectors have 4, 8 or 16 lanes (2 in NEON's float64),
-tiles 4 to 14 rows and panels of up to three vectors, so 8 to 48 lanes; blocks of the depth are some 256 to
-1152 long.
+tiles 4 to 14 rows and panels of up to four vectors, so 8 to 64 lanes; groups of 36 rows go through all
+panels, and blocks of the depth are up to 2304 long.
 """
 
 from __future__ import annotations
@@ -87,12 +87,28 @@ def tiles() -> Iterator[Case]:
             yield Case(f"3x3, {count} outputs, rows of {r}", c, count, (4, r), padding=(0, 1))
     yield Case("1x1, five panels of 24 and a pixel, four tiles of 6 and a row", 9, 25, (11, 11), (1, 1))
     yield Case("3x3, 65 outputs, planes of 13x11", 33, 65, (13, 11), padding=1)
+    for vectors in (4, 5, 7, 8, 10):
+        pixels = 16 * vectors
+        yield Case(f"1x1, {vectors} vectors, a group of rows and one", 41, 37, (1, pixels), (1, 1))
+        yield Case(f"1x1, {vectors} vectors less a pixel, two groups", 7, 72, (1, pixels - 1), (1, 1))
+        yield Case(f"1x1, {pixels} outputs, a group of pixels and one", 9, pixels, (37, 1), (1, 1))
+    yield Case("1x1, vectors and a pixel, rows of two parts and one", 45, 289, (7, 7), (1, 1))
+    yield Case("1x1, vectors and two pixels", 20, 37, (2, 25), (1, 1))
+    yield Case("1x1, vectors and three pixels", 50, 37, (1, 51), (1, 1))
+    yield Case("1x1, panels across five images", 45, 38, (7, 7), (1, 1), batch=5)
+    yield Case("3x3, panels across five images", 9, 38, (7, 7), padding=1, batch=5)
+    yield Case("3x3 stride 2, panels across images", 9, 20, (9, 7), padding=1, stride=2, batch=4)
+    yield Case("1x1, more image than L2 holds half of", 64, 19, (79, 70), (1, 1))
+    yield Case("1x1, more weights than L2 holds half of", 600, 500, (5, 5), (1, 1))
 
 
 def depths() -> Iterator[Case]:
     """The depth of the sum: blocks of it equal, one less, one more."""
     for depth in (255, 256, 257, 383, 384, 385, 511, 512, 513, 577, 1025, 1153):
         yield Case(f"1x1, depth {depth}", depth, 7, (3, 9), (1, 1))
+    for depth in (2303, 2304, 2305, 4609):
+        yield Case(f"1x1, depth {depth}", depth, 5, (3, 6), (1, 1))
+    yield Case("3x3, depth 2313", 257, 9, (4, 5), padding=1)
     for channels in (28, 29, 57, 64, 65, 128):
         yield Case(f"3x3, depth {9 * channels}", channels, 13, (5, 8), padding=1)
     yield Case("5x5, depth 525", 21, 9, (9, 9), (5, 5), padding=2)

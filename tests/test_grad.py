@@ -205,17 +205,21 @@ def test_input_grad_with_winograd(layout: str) -> None:
         assert_within(data.input_grad(algorithm=algorithm), expected, 1e-5 * np.abs(expected).max())
 
 
-# batch, channels, outputs, size, padding: tiles of 4 x 4 whole and cut, one block of them and many, channels
-# on and around vectors and the blocks of 64, more tiles than one chain of sums takes.
+# batch, channels, outputs, size, padding, dilation: tiles of 4 x 4 whole and cut, one block of them and many,
+# channels on and around vectors and the blocks of 64, more tiles than one chain of sums takes, phases of one
+# length and of two.
 WINOGRAD_CASES = {
-    "one tile": (1, 3, 5, (4, 4), 1),
-    "tiles cut on both axes": (2, 17, 33, (9, 14), 1),
-    "valid, one row of tiles": (1, 16, 32, (6, 31), 0),
-    "padding 3": (1, 8, 8, (5, 7), 3),
-    "65 to 129": (1, 65, 129, (14, 14), 1),
-    "64 to 64, several blocks": (2, 64, 64, (33, 30), 1),
-    "270 to 130, one block": (1, 270, 130, (8, 8), 1),
-    "several chains": (1, 2, 3, (150, 130), 1),
+    "one tile": (1, 3, 5, (4, 4), 1, 1),
+    "tiles cut on both axes": (2, 17, 33, (9, 14), 1, 1),
+    "valid, one row of tiles": (1, 16, 32, (6, 31), 0, 1),
+    "padding 3": (1, 8, 8, (5, 7), 3, 1),
+    "65 to 129": (1, 65, 129, (14, 14), 1, 1),
+    "64 to 64, several blocks": (2, 64, 64, (33, 30), 1, 1),
+    "270 to 130, one block": (1, 270, 130, (8, 8), 1, 1),
+    "several chains": (1, 2, 3, (150, 130), 1, 1),
+    "dilation 2": (2, 17, 33, (33, 34), 2, 2),
+    "dilation 3, valid": (1, 16, 32, (54, 60), 0, 3),
+    "dilation 2, other padding": (1, 8, 8, (40, 35), 5, 2),
 }
 
 
@@ -225,8 +229,10 @@ WINOGRAD_CASES = {
 @every_isa
 def test_weight_grad_with_winograd(case: Any, layout: str, dtype: Any, name: str) -> None:
     """The documented error, 1e-5 of the largest value in float32, for data of both signs and of one."""
-    batch, channels, outputs, size, padding = case
-    data = Data((channels, outputs, size, (3, 3), {"padding": padding}), dtype, layout, batch)
+    batch, channels, outputs, size, padding, dilation = case
+    data = Data(
+        (channels, outputs, size, (3, 3), {"padding": padding, "dilation": dilation}), dtype, layout, batch
+    )
     for signed in (True, False):
         if not signed:
             data.x, data.grad = abs(data.x), abs(data.grad)
@@ -242,6 +248,8 @@ def test_weight_grad_with_winograd_refuses() -> None:
     options = {"weight_shape": (4, 2, 3, 3), "algorithm": "winograd4"}
     with pytest.raises(ValueError, match="stride 1"):
         fastconv.conv2d_weight_grad(GRAD, normal((1, 2, 7, 7), np.float32), stride=2, **options)
+    with pytest.raises(ValueError, match="a sixteenth"):
+        fastconv.conv2d_weight_grad(GRAD, normal((1, 2, 7, 7), np.float32), dilation=2, **options)
     fastconv.set_exact(True)
     with pytest.raises(ValueError, match="exact"):
         fastconv.conv2d_weight_grad(GRAD, X, **options)

@@ -2,7 +2,8 @@
  *
  * Tiles of x (6 x 6) and of grad_output (4 x 4) are transformed to [xi][tile][channel]; a dense product
  * for each xi sums over the tiles, input channels broadcast and output channels as lanes; the sums are
- * transformed back once for many tiles.  See kernels/winograd_grad.h for the matrices.
+ * transformed back once for many tiles.  See kernels/winograd_grad.h for the matrices.  The phases of a
+ * dilated kernel, every d-th pixel of every d-th row, are images of their own.
  * Called by weight_grad.c. */
 #include "../base/size.h"
 #include "band.h"
@@ -16,6 +17,7 @@ enum {
     RANGE = 256,              /* input channels of a part where one block of tiles is all of them */
     OUT_RANGE = 128,
     MOST_TILES = 64,          /* of a block, at most */
+    LEAST_PHASE = 16,         /* pixels a side: tiles of smaller ones are too empty to be worth it */
     CHAIN = 512,              /* tiles summed in one chain before they are transformed back */
 };
 enum { IC, IC_RANGES, OC, OC_RANGES, V_TILE, G_TILE, CHAIN_BLOCKS }; /* of split.a */
@@ -28,18 +30,45 @@ static const char *supports(const fc_conv *conv)
     if (conv->kernel[FC_DEPTH] != 1 || conv->kernel[FC_HEIGHT] != 3 || conv->kernel[FC_WIDTH] != 3)
         return "Winograd needs a 3x3 kernel";
     for (int axis = 0; axis < FC_SPATIAL; axis++)
-        if (conv->stride[axis] != 1 || (conv->dilation[axis] != 1 && conv->kernel[axis] > 1))
-            return "Winograd needs stride 1 and dilation 1";
+        if (conv->stride[axis] != 1)
+            return "Winograd needs stride 1";
+    for (int axis = FC_HEIGHT; axis <= FC_WIDTH; axis++)
+        if (conv->dilation[axis] > 1 && conv->out_size[axis] / conv->dilation[axis] < LEAST_PHASE)
+            return "Winograd needs a dilation of at most a sixteenth of the output";
     return NULL;
 }
 
-/* The problem with tiles for output pixels, which fc_pixel_blocks counts. */
+static int64_t phases_of(const fc_conv *conv, int axis) { return fc_min(conv->dilation[axis], conv->out_size[axis]); }
+
+/* The problem with tiles for output pixels and phases for images, which fc_pixel_blocks counts. */
 static fc_conv in_tiles(const fc_conv *conv)
 {
     fc_conv tiles = *conv;
-    tiles.out_size[FC_HEIGHT] = fc_div_up(conv->out_size[FC_HEIGHT], M);
-    tiles.out_size[FC_WIDTH] = fc_div_up(conv->out_size[FC_WIDTH], M);
+    for (int axis = FC_HEIGHT; axis <= FC_WIDTH; axis++) {
+        tiles.out_size[axis] = fc_div_up(fc_div_up(conv->out_size[axis], conv->dilation[axis]), M);
+        tiles.batch *= phases_of(conv, axis);
+    }
     return tiles;
+}
+
+/* One phase as a problem without dilation; x and y are the offsets of its first elements. */
+static fc_conv phase_of(const fc_conv *conv, int64_t phase, int64_t *x, int64_t *y)
+{
+    fc_conv sub = *conv;
+    const int64_t wide = phases_of(conv, FC_WIDTH), first[] = { 0, phase / wide, phase % wide };
+    *x = *y = 0;
+    for (int axis = FC_HEIGHT; axis <= FC_WIDTH; axis++) {
+        const int64_t d = conv->dilation[axis], seen = (first[axis] - conv->pad_before[axis]) % d, rest = seen < 0 ? seen + d : seen;
+        sub.dilation[axis] = 1;
+        sub.in_size[axis] = rest < conv->in_size[axis] ? fc_div_up(conv->in_size[axis] - rest, d) : 0;
+        sub.out_size[axis] = fc_div_up(conv->out_size[axis] - first[axis], d);
+        sub.pad_before[axis] = (rest + conv->pad_before[axis] - first[axis]) / d;
+        *x += sub.in_size[axis] > 0 ? rest * conv->x_stride[FC_D + axis] : 0;
+        *y += first[axis] * conv->y_stride[FC_D + axis];
+        sub.x_stride[FC_D + axis] *= sub.in_size[axis] > 1 ? d : 1;
+        sub.y_stride[FC_D + axis] *= sub.out_size[axis] > 1 ? d : 1;
+    }
+    return sub;
 }
 
 /* grad_output as the x of a convolution, for its band. */
@@ -86,8 +115,9 @@ static fc_weight_split split(const fc_conv *conv, const fc_table *table)
     s.a[V_TILE] = fc_round_up(fc_min(s.a[IC], conv->in_per_group), table->lanes);
     s.a[G_TILE] = fc_round_up(fc_min(s.a[OC], conv->out_per_group), 2 * table->lanes);
     s.a[CHAIN_BLOCKS] = one ? 1 : fc_div_up(CHAIN, tiles_of(&s));
-    const fc_conv seen = seen_grad(conv);
-    const fc_band x = band_of(conv, &s.blocks), g = band_of(&seen, &s.blocks);
+    int64_t of_x, of_y;
+    const fc_conv phase = phase_of(conv, 0, &of_x, &of_y), seen = seen_grad(&phase);
+    const fc_band x = band_of(&phase, &s.blocks), g = band_of(&seen, &s.blocks);
     s.at[V_AT] = (size_t)fc_round_up((fc_max(x.size, g.size) + BLOCK) * size, 64);
     s.at[G_AT] = s.at[V_AT] + (size_t)fc_round_up(XIS * v_xi(&s) * size, 64);
     s.at[P_AT] = s.at[G_AT] + (size_t)fc_round_up(XIS * g_xi(&s) * size, 64);
@@ -106,58 +136,71 @@ typedef struct winograd_part {
 
 static void *at(const winograd_part *p, int which) { return p->scratch + p->run->split.at[which]; }
 
-static fc_block_origin origin_of(const fc_pixel_block *b, int64_t image)
+/* Image n of a block, which is a phase of an image: its problem and where its pixels begin. */
+typedef struct winograd_image {
+    fc_conv conv;
+    fc_block_origin at;
+    int64_t x, y;
+} winograd_image;
+
+static winograd_image image_of(const fc_conv *conv, const fc_pixel_block *b, int64_t n)
 {
-    return (fc_block_origin){ b->image + image, b->depth, b->row * M, b->col * M };
+    const int64_t phases = phases_of(conv, FC_HEIGHT) * phases_of(conv, FC_WIDTH), index = b->image + n;
+    winograd_image image = { .at = { index / phases, b->depth, b->row * M, b->col * M } };
+    image.conv = phase_of(conv, index % phases, &image.x, &image.y);
+    return image;
 }
 
 static void transform_x(const winograd_part *p, const fc_pixel_block *b)
 {
     const fc_weight_split *s = &p->run->split;
-    const fc_conv *conv = p->run->conv;
-    const fc_conv_run run = { .conv = conv, .table = p->run->table, .x = p->run->x };
+    const size_t size = fc_size_of(p->run->conv->dtype);
     const fc_pixel_blocks blocks = { .rows = b->rows, .cols = b->cols };
-    const fc_band band = band_of(conv, &blocks);
     const fc_winograd_line line = { FC_WINOGRAD_F43, M };
     int64_t places[MOST_TILES];
     for (int64_t i = 0; i < MOST_TILES; i++)
         places[i] = i * M;
-    for (int64_t n = 0; n < b->images; n++)
+    for (int64_t n = 0; n < b->images; n++) {
+        const winograd_image image = image_of(p->run->conv, b, n);
+        const fc_band band = band_of(&image.conv, &blocks);
+        const fc_conv_run run = { .conv = &image.conv, .table = p->run->table, .x = fc_at(p->run->x, image.x, size) };
         for (int64_t c = 0; c < p->ics; c += BLOCK) {
             const int64_t count = fc_min(BLOCK, p->ics - c);
-            const fc_block_origin origin = origin_of(b, n);
-            fc_band_copy(&run, &band, &origin, p->ic + c, count, at(p, BAND_AT));
+            fc_band_copy(&run, &band, &image.at, p->ic + c, count, at(p, BAND_AT));
             const fc_winograd_input w = {
                 .row = line, .col = line, .tile_rows = b->rows, .tile_cols = b->cols,
                 .channels = count, .band = at(p, BAND_AT), .row_at = places, .col_at = places,
                 .row_step = band.row_step, .col_step = band.col_step, .row_tap = 1, .col_tap = 1,
-                .v = fc_at_mut(at(p, V_AT), n * b->rows * b->cols * s->a[V_TILE] + c, fc_size_of(conv->dtype)),
+                .v = fc_at_mut(at(p, V_AT), n * b->rows * b->cols * s->a[V_TILE] + c, size),
                 .xi_step = v_xi(s), .tile_step = s->a[V_TILE],
             };
             run.table->winograd_input(&w);
         }
+    }
 }
 
 static void transform_g(const winograd_part *p, const fc_pixel_block *b)
 {
     const fc_weight_split *s = &p->run->split;
-    const fc_conv conv = seen_grad(p->run->conv);
-    const fc_conv_run run = { .conv = &conv, .table = p->run->table, .x = p->run->g };
+    const size_t size = fc_size_of(p->run->conv->dtype);
     const fc_pixel_blocks blocks = { .rows = b->rows, .cols = b->cols };
-    const fc_band band = band_of(&conv, &blocks);
-    for (int64_t n = 0; n < b->images; n++)
+    for (int64_t n = 0; n < b->images; n++) {
+        const winograd_image image = image_of(p->run->conv, b, n);
+        const fc_conv seen = seen_grad(&image.conv);
+        const fc_band band = band_of(&seen, &blocks);
+        const fc_conv_run run = { .conv = &seen, .table = p->run->table, .x = fc_at(p->run->g, image.y, size) };
         for (int64_t c = 0; c < p->ocs; c += BLOCK) {
             const int64_t count = fc_min(BLOCK, p->ocs - c);
-            const fc_block_origin origin = origin_of(b, n);
-            fc_band_copy(&run, &band, &origin, p->oc + c, count, at(p, BAND_AT));
+            fc_band_copy(&run, &band, &image.at, p->oc + c, count, at(p, BAND_AT));
             const fc_winograd_grad_in w = {
                 .tile_rows = b->rows, .tile_cols = b->cols, .channels = count, .y = at(p, BAND_AT),
                 .row_step = band.row_step, .col_step = band.col_step,
-                .v = fc_at_mut(at(p, G_AT), n * b->rows * b->cols * s->a[G_TILE] + c, fc_size_of(conv.dtype)),
+                .v = fc_at_mut(at(p, G_AT), n * b->rows * b->cols * s->a[G_TILE] + c, size),
                 .xi_step = g_xi(s), .tile_step = s->a[G_TILE],
             };
             run.table->winograd_grad_in(&w);
         }
+    }
 }
 
 /* Products of input channels ic .. ic + ics of the part with output channels oc .. oc + ocs. */

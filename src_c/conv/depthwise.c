@@ -122,6 +122,7 @@ static double cost(const fc_conv *conv, const fc_machine *machine, bool prepared
         { prepared ? 0 : across * channels * taps, 4.1 },      /* pack weights */
         { !conv->channels_last * copied, 32 },                 /* copies */
         { conv->channels_last * copied, 16.3 },
+        { is_direct(conv) ? 0 : along * (double)conv->batch * channels, 1700 }, /* planes */
         { 1, 4920 },
     };
     return FC_COST(counts, machine);

@@ -408,21 +408,21 @@ static double cost(const fc_conv *conv, const fc_machine *machine, bool prepared
     const double lines = (double)fc_size_of(conv->dtype) / 64, x_far = fc_far(conv, fc_x_count(conv));
     const double y_far = fc_far(conv, conv->batch * conv->out_pixels * conv->out_channels);
     const fc_count counts[] = {
-        { groups * depth * vectors * pixels, 0.975 },                                       /* multiply */
-        { prepared ? 0 : weights, 15.4 },                                                   /* pack weights */
-        { weights, 0.67 },                                                                  /* and read them */
-        { band, 22.2 },                                                                     /* copy bands */
-        { (double)s.tasks * depth, 9.48 },                                                  /* offsets */
-        { groups * pixels / tile_rows * (double)s.panels * (double)s.k_blocks, 134 },       /* tiles */
-        { nchw * groups * pixels * vectors, 9.29 },                                         /* transposes out */
-        { nchw * y_far * groups * pixels * vectors, 11.2 },                                 /* to lines not in cache */
-        { nchw * !s.copies * groups * depth * pixels * (double)s.channel_blocks, 0.239 },   /* pixels far apart */
-        { nchw * !s.copies * x_far * groups * depth / (double)conv->taps * pixels, 0.399 }, /* from lines not in cache */
-        { x_far * (double)(s.channel_blocks * fc_x_count(conv)) * lines, 0.792 },
-        { y_far * pixels * (double)conv->out_channels * lines, 2.02 },
-        { groups * pixels * (double)s.channel_blocks, 10.8 },                               /* addresses */
-        { (double)s.tasks, 660 },
-        { 1, 4490 },
+        { groups * depth * vectors * pixels, 0.946 },                                      /* multiply */
+        { prepared ? 0 : weights, 15 },                                                    /* pack weights */
+        { weights, 0 },                                                                    /* and read them */
+        { band, 18.4 },                                                                    /* copy bands */
+        { (double)s.tasks * depth, 7.61 },                                                 /* offsets */
+        { groups * pixels / tile_rows * (double)s.panels * (double)s.k_blocks, 150 },      /* tiles */
+        { nchw * groups * pixels * vectors, 8.67 },                                        /* transposes out */
+        { nchw * y_far * groups * pixels * vectors, 5.51 },                                /* to lines not in cache */
+        { nchw * !s.copies * groups * depth * pixels * (double)s.channel_blocks, 0.144 },  /* pixels far apart */
+        { nchw * !s.copies * x_far * groups * depth / (double)conv->taps * pixels, 0.61 }, /* from lines not in cache */
+        { x_far * (double)(s.channel_blocks * fc_x_count(conv)) * lines, 0.471 },
+        { y_far * pixels * (double)conv->out_channels * lines, 1.71 },
+        { groups * pixels * (double)s.channel_blocks, 6.37 },                              /* addresses */
+        { (double)s.tasks, 667 },
+        { 1, 4370 },
     };
     return FC_COST(counts, machine);
 }

@@ -207,15 +207,15 @@ static double cost(const fc_conv *conv, const fc_machine *machine, bool prepared
     const double windows = packs * pixels * (double)(conv->kernel[FC_DEPTH] * conv->kernel[FC_HEIGHT]);
     const fc_count counts[] = {
         { groups * vectors * rows * pixels, 1.06 },                                             /* multiply */
-        { groups * vectors * rows * (double)fc_div_up(s.pixels, 8), 2.73 },                     /* weights read */
-        { groups * rows * pixels * (1 + (double)(conv->depth / s.k_block)), 5.68 },             /* sums of lanes */
-        { groups * pixels, 17.9 },                                                              /* addresses */
-        { pointwise * packed, 29.2 },
-        { (1 - pointwise) * windows, 83.1 },                                                    /* calls of move */
-        { (1 - pointwise) * !conv->channels_last * windows * (double)conv->in_channels, 9.12 },
-        { (1 - pointwise) * conv->channels_last * windows * (double)conv->in_channels, 8.18 },
-        { passes * groups * (double)s.row_blocks, 95.2 },
-        { 1, 3310 },
+        { groups * vectors * rows * (double)fc_div_up(s.pixels, 8), 2.01 },                     /* weights read */
+        { groups * rows * pixels * (1 + (double)(conv->depth / s.k_block)), 5.36 },             /* sums of lanes */
+        { groups * pixels, 15.8 },                                                              /* addresses */
+        { pointwise * packed, 32.5 },
+        { (1 - pointwise) * windows, 72.3 },                                                    /* calls of move */
+        { (1 - pointwise) * !conv->channels_last * windows * (double)conv->in_channels, 7.86 },
+        { (1 - pointwise) * conv->channels_last * windows * (double)conv->in_channels, 7.1 },
+        { passes * groups * (double)s.row_blocks, 128 },
+        { 1, 3030 },
     };
     return FC_COST(counts, machine);
 }

@@ -201,20 +201,20 @@ static double cost(const fc_conv *conv, const fc_machine *machine, bool prepared
     const double size = (double)fc_size_of(conv->dtype), x_far = fc_far(conv, fc_x_count(conv));
     const double y_far = fc_far(conv, s.pixels * conv->out_channels);
     const fc_count counts[] = {
-        { groups * depth * rows * vectors, 0.981 },                      /* multiply */
-        { packs * depth * vectors, 11.1 },                               /* pack */
-        { nchw * gathers * packs * depth * vectors, 51.1 },              /* of a stride above 2 */
-        { nchw * pairs * packs * depth * vectors, 9.24 },                /* of a stride of 2 */
-        { nchw * packs * runs * taps, 37.4 },                            /* pieces */
-        { nhwc * packs * depth * vectors, 6.14 },                        /* transposes in */
-        { nhwc * packs * runs * taps, 99.9 },                            /* calls of move */
-        { groups * rows / 9 * (double)s.k_blocks * panels, 257 },        /* tiles */
-        { nhwc * groups * rows * vectors * (double)s.k_blocks, 6.63 },   /* transposes out */
-        { x_far * packs * (double)fc_x_count(conv) * size / 64, 0.614 }, /* lines not in cache */
-        { y_far * groups * (double)s.pixels * rows * size / 64, 6.78 },
-        { groups * rows * depth / (double)machine->lanes, 2.81 },        /* weights read */
-        { (double)s.tasks, 1050 },
-        { 1, 3340 },
+        { groups * depth * rows * vectors, 0.937 },                      /* multiply */
+        { packs * depth * vectors, 9.13 },                               /* pack */
+        { nchw * gathers * packs * depth * vectors, 27.4 },              /* of a stride above 2 */
+        { nchw * pairs * packs * depth * vectors, 8.5 },                 /* of a stride of 2 */
+        { nchw * packs * runs * taps, 35.4 },                            /* pieces */
+        { nhwc * packs * depth * vectors, 5.33 },                        /* transposes in */
+        { nhwc * packs * runs * taps, 93.7 },                            /* calls of move */
+        { groups * rows / 9 * (double)s.k_blocks * panels, 165 },        /* tiles */
+        { nhwc * groups * rows * vectors * (double)s.k_blocks, 12.5 },   /* transposes out */
+        { x_far * packs * (double)fc_x_count(conv) * size / 64, 0.517 }, /* lines not in cache */
+        { y_far * groups * (double)s.pixels * rows * size / 64, 5.11 },
+        { groups * rows * depth / (double)machine->lanes, 0.706 },       /* weights read */
+        { (double)s.tasks, 936 },
+        { 1, 3510 },
     };
     return FC_COST(counts, machine);
 }

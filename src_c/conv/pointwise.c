@@ -177,16 +177,16 @@ double fc_pointwise_cost(const fc_conv *conv, const fc_machine *machine)
     const double k_blocks = (double)s.k_blocks, tile = table->widest_panel > 3 ? 9 : 4; /* rows */
     const double x_far = fc_far(conv, fc_x_count(conv)), y_far = fc_far(conv, conv->batch * conv->out_pixels * conv->out_channels);
     const fc_count counts[] = {
-        { images * depth * rows * vectors, 0.914 },                                    /* multiply */
-        { images * (double)s.row_blocks * depth * vectors, 4.7 },                      /* copy */
-        { images * rows / tile * k_blocks * panels, 22.8 },                            /* tiles */
-        { images * rows * vectors * k_blocks, 5.81 },                                  /* stores */
-        { images * rows * depth * (double)tail / (double)s.lanes, 4.71 },              /* tails */
-        { images * rows * depth / (double)s.lanes, 0 },                                /* weights read */
-        { x_far * (double)s.row_blocks * (double)fc_x_count(conv) * size / 64, 6.83 }, /* lines not in cache */
-        { y_far * images * (double)conv->out_pixels * rows * size / 64, 2.04 },
-        { (double)s.tasks, 1040 },
-        { 1, 3000 },
+        { images * depth * rows * vectors, 0.911 },                                   /* multiply */
+        { images * (double)s.row_blocks * depth * vectors, 4.78 },                    /* copy */
+        { images * rows / tile * k_blocks * panels, 16.1 },                           /* tiles */
+        { images * rows * vectors * k_blocks, 6.37 },                                 /* stores */
+        { images * rows * depth * (double)tail / (double)s.lanes, 4.61 },             /* tails */
+        { images * rows * depth / (double)s.lanes, 0 },                               /* weights read */
+        { x_far * (double)s.row_blocks * (double)fc_x_count(conv) * size / 64, 5.7 }, /* lines not in cache */
+        { y_far * images * (double)conv->out_pixels * rows * size / 64, 1.69 },
+        { (double)s.tasks, 1020 },
+        { 1, 2840 },
     };
     return FC_COST(counts, machine);
 }

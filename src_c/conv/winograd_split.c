@@ -178,18 +178,18 @@ double fc_winograd_cost(const fc_conv *conv, const fc_machine *machine, bool pre
     const double xis = (double)s.xis, tiles = (double)fc_div_up(s.tiles, 14), chunks = (double)s.chunks;
     const bool far = s.chunks > 1 && 2 * s.panels * (int64_t)s.p_bytes > machine->l2; /* products of all panels */
     const fc_count counts[] = {
-        { points * (double)conv->in_per_group * out, 0.98 },                             /* multiply */
-        { points * in, 12.3 },                                                           /* transform in */
-        { points * out, 7.5 },                                                           /* transform out */
-        { (conv->channels_last ? 0 : 1) * images * pixels * out, 12.2 },                 /* transposes out */
-        { xis * filters * makes, 8.9 },                                                  /* U made */
-        { (prepared ? 0 : taps) * filters, 6.7 },                                        /* weights turned */
-        { (cold ? taps : 0) * filters, 3.3 },                                            /* weights read from memory */
-        { made ? 0 : xis * filters * blocks / (double)conv->groups, 0.8 },               /* U read from L2 */
-        { copies * (double)s.band.size / machine->lanes, 13.3 },                         /* copy bands */
-        { xis * blocks * tiles * (double)s.panels * chunks, 46 },                    /* blocks of products */
-        { far ? chunks * points * out : 0, 38 },                                         /* products read and written */
-        { 1, 4380 },
+        { points * (double)conv->in_per_group * out, 0.847 },               /* multiply */
+        { points * in, 7.86 },                                              /* transform in */
+        { points * out, 9.61 },                                             /* transform out */
+        { (conv->channels_last ? 0 : 1) * images * pixels * out, 5.12 },    /* transposes out */
+        { xis * filters * makes, 8.32 },                                    /* U made */
+        { (prepared ? 0 : taps) * filters, 11.4 },                          /* weights turned */
+        { (cold ? taps : 0) * filters, 6.76 },                              /* weights read from memory */
+        { made ? 0 : xis * filters * blocks / (double)conv->groups, 1.17 }, /* U read from L2 */
+        { copies * (double)s.band.size / machine->lanes, 23.6 },            /* copy bands */
+        { xis * blocks * tiles * (double)s.panels * chunks, 98.4 },         /* blocks of products */
+        { far ? chunks * points * out : 0, 0 },                             /* products read and written */
+        { 1, 7780 },
     };
     return FC_COST(counts, machine);
 }

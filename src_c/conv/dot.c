@@ -220,6 +220,27 @@ static double cost(const fc_conv *conv, const fc_machine *machine, bool prepared
     return FC_COST(counts, machine);
 }
 
+/* Where each pixel of the block begins in x, or in its packed copy, and in y: a row at a time. */
+static void find_pixels(dot_job *job)
+{
+    const fc_conv *conv = job->run->conv;
+    const int64_t width = conv->out_size[FC_WIDTH], size = (int64_t)fc_size_of(conv->dtype);
+    /* A stride that is never taken may be of any size. */
+    const int64_t between = width > 1 ? conv->stride[FC_WIDTH] * conv->x_stride[FC_W] : 0;
+    const int64_t x_step = (job->in_place ? between : conv->depth * conv->groups) * size;
+    const int64_t y_step = conv->y_stride[FC_W] * size;
+    int64_t at[FC_SPATIAL], count;
+    for (int64_t p = 0; p < job->count; p += count) {
+        count = fc_min(width - (job->first + p) % width, job->count - p);
+        const char *x = job->in_place ? pixel_in_x(job->run, job->first + p, at) : (const char *)job->packed + p * x_step;
+        char *y = pixel_in_y(job->run, job->first + p);
+        for (int64_t i = p; i < p + count; i++, x += x_step, y += y_step) {
+            job->x[i] = x;
+            job->c[i] = y;
+        }
+    }
+}
+
 static fc_status forward(const fc_conv_run *run, fc_error *error)
 {
     const fc_conv *conv = run->conv;
@@ -236,13 +257,8 @@ static fc_status forward(const fc_conv_run *run, fc_error *error)
     const double seconds = cost(conv, fc_machine_for(conv->dtype), false), seen = (double)conv->depth * (double)conv->groups;
     fc_status status = FC_OK;
     for (job.first = 0; job.first < s->pixels && status == FC_OK; job.first += s->block) {
-        int64_t at[FC_SPATIAL];
         job.count = fc_min(s->block, s->pixels - job.first);
-        for (int64_t p = 0; p < job.count; p++) {
-            job.x[p] = job.in_place ? pixel_in_x(run, job.first + p, at)
-                                    : fc_at(job.packed, p * (int64_t)seen, size);
-            job.c[p] = pixel_in_y(run, job.first + p);
-        }
+        find_pixels(&job);
         if (!job.in_place)
             status = fc_parallel(fc_div_up(job.count, PACK_PIXELS), seen * (double)job.count * (double)size / pack_bandwidth, 0,
                                  pack_task, &job, error);

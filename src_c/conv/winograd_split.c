@@ -188,7 +188,7 @@ double fc_winograd_cost(const fc_conv *conv, const fc_machine *machine, bool pre
         { made ? 0 : xis * filters * blocks / (double)conv->groups, 1.17 }, /* U read from L2 */
         { copies * (double)s.band.size / machine->lanes, 23.6 },            /* copy bands */
         { xis * blocks * tiles * (double)s.panels * chunks, 98.4 },         /* blocks of products */
-        { far ? chunks * points * out : 0, 0 },                             /* products read and written */
+        { far ? chunks * points * out : 0, 20 },                            /* products read and written */
         { 1, 7780 },
     };
     return FC_COST(counts, machine);

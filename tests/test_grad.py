@@ -246,13 +246,14 @@ def test_weight_grad_with_winograd(case: Any, layout: str, dtype: Any, name: str
 
 def test_weight_grad_with_winograd_refuses() -> None:
     options = {"weight_shape": (4, 2, 3, 3), "algorithm": "winograd4"}
+    grad = normal((1, 4, 3, 3), np.float32)
     with pytest.raises(ValueError, match="stride 1"):
-        fastconv.conv2d_weight_grad(GRAD, normal((1, 2, 7, 7), np.float32), stride=2, **options)
+        fastconv.conv2d_weight_grad(grad, normal((1, 2, 7, 7), np.float32), stride=2, **options)
     with pytest.raises(ValueError, match="a sixteenth"):
-        fastconv.conv2d_weight_grad(GRAD, normal((1, 2, 7, 7), np.float32), dilation=2, **options)
+        fastconv.conv2d_weight_grad(grad, normal((1, 2, 7, 7), np.float32), dilation=2, **options)
     fastconv.set_exact(True)
     with pytest.raises(ValueError, match="exact"):
-        fastconv.conv2d_weight_grad(GRAD, X, **options)
+        fastconv.conv2d_weight_grad(grad, normal((1, 2, 5, 5), np.float32), **options)
 
 
 @both_layouts

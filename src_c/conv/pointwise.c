@@ -11,6 +11,7 @@
 enum {
     LEAST_COPIED_K = 40,      /* a shorter panel of whole vectors is in L1 wherever it lies */
     LEAST_ROWS = 64,          /* output channels per task */
+    FEW_ROWS = 36,            /* output channels of a task that multiplies in about the time that x takes to come */
     MOST_TAIL = 2,            /* pixels */
     TAIL_ROWS = 144,          /* output channels at a time where there is a tail */
     MOST_TASKS = 8,           /* by splitting alone: more come of larger problems */
@@ -133,6 +134,15 @@ static void multiply(const fc_conv_run *run, const fc_gemm *whole, int64_t tail,
     }
 }
 
+/* Asks for `rows` runs of `bytes`: read a panel at a time, x is fetched in pieces too short for the
+ * processor to see the next ones coming, which few output channels do not outweigh. */
+static void bring_near(const void *x, int64_t rows, int64_t bytes, int64_t step)
+{
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t i = 0; i < bytes; i += 64)
+            __builtin_prefetch((const char *)x + r * step + i, 0, 2);
+}
+
 static void run_task(void *context, int64_t task, void *memory)
 {
     const pointwise_job *job = context;
@@ -162,6 +172,10 @@ static void run_task(void *context, int64_t task, void *memory)
         g.finish = k0 + g.k == conv->depth;
         for (int64_t i = 0; i < rows; i++)
             weights[i] = fc_at(run->weight, (oc + i) * conv->depth + k0, size);
+        if (g.b_far && rows <= FEW_ROWS) {
+            bring_near(g.b, g.k, (end - first) * (int64_t)size, g.b_step * (int64_t)size);
+            g.b_far = 0;
+        }
         multiply(run, &g, tail, (char *)memory + s->tail_at);
     }
 }

@@ -19,7 +19,6 @@ enum {
     WISHED_TASKS = 8,
 };
 static const double PACK_SECONDS = 0.3e-9;    /* per weight */
-static const double TASK_FLOPS = 25e6;        /* worth a task of its own */
 
 typedef struct direct_split {
     int vectors;                              /* of a panel */
@@ -90,8 +89,7 @@ static void split_panels(direct_split *s, const fc_conv *conv, int64_t blocks)
 {
     const int64_t bytes = s->k_block * s->panel * (int64_t)fc_size_of(conv->dtype);
     const int64_t most = fc_max(1, fc_machine_for(conv->dtype)->l2 / 2 / bytes);
-    const int64_t wished = conv->flops < WISHED_TASKS * TASK_FLOPS ? 1 + (int64_t)(conv->flops / TASK_FLOPS) : WISHED_TASKS;
-    s->block_panels = fc_max(1, fc_min(most, s->panels / fc_div_up(wished, fc_max(blocks, 1))));
+    s->block_panels = fc_max(1, fc_min(most, s->panels / fc_div_up(fc_worth_tasks(conv), fc_max(blocks, 1))));
     s->channel_blocks = fc_div_up(s->panels, s->block_panels);
     s->block_panels = fc_div_up(s->panels, s->channel_blocks);
 }

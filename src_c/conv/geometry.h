@@ -35,6 +35,16 @@ static inline int64_t fc_panel_depth(const fc_conv *conv, int64_t lanes)
     return fc_max(64, fc_min(most, 2304));
 }
 
+/* How many tasks a dense problem is worth where splitting costs: an even number, for most machines have
+ * an even number of cores, up to 8; more come of larger problems by their blocks. */
+static inline int64_t fc_worth_tasks(const fc_conv *conv)
+{
+    enum { MOST = 8 };
+    const double task_flops = 12e6;           /* some 70 microseconds */
+    const int64_t tasks = conv->flops < (MOST - 1) * task_flops ? 1 + (int64_t)(conv->flops / task_flops) : MOST;
+    return tasks > 1 ? fc_round_up(tasks, 2) : 1;
+}
+
 static inline int64_t fc_x_count(const fc_conv *conv)
 {
     return conv->batch * conv->in_channels * conv->in_size[0] * conv->in_size[1] * conv->in_size[2];

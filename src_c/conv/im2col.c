@@ -15,9 +15,7 @@
 enum {
     ROW_BLOCK = 128,          /* output channels at a time, at most */
     LEAST_ROWS = 64,          /* fewer per task would pack more than they multiply */
-    MOST_TASKS = 8,           /* by splitting alone: more come of larger problems */
 };
-static const double TASK_FLOPS = 25e6;       /* worth a task of its own */
 
 typedef struct im2col_split {
     int64_t lanes, panel;                     /* of a vector; of a panel */
@@ -41,8 +39,7 @@ static im2col_split split_of(const fc_conv *conv, const fc_table *table)
     const int64_t vectors = fc_div_up(fc_max(s.pixels, 1), s.lanes);
     const int64_t most = fc_max(table->panel_vectors, l2 * 3 / 8 / (s.k_block * s.lanes * size));
     /* As many tasks as wished, from pixels first: those share nothing that has to be packed. */
-    const int64_t worth = conv->flops < MOST_TASKS * TASK_FLOPS ? 1 + (int64_t)(conv->flops / TASK_FLOPS) : MOST_TASKS;
-    const int64_t wished = fc_div_up(worth, conv->groups);
+    const int64_t wished = fc_div_up(fc_worth_tasks(conv), conv->groups);
     const int64_t per_block = fc_min(most, fc_max(fc_div_up(vectors, wished), 3 * table->panel_vectors));
     s.block = fc_div_up(vectors, fc_div_up(vectors, per_block)) * s.lanes;
     s.blocks = fc_div_up(fc_max(s.pixels, 1), s.block);

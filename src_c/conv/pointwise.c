@@ -14,9 +14,7 @@ enum {
     FEW_ROWS = 36,            /* output channels of a task that multiplies in about the time that x takes to come */
     MOST_TAIL = 2,            /* pixels */
     TAIL_ROWS = 144,          /* output channels at a time where there is a tail */
-    MOST_TASKS = 8,           /* by splitting alone: more come of larger problems */
 };
-static const double TASK_FLOPS = 25e6;        /* worth a task of its own */
 
 typedef struct pointwise_split {
     int64_t lanes, panel;                     /* of a vector, of a panel */
@@ -50,8 +48,7 @@ static pointwise_split split_of(const fc_conv *conv, const fc_table *table)
     s.k_block = fc_div_up(conv->depth, s.k_blocks);
     const int64_t vectors = fc_div_up(conv->out_pixels, s.lanes);
     const int64_t most = fc_max(table->panel_vectors, fc_machine_for(conv->dtype)->l2 * 3 / 8 / (s.k_block * s.lanes * size));
-    const int64_t worth = conv->flops < MOST_TASKS * TASK_FLOPS ? 1 + (int64_t)(conv->flops / TASK_FLOPS) : MOST_TASKS;
-    const int64_t wished = fc_div_up(worth, conv->groups * fc_max(conv->batch, 1));
+    const int64_t wished = fc_div_up(fc_worth_tasks(conv), conv->groups * fc_max(conv->batch, 1));
     /* The larger side is split first: of the other one every task reads all. */
     s.row_blocks = rows > conv->out_pixels ? fc_max(1, fc_min(rows / LEAST_ROWS, wished)) : 1;
     const int64_t blocks = fc_max(fc_div_up(vectors, most), fc_min(fc_div_up(vectors, 2 * table->panel_vectors), fc_div_up(wished, s.row_blocks)));

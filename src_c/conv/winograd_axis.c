@@ -2,12 +2,14 @@
 #include "winograd_axis.h"
 #include "geometry.h"
 
-/* Whether the tiles of a phase are one with at most two outputs, the outer taps of which meet padding. */
+/* Whether the tiles of a phase are one with at most two outputs, the outer taps of which meet padding: the
+ * first tap of the first output, the last tap of the last one, be that the second or the only one. */
 static bool pairs(const fc_conv *conv, int axis)
 {
-    const int64_t d = conv->dilation[axis], phases = fc_min(d, conv->out_size[axis]);
-    return conv->out_size[axis] <= 2 * d && conv->pad_before[axis] >= phases &&
-           3 * d - conv->pad_before[axis] >= conv->in_size[axis];
+    const int64_t d = conv->dilation[axis], size = conv->out_size[axis], end = conv->in_size[axis] + conv->pad_before[axis];
+    const int64_t lone = fc_max(0, size - d); /* the first phase with one output, if it is below d */
+    return size <= 2 * d && conv->pad_before[axis] >= fc_min(d, size) && (size <= d || 3 * d >= end) &&
+           (lone == d || lone + 2 * d >= end);
 }
 
 static int form_of(const fc_conv *conv, int axis, int m)

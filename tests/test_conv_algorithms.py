@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from support import (
     amid_nan,
     assert_conv2d,
     assert_within,
+    error_bound,
     from_layout,
     isa,
     normal,
@@ -244,6 +246,30 @@ def test_winograd_tiles(case: Case, name: str, layout: str) -> None:
                 assert same_bits(plan(image), np.ascontiguousarray(poisoned.out))
                 with threads(3):
                     assert same_bits(plan(image), np.ascontiguousarray(poisoned.out))
+
+
+@winograd_only
+@pytest.mark.parametrize("axis", [0, 1], ids=["height", "width"])
+@pytest.mark.parametrize("dilation", [1, 2, 3])
+def test_winograd_between_any_padding(dilation: int, axis: int) -> None:
+    """Planes of up to three outputs a phase with every padding: which taps meet only zeros."""
+    pads = range(2 * dilation + 2)
+    weight = normal((3, 2, 3, 3), np.float32, 2)
+    for size, before, after in product(range(1, 2 * dilation + 6), pads, pads):
+        if size + before + after <= 2 * dilation:
+            continue
+        x = normal((1, 2, size, 4) if axis == 0 else (1, 2, 4, size), np.float32, size)
+        options = {
+            "padding": ((before, after), (1, 1)) if axis == 0 else ((1, 1), (before, after)),
+            "dilation": (dilation, 1) if axis == 0 else (1, dilation),
+        }
+        expected = reference.conv2d(x, weight, **options)
+        bound = error_bound(x, weight, **options)
+        for name in ISAS:
+            with isa(name):
+                for algorithm in ("winograd2", "winograd4"):
+                    y = fastconv.conv2d(x, weight, algorithm=algorithm, **options)
+                    assert_within(y, expected, bound)
 
 
 @winograd_only

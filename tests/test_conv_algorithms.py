@@ -183,6 +183,28 @@ def test_strides_of_x_and_out_do_not_change_a_bit(algorithm: str, name: str) -> 
     weight, how = fitting_weight(algorithm)
     weight = weight.astype(np.float32)
     how["algorithm"] = algorithm
+    check_strides(x, weight, how, name)
+
+
+# Planes of vectors and one or two pixels more, in one block and in several, weights in one part and in two;
+# and one of a single pixel more than the vectors of every ISA.
+@pytest.mark.parametrize("name", ISAS)
+@pytest.mark.parametrize("algorithm", ["im2col", "auto"])
+@pytest.mark.parametrize(
+    "shape",
+    [(1, 300, 160, 7, 7), (1, 2500, 70, 7, 7), (3, 40, 200, 17, 17), (2, 90, 24, 5, 10), (1, 70, 70, 25, 25)],
+)
+def test_strides_do_not_change_a_bit_of_pixels_after_the_last_vector(
+    shape: tuple[int, ...], algorithm: str, name: str
+) -> None:
+    batch, channels, outputs, height, width = shape
+    x = normal((batch, channels, height, width), np.float32, 6)
+    weight = normal((outputs, channels, 1, 1), np.float32, 7)
+    check_strides(x, weight, {"algorithm": algorithm, "bias": normal((outputs,), np.float32, 8)}, name)
+
+
+def check_strides(x: np.ndarray, weight: np.ndarray, how: dict[str, Any], name: str) -> None:
+    """Assert that views with other strides, as x or as out, have the bits of contiguous arrays."""
     for layout in LAYOUTS:
         image = to_layout(x, layout)
         with isa(name):
@@ -194,6 +216,7 @@ def test_strides_of_x_and_out_do_not_change_a_bit(algorithm: str, name: str) -> 
                 fastconv.conv2d(view, weight, layout=layout, out=poisoned.out, **how)
                 poisoned.check()
                 assert same_bits(np.ascontiguousarray(poisoned.out), expected), f"{layout}, {memory}"
+                assert same_bits(fastconv.conv2d(view, weight, layout=layout, **how), expected)
             fastconv.clear_scratch()
             foreign = np.asfortranarray(image)
             turned = np.empty_like(expected, order="F")

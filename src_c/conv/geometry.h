@@ -28,7 +28,7 @@ static inline int fc_panel_vectors(const fc_table *table, int64_t vectors)
     return wide_last * narrow > narrow_last * wide ? wide : narrow;
 }
 
-/* How deep a panel of `lanes` may be to stay in L1 with what streams past it. */
+/* How deep a panel of `lanes` may be: several stay in L2 with what streams past them. */
 static inline int64_t fc_panel_depth(const fc_conv *conv, int64_t lanes)
 {
     const int64_t most = fc_machine_for(conv->dtype)->l2 / 4 / (lanes * (int64_t)fc_size_of(conv->dtype));
@@ -62,6 +62,13 @@ static inline bool fc_pixels_uniform(const int64_t stride[FC_AXES], const int64_
     const int64_t row = stride[FC_W] * size[FC_WIDTH];
     return (size[FC_HEIGHT] == 1 || stride[FC_H] == row) &&
            (size[FC_DEPTH] == 1 || stride[FC_D] == row * size[FC_HEIGHT]);
+}
+
+static inline int64_t fc_pixel_offset(const int64_t stride[FC_AXES], const int64_t size[FC_SPATIAL], int64_t image, int64_t pixel)
+{
+    const int64_t row = pixel / size[FC_WIDTH];
+    return image * stride[FC_N] + row / size[FC_HEIGHT] * stride[FC_D] + row % size[FC_HEIGHT] * stride[FC_H] +
+           pixel % size[FC_WIDTH] * stride[FC_W];
 }
 
 /* Output pixels first .. first + count of one row, seen through one tap: of them, `before` see

@@ -2,14 +2,15 @@
  *
  * Lanes are output pixels, counted through the whole batch; weights are read where they lie.  The
  * image matrix never exists: a block of it, k_block deep and a few panels wide, is packed into
- * scratch of half the L2 cache and multiplied at once; where the image is that matrix, pointwise.c
- * reads it in place.  Supports every problem.  Listed in list.c. */
+ * scratch of less than half the L2 cache and multiplied at once; where the image is that matrix,
+ * pointwise.c reads it in place.  Supports every problem.  Listed in list.c. */
 #include "../base/parallel.h"
 #include "algorithm.h"
 #include "cost.h"
 #include "geometry.h"
 #include "panel.h"
 #include "pointwise.h"
+#include "pointwise_tail.h"
 #include <stdio.h>
 
 enum {
@@ -67,13 +68,6 @@ static size_t scratch(const fc_conv *conv, const fc_table *table)
     return split_of(conv, table).bytes;
 }
 
-static int64_t pixel_offset(const int64_t stride[FC_AXES], const int64_t size[FC_SPATIAL], const fc_pixel_run *run)
-{
-    const int64_t row = run->pixel / size[FC_WIDTH];
-    return run->image * stride[FC_N] + row / size[FC_HEIGHT] * stride[FC_D] + row % size[FC_HEIGHT] * stride[FC_H] +
-           run->pixel % size[FC_WIDTH] * stride[FC_W];
-}
-
 /* Between y and a tile of `rows` channels by one panel: pixels of several images, or strided ones. */
 static void move_tile(const fc_conv_run *run, int64_t channel, int64_t rows, int64_t first, int64_t lanes, void *tile,
                       int64_t tile_row, bool to_y)
@@ -83,7 +77,8 @@ static void move_tile(const fc_conv_run *run, int64_t channel, int64_t rows, int
     const bool by_row = !fc_pixels_uniform(conv->y_stride, conv->out_size);
     fc_pixel_run pixels = { 0 };
     while (fc_next_run(conv, first, lanes, by_row, &pixels)) {
-        void *y = fc_at_mut(run->y, pixel_offset(conv->y_stride, conv->out_size, &pixels) + channel * conv->y_stride[FC_C], size);
+        const int64_t at = fc_pixel_offset(conv->y_stride, conv->out_size, pixels.image, pixels.pixel);
+        void *y = fc_at_mut(run->y, at + channel * conv->y_stride[FC_C], size);
         void *t = fc_at_mut(tile, pixels.lane, size);
         fc_move move = { .rows = rows, .cols = pixels.count };
         move.src = to_y ? t : y;
@@ -126,7 +121,8 @@ static void multiply(const im2col_job *job, int64_t group, int64_t channel, int6
     for (int64_t i = 0; i < rows; i++)
         weights[i] = fc_at(run->weight, (oc + i) * conv->depth + k0, size);
     fc_gemm g = {
-        .m = rows, .k = k1 - k0, .a = weights, .a_far = fc_far(conv, conv->depth * conv->out_channels), .accumulate = k0 > 0, .finish = k1 == conv->depth,
+        .m = rows, .k = k1 - k0, .a = weights, .a_far = fc_far(conv, conv->depth * conv->out_channels),
+        .accumulate = k0 > 0, .finish = k1 == conv->depth,
         .bias = run->bias ? fc_at(run->bias, oc, size) : NULL, .activation = conv->activation,
     };
     const bool whole = lies_in_place(conv, first, end - first);
@@ -141,8 +137,8 @@ static void multiply(const im2col_job *job, int64_t group, int64_t channel, int6
             g.b_step = 0;
         }
         if (whole || lies_in_place(conv, p, g.n)) {
-            fc_pixel_run at = { .image = p / conv->out_pixels, .pixel = p % conv->out_pixels };
-            g.c = fc_at_mut(run->y, pixel_offset(conv->y_stride, conv->out_size, &at) + oc * conv->y_stride[FC_C], size);
+            const int64_t at = fc_pixel_offset(conv->y_stride, conv->out_size, p / conv->out_pixels, p % conv->out_pixels);
+            g.c = fc_at_mut(run->y, at + oc * conv->y_stride[FC_C], size);
             g.c_row = conv->y_stride[FC_C];
             run->table->gemm(&g);
             g.a_far = 0;
@@ -186,7 +182,7 @@ static void run_task(void *context, int64_t task, void *memory)
 static double cost(const fc_conv *conv, const fc_machine *machine, bool prepared)
 {
     (void)prepared;
-    if (fc_pointwise_supports(conv))
+    if (fc_pointwise_fits(conv))
         return fc_pointwise_cost(conv, machine);
     const im2col_split s = split_of(conv, fc_table_for(conv->dtype));
     const double groups = (double)conv->groups, rows = (double)conv->out_per_group, depth = (double)conv->depth;
@@ -222,7 +218,8 @@ static fc_status forward(const fc_conv_run *run, fc_error *error)
         return fc_pointwise_forward(run, error);
     im2col_job job = { run, split_of(run->conv, run->table) };
     const double seconds = cost(run->conv, fc_machine_for(run->conv->dtype), false);
-    return fc_parallel(job.split.tasks, seconds, job.split.bytes, run_task, &job, error);
+    const fc_status status = fc_parallel(job.split.tasks, seconds, job.split.bytes, run_task, &job, error);
+    return status == FC_OK && fc_pointwise_tail(run->conv) > 0 ? fc_tail_forward(run, job.split.k_block, error) : status;
 }
 
 static void describe(const fc_conv *conv, const fc_table *table, char *text, size_t size)

@@ -1,18 +1,20 @@
 /* See pointwise.h.  y[oc][pixel] = sum over k of weight[oc][k] * x[k][pixel], one image at a time.
  *
  * Lanes are pixels and weights are read where they lie.  The first tile of output channels copies
- * the panel of x that it reads, for the others; nothing is read outside x. */
+ * the panel of x that it reads, for the others, or x is packed before where it comes from memory;
+ * nothing is read outside x.  Last pixels that fill too little of a vector: pointwise_tail.c. */
 #include "pointwise.h"
 #include "../base/parallel.h"
 #include "cost.h"
 #include "geometry.h"
+#include "pointwise_tail.h"
 #include <stdio.h>
 
 enum {
     LEAST_COPIED_K = 40,      /* a shorter panel of whole vectors is in L1 wherever it lies */
     LEAST_ROWS = 64,          /* output channels per task */
     FEW_ROWS = 36,            /* output channels of a task that multiplies in about the time that x takes to come */
-    MOST_TAIL = 2,            /* pixels */
+    MANY_L2 = 16,             /* an image that much larger than what may be expected in L2 comes from memory */
     TAIL_ROWS = 144,          /* output channels at a time where there is a tail */
 };
 
@@ -21,8 +23,8 @@ typedef struct pointwise_split {
     int64_t k_block, k_blocks;
     int64_t block, blocks;                    /* pixels of a task, whole vectors; per image */
     int64_t rows, row_blocks;                 /* output channels of a task; per group */
-    int64_t tasks;
-    size_t tail_at, weights_at, bytes;                 /* scratch layout, bytes; the copied pixels are first */
+    int64_t tail, tasks;                      /* tail: pixels of an image after the last block */
+    size_t tail_at, weights_at, bytes;        /* scratch layout, bytes; the copied pixels are first */
 } pointwise_split;
 
 /* Small planes of many images are better packed together than each padded to whole vectors. */
@@ -32,12 +34,22 @@ static bool planes_fill(const fc_conv *conv)
     return conv->batch == 1 || fc_round_up(conv->out_pixels, lanes) * 8 <= conv->out_pixels * 9;
 }
 
+static bool is_matrix(const fc_conv *conv)
+{
+    const int64_t *const stride = conv->stride, *const size = conv->in_size;
+    return conv->taps == 1 && stride[0] == 1 && stride[1] == 1 && stride[2] == 1 && fc_unpadded(conv) &&
+           conv->out_pixels == size[0] * size[1] * size[2] && planes_fill(conv);
+}
+
+bool fc_pointwise_fits(const fc_conv *conv)
+{
+    return (!conv->channels_last || (conv->in_channels == 1 && conv->out_channels == 1)) && is_matrix(conv);
+}
+
 bool fc_pointwise_supports(const fc_conv *conv)
 {
-    return conv->taps == 1 && planes_fill(conv) && fc_unpadded(conv) && conv->stride[0] == 1 && conv->stride[1] == 1 && conv->stride[2] == 1 &&
-           conv->out_pixels == conv->in_size[0] * conv->in_size[1] * conv->in_size[2] && conv->x_stride[FC_W] == 1 &&
-           conv->y_stride[FC_W] == 1 && fc_pixels_uniform(conv->x_stride, conv->in_size) &&
-           fc_pixels_uniform(conv->y_stride, conv->out_size);
+    return is_matrix(conv) && conv->x_stride[FC_W] == 1 && conv->y_stride[FC_W] == 1 &&
+           fc_pixels_uniform(conv->x_stride, conv->in_size) && fc_pixels_uniform(conv->y_stride, conv->out_size);
 }
 
 static pointwise_split split_of(const fc_conv *conv, const fc_table *table)
@@ -46,80 +58,47 @@ static pointwise_split split_of(const fc_conv *conv, const fc_table *table)
     const int64_t size = (int64_t)fc_size_of(conv->dtype), rows = conv->out_per_group;
     s.k_blocks = fc_div_up(conv->depth, fc_panel_depth(conv, s.panel));
     s.k_block = fc_div_up(conv->depth, s.k_blocks);
-    const int64_t vectors = fc_div_up(conv->out_pixels, s.lanes);
+    s.tail = fc_pointwise_tail(conv);
+    const int64_t pixels = conv->out_pixels - s.tail, vectors = fc_div_up(pixels, s.lanes);
     const int64_t most = fc_max(table->panel_vectors, fc_machine_for(conv->dtype)->l2 * 3 / 8 / (s.k_block * s.lanes * size));
     const int64_t wished = fc_div_up(fc_worth_tasks(conv), conv->groups * fc_max(conv->batch, 1));
     /* The larger side is split first: of the other one every task reads all. */
     s.row_blocks = rows > conv->out_pixels ? fc_max(1, fc_min(rows / LEAST_ROWS, wished)) : 1;
-    const int64_t blocks = fc_max(fc_div_up(vectors, most), fc_min(fc_div_up(vectors, 2 * table->panel_vectors), fc_div_up(wished, s.row_blocks)));
+    const int64_t worth = fc_min(fc_div_up(vectors, 2 * table->panel_vectors), fc_div_up(wished, s.row_blocks));
+    const int64_t blocks = fc_max(fc_div_up(vectors, most), worth);
     s.block = fc_div_up(vectors, blocks) * s.lanes;
-    s.blocks = fc_div_up(conv->out_pixels, s.block);
+    s.blocks = fc_div_up(pixels, s.block);
     s.row_blocks = fc_max(s.row_blocks, fc_min(rows / LEAST_ROWS, wished / s.blocks));
     s.rows = fc_div_up(rows, s.row_blocks);
     s.row_blocks = fc_div_up(rows, s.rows);
     s.tasks = conv->batch * conv->groups * s.row_blocks * s.blocks;
-    s.tail_at = (size_t)fc_round_up(s.k_block * s.block * size, 64);
-    s.weights_at = s.tail_at + (size_t)fc_round_up(s.k_block * MOST_TAIL * size, 64);
+    s.tail_at = (size_t)fc_round_up((s.k_block * s.block + s.lanes) * size, 64);
+    s.weights_at = s.tail_at + (size_t)fc_round_up(s.k_block * FC_MOST_TAIL * size, 64);
     s.bytes = s.weights_at + (size_t)s.rows * sizeof(void *);
     return s;
 }
 
 size_t fc_pointwise_scratch(const fc_conv *conv, const fc_table *table) { return split_of(conv, table).bytes; }
 
-/* Pixels after the last whole vector of a block, where so few that sums along k, for which weights are
- * the lanes, cost less than a vector for them. */
-static int64_t tail_of(const pointwise_split *s, int64_t pixels)
-{
-    const int64_t tail = pixels % s->lanes;
-    return tail <= MOST_TAIL && tail < pixels ? tail : 0;
-}
-
 typedef struct pointwise_job {
     const fc_conv_run *run;
     pointwise_split split;
 } pointwise_job;
 
-/* The tail's pixels of x, each with its channels side by side: packed[pixel][k]. */
-static void pack_tail(const fc_conv_run *run, const fc_gemm *g, int64_t tail, void *packed)
-{
-    const size_t size = fc_size_of(run->conv->dtype);
-    const fc_move move = {
-        .rows = g->k, .cols = tail, .src = fc_at(g->b, g->n, size), .src_row = g->b_step, .src_col = 1,
-        .dst = packed, .dst_row = 1, .dst_col = g->k,
-    };
-    run->table->move(&move);
-}
-
-static void multiply_tail(const fc_conv_run *run, const fc_gemm *g, int64_t tail, const void *packed)
-{
-    const size_t size = fc_size_of(run->conv->dtype);
-    const void *x[MOST_TAIL];
-    void *c[MOST_TAIL];
-    for (int64_t p = 0; p < tail; p++) {
-        x[p] = fc_at(packed, p * g->k, size);
-        c[p] = fc_at_mut(g->c, g->n + p, size);
-    }
-    const fc_dot dot = {
-        .rows = g->m, .pixels = tail, .k = g->k, .weight = g->a[0], .weight_row = run->conv->depth, .x = x, .c = c,
-        .c_row = g->c_row, .accumulate = g->accumulate, .finish = g->finish, .bias = g->bias, .activation = g->activation,
-    };
-    run->table->dot(&dot);
-}
-
 /* `whole` for all rows.  With a tail, a few rows at a time, whose weights then are in the cache for the rest. */
-static void multiply(const fc_conv_run *run, const fc_gemm *whole, int64_t tail, void *tail_memory)
+static void multiply(const fc_conv_run *run, const fc_gemm *whole, const fc_tail *tail, const void *tail_packed)
 {
     const size_t size = fc_size_of(run->conv->dtype);
     fc_gemm g = *whole;
-    if (tail > 0)
-        pack_tail(run, &g, tail, tail_memory);
     for (int64_t row = 0; row < whole->m; row += g.m) {
-        g.m = fc_min(whole->m - row, tail > 0 ? TAIL_ROWS : whole->m);
+        g.m = fc_min(whole->m - row, tail ? TAIL_ROWS : whole->m);
         g.a = whole->a + row;
         g.c = fc_at_mut(whole->c, row * g.c_row, size);
         g.bias = whole->bias ? fc_at(whole->bias, row, size) : NULL;
-        if (tail > 0)
-            multiply_tail(run, &g, tail, tail_memory);
+        if (tail) {
+            const fc_tail part = { tail->image, tail->group, tail->k0, tail->k, tail->row + row, g.m };
+            fc_tail_multiply(run, &part, tail_packed);
+        }
         run->table->gemm(&g);
         if (g.b_copy) {
             g.b = g.b_copy;
@@ -131,13 +110,31 @@ static void multiply(const fc_conv_run *run, const fc_gemm *whole, int64_t tail,
     }
 }
 
-/* Asks for `rows` runs of `bytes`: read a panel at a time, x is fetched in pieces too short for the
- * processor to see the next ones coming, which few output channels do not outweigh. */
-static void bring_near(const void *x, int64_t rows, int64_t bytes, int64_t step)
+/* Whether x is read before it is multiplied, a few rows at a time: where it comes from memory, which the
+ * pieces of a panel, read as they are multiplied, do not reach early enough. */
+static bool packs(const fc_conv *conv, int64_t rows)
 {
-    for (int64_t r = 0; r < rows; r++)
-        for (int64_t i = 0; i < bytes; i += 64)
-            __builtin_prefetch((const char *)x + r * step + i, 0, 2);
+    return fc_far(conv, rows <= FEW_ROWS ? fc_x_count(conv) : fc_x_count(conv) / MANY_L2);
+}
+
+/* The block as panels cut as gemm cuts them, those of one width together. */
+static void pack_panels(const fc_table *table, size_t size, fc_gemm *g, void *packed)
+{
+    for (int64_t j = 0, pixels; j < g->n; j += pixels) {
+        const int64_t vectors = fc_gemm_cut(fc_div_up(g->n - j, table->lanes), table->widest_panel), width = vectors * table->lanes;
+        for (pixels = width; g->n - j > pixels; pixels += width)
+            if (fc_gemm_cut(fc_div_up(g->n - j - pixels, table->lanes), table->widest_panel) != vectors)
+                break;
+        const fc_outer_pack pack = {
+            .pixels = g->k, .channels = fc_min(pixels, g->n - j), .width = width, .src = fc_at(g->b, j, size),
+            .src_step = g->b_step, .dst = fc_at_mut(packed, j * g->k, size), .dst_block = width * g->k,
+        };
+        table->outer_pack(&pack);
+    }
+    g->b = packed;
+    g->b_lane = g->k;
+    g->b_step = 0;
+    g->b_far = 0;
 }
 
 static void run_task(void *context, int64_t task, void *memory)
@@ -147,33 +144,41 @@ static void run_task(void *context, int64_t task, void *memory)
     const fc_conv_run *run = job->run;
     const fc_conv *conv = run->conv;
     const size_t size = fc_size_of(conv->dtype);
-    const int64_t first = task % s->blocks * s->block, end = fc_min(first + s->block, conv->out_pixels);
+    const int64_t block = task % s->blocks, first = block * s->block;
+    const int64_t pixels = fc_min(s->block, conv->out_pixels - s->tail - first);
     task /= s->blocks;
     const int64_t row = task % s->row_blocks * s->rows, rows = fc_min(s->rows, conv->out_per_group - row);
     task /= s->row_blocks;
     const int64_t group = task % conv->groups, image = task / conv->groups, oc = group * conv->out_per_group + row;
-    const int64_t tail = tail_of(s, end - first);
+    const bool x_far = fc_far(conv, fc_x_count(conv)), has_tail = s->tail > 0 && block == s->blocks - 1;
+    void *const tail_packed = (char *)memory + s->tail_at;
     const void **weights = (const void **)(void *)((char *)memory + s->weights_at);
     fc_gemm g = {
-        .m = rows, .n = end - first - tail, .a = weights, .a_far = fc_far(conv, conv->depth * conv->out_channels),
-        .b_far = fc_far(conv, fc_x_count(conv)), .b_lane = 1, .b_step = conv->x_stride[FC_C],
+        .m = rows, .n = pixels, .a = weights, .a_far = fc_far(conv, conv->depth * conv->out_channels),
         .panel_vectors = run->table->panel_vectors, .activation = conv->activation,
         .c = fc_at_mut(run->y, image * conv->y_stride[FC_N] + oc * conv->y_stride[FC_C] + first, size),
         .c_row = conv->y_stride[FC_C], .bias = run->bias ? fc_at(run->bias, oc, size) : NULL,
     };
     for (int64_t k0 = 0; k0 < conv->depth; k0 += s->k_block) {
+        const int64_t channel = group * conv->in_per_group + k0;
         g.k = fc_min(s->k_block, conv->depth - k0);
-        g.b = fc_at(run->x, image * conv->x_stride[FC_N] + (group * conv->in_per_group + k0) * conv->x_stride[FC_C] + first, size);
-        g.b_copy = g.k >= LEAST_COPIED_K || g.n % s->lanes > 0 ? memory : NULL;
+        g.b = fc_at(run->x, image * conv->x_stride[FC_N] + channel * conv->x_stride[FC_C] + first, size);
+        g.b_lane = 1;
+        g.b_step = conv->x_stride[FC_C];
+        g.b_far = x_far;
+        g.b_copy = NULL;
         g.accumulate = k0 > 0;
         g.finish = k0 + g.k == conv->depth;
         for (int64_t i = 0; i < rows; i++)
             weights[i] = fc_at(run->weight, (oc + i) * conv->depth + k0, size);
-        if (g.b_far && rows <= FEW_ROWS) {
-            bring_near(g.b, g.k, (end - first) * (int64_t)size, g.b_step * (int64_t)size);
-            g.b_far = 0;
-        }
-        multiply(run, &g, tail, (char *)memory + s->tail_at);
+        const fc_tail tail = { image, group, k0, g.k, row, rows };
+        if (has_tail)
+            fc_tail_pack(run, &tail, tail_packed);
+        if (packs(conv, rows))
+            pack_panels(run->table, size, &g, memory);
+        else if (g.k >= LEAST_COPIED_K || g.n % s->lanes > 0)
+            g.b_copy = memory;
+        multiply(run, &g, has_tail ? &tail : NULL, tail_packed);
     }
 }
 
@@ -183,8 +188,7 @@ double fc_pointwise_cost(const fc_conv *conv, const fc_machine *machine)
     const pointwise_split s = split_of(conv, table);
     const double images = (double)(conv->batch * conv->groups), rows = (double)conv->out_per_group;
     const double depth = (double)conv->depth, size = (double)fc_size_of(conv->dtype);
-    const int64_t tail = tail_of(&s, conv->out_pixels);
-    const double vectors = (double)fc_div_up(conv->out_pixels - tail, s.lanes), panels = (double)fc_div_up(conv->out_pixels, s.panel);
+    const double vectors = (double)fc_div_up(conv->out_pixels - s.tail, s.lanes), panels = (double)fc_div_up(conv->out_pixels, s.panel);
     const double k_blocks = (double)s.k_blocks, tile = table->widest_panel > 3 ? 9 : 4; /* rows */
     const double x_far = fc_far(conv, fc_x_count(conv)), y_far = fc_far(conv, conv->batch * conv->out_pixels * conv->out_channels);
     const fc_count counts[] = {
@@ -192,8 +196,7 @@ double fc_pointwise_cost(const fc_conv *conv, const fc_machine *machine)
         { images * (double)s.row_blocks * depth * vectors, 4.78 },                    /* copy */
         { images * rows / tile * k_blocks * panels, 16.1 },                           /* tiles */
         { images * rows * vectors * k_blocks, 6.37 },                                 /* stores */
-        { images * rows * depth * (double)tail / (double)s.lanes, 4.61 },             /* tails */
-        { images * rows * depth / (double)s.lanes, 0 },                               /* weights read */
+        { images * rows * depth * (double)s.tail / (double)s.lanes, 4.61 },             /* tails */
         { x_far * (double)s.row_blocks * (double)fc_x_count(conv) * size / 64, 5.7 }, /* lines not in cache */
         { y_far * images * (double)conv->out_pixels * rows * size / 64, 1.69 },
         { (double)s.tasks, 1020 },

@@ -3,8 +3,10 @@
 #define FC_CONV_POINTWISE_H
 #include "algorithm.h"
 
-/* Whether x, seen as a matrix of channels by pixels, is what has to be multiplied: kernel and stride
- * 1, no padding, pixels adjacent in x and in y.  Follows the strides: it changes no bit of y. */
+/* Whether x in the declared layout is the matrix of channels by pixels that has to be multiplied: kernel
+ * and stride 1, no padding, pixels adjacent. */
+bool fc_pointwise_fits(const fc_conv *conv);
+/* Whether it is that with the strides that x and y have. */
 bool fc_pointwise_supports(const fc_conv *conv);
 double fc_pointwise_cost(const fc_conv *conv, const fc_machine *machine);
 size_t fc_pointwise_scratch(const fc_conv *conv, const fc_table *table);

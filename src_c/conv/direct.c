@@ -330,13 +330,15 @@ static void multiply(const direct_job *job, const direct_block *b, const void *w
     const int64_t channel = b->group * conv->out_per_group + b->channel;
     fc_gemm g = {
         .m = even, .n = b->channels, .k = k1 - k0, .a_offset = in_a_row(conv, s) ? NULL : b->offsets,
-        .a_far = job->x_far, .b_far = job->weights_far, .b = weights, .b_panel = (k1 - k0) * s->panel, .b_step = s->panel, .panel_vectors = s->vectors,
+        .b = weights, .b_panel = (k1 - k0) * s->panel, .b_step = s->panel, .panel_vectors = s->vectors,
+        .b_far = job->weights_far,
         .accumulate = k0 > 0, .finish = k1 == conv->depth,
         .bias = run->bias ? fc_at(run->bias, channel, size) : NULL, .bias_on_lanes = 1,
         .activation = conv->activation,
     };
     for (int64_t p = 0; p < b->pixels; p += even) {
         g.a = b->pixel + p;
+        g.a_rows = job->x_far ? b->pixels - p : 0;
         g.c = in_place ? fc_at_mut(run->y, y_offset(conv, b, p / (b->rows * b->cols), p / b->cols % b->rows), size) : b->tile;
         g.c_row = in_place ? conv->y_stride[FC_W] : b->channels;
         run->table->gemm(&g);

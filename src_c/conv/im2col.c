@@ -121,7 +121,7 @@ static void multiply(const im2col_job *job, int64_t group, int64_t channel, int6
     for (int64_t i = 0; i < rows; i++)
         weights[i] = fc_at(run->weight, (oc + i) * conv->depth + k0, size);
     fc_gemm g = {
-        .m = rows, .k = k1 - k0, .a = weights, .a_far = fc_far(conv, conv->depth * conv->out_channels),
+        .m = rows, .k = k1 - k0, .a = weights, .a_rows = fc_far(conv, conv->depth * conv->out_channels) ? rows : 0,
         .accumulate = k0 > 0, .finish = k1 == conv->depth,
         .bias = run->bias ? fc_at(run->bias, oc, size) : NULL, .activation = conv->activation,
     };
@@ -141,7 +141,7 @@ static void multiply(const im2col_job *job, int64_t group, int64_t channel, int6
             g.c = fc_at_mut(run->y, at + oc * conv->y_stride[FC_C], size);
             g.c_row = conv->y_stride[FC_C];
             run->table->gemm(&g);
-            g.a_far = 0;
+            g.a_rows = 0;
             continue;
         }
         g.c = tile;
@@ -149,7 +149,7 @@ static void multiply(const im2col_job *job, int64_t group, int64_t channel, int6
         if (g.accumulate)
             move_tile(run, oc, rows, p, g.n, tile, g.b_step, false);
         run->table->gemm(&g);
-        g.a_far = 0;
+        g.a_rows = 0;
         move_tile(run, oc, rows, p, g.n, tile, g.b_step, true);
     }
 }

@@ -93,6 +93,7 @@ static void multiply(const fc_conv_run *run, const fc_gemm *whole, const fc_tail
     for (int64_t row = 0; row < whole->m; row += g.m) {
         g.m = fc_min(whole->m - row, tail ? TAIL_ROWS : whole->m);
         g.a = whole->a + row;
+        g.a_rows = fc_max(whole->a_rows - row, 0);
         g.c = fc_at_mut(whole->c, row * g.c_row, size);
         g.bias = whole->bias ? fc_at(whole->bias, row, size) : NULL;
         if (tail) {
@@ -154,7 +155,7 @@ static void run_task(void *context, int64_t task, void *memory)
     void *const tail_packed = (char *)memory + s->tail_at;
     const void **weights = (const void **)(void *)((char *)memory + s->weights_at);
     fc_gemm g = {
-        .m = rows, .n = pixels, .a = weights, .a_far = fc_far(conv, conv->depth * conv->out_channels),
+        .m = rows, .n = pixels, .a = weights, .a_rows = fc_far(conv, conv->depth * conv->out_channels) ? rows : 0,
         .panel_vectors = run->table->panel_vectors, .activation = conv->activation,
         .c = fc_at_mut(run->y, image * conv->y_stride[FC_N] + oc * conv->y_stride[FC_C] + first, size),
         .c_row = conv->y_stride[FC_C], .bias = run->bias ? fc_at(run->bias, oc, size) : NULL,

@@ -27,7 +27,8 @@ typedef struct fc_gemm {
     int64_t b_panel, b_step, b_lane;
     const int64_t *b_offset;
     void *b_copy;          /* n * k elements, n rounded up to vectors; NULL for none */
-    int a_far, b_far;      /* A, or B, is not in L2 yet: ask for its next rows, or next panel, ahead */
+    int64_t a_rows;        /* A is not in L2 yet: ask ahead for its rows, of which `a` has so many, or 0 */
+    int b_far;             /* B is not in L2 yet: ask for its next panel ahead */
     int panel_vectors;     /* a panel is that many vectors wide: 1 to 4 */
     int accumulate;        /* start from C instead of from the bias (or zero) */
     int finish;            /* last part of k: apply the activation */

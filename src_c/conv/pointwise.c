@@ -14,7 +14,7 @@ enum {
     LEAST_COPIED_K = 40,      /* a shorter panel of whole vectors is in L1 wherever it lies */
     LEAST_ROWS = 64,          /* output channels per task */
     FEW_ROWS = 36,            /* output channels of a task that multiplies in about the time that x takes to come */
-    MANY_L2 = 16,             /* an image that much larger than what may be expected in L2 comes from memory */
+    MANY_L2 = 4,              /* an image that much larger than what may be expected in L2 comes from memory */
     TAIL_ROWS = 144,          /* output channels at a time where there is a tail */
 };
 

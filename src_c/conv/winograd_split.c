@@ -16,6 +16,7 @@ enum {
     PRODUCT_BYTES = 8 << 20,
     MOST_PHASE_BYTES = 64 << 20,
     WISHED_TASKS = 8,         /* where there are fewer blocks, tasks share V and have some of its panels each */
+    MOST_ODD = 15,            /* more tasks may be an odd number */
     MOST_DILATION = 24,       /* a block has a tile of every phase at least */
 };
 
@@ -65,6 +66,9 @@ static void split_channels(fc_winograd_split *s, const fc_conv *conv, const fc_t
 /* Tiles in rounds of all phases: a block has whole ones. */
 static int64_t rounds_of(const fc_winograd_axis *axis) { return fc_div_up(axis->tiles, axis->phases); }
 
+/* Tasks that share the V of a block. */
+static int64_t ranges_of(const fc_winograd_split *s) { return fc_max(1, fc_min(s->panels, WISHED_TASKS / s->blocks)); }
+
 /* Images, tile rows and tile columns of a block of about `most` tiles. */
 static void split_tiles(fc_winograd_split *s, const fc_conv *conv, int64_t most)
 {
@@ -75,14 +79,21 @@ static void split_tiles(fc_winograd_split *s, const fc_conv *conv, int64_t most)
     s->image_blocks = fc_max(1, fc_div_up(conv->batch, s->images)); /* an empty batch has a cost too */
     s->images = fc_max(1, fc_div_up(conv->batch, s->image_blocks));
     const int64_t fit = fc_max(1, most / (s->x.phases * s->y.phases));
-    const int64_t across = fc_div_up(wide, fc_div_up(wide, fc_min(wide, fit)));
-    s->col_blocks = fc_div_up(wide, across);
-    s->cols = fc_min(s->x.tiles, across * s->x.phases);
-    const int64_t down = fc_max(1, fc_min(high, most / (s->cols * s->y.phases)));
-    const int64_t even = fc_div_up(high, fc_div_up(high, down));
-    s->row_blocks = fc_div_up(high, even);
-    s->rows = fc_min(s->y.tiles, even * s->y.phases);
-    s->blocks = s->image_blocks * conv->groups * conv->out_size[FC_DEPTH] * s->row_blocks * s->col_blocks;
+    const int64_t others = s->image_blocks * conv->groups * conv->out_size[FC_DEPTH];
+    for (int64_t least = 1;; least = 2) {
+        const int64_t across = fc_div_up(wide, fc_max(least, fc_div_up(wide, fc_min(wide, fit))));
+        s->col_blocks = fc_div_up(wide, across);
+        s->cols = fc_min(s->x.tiles, across * s->x.phases);
+        const int64_t down = fc_max(1, fc_min(high, most / (s->cols * s->y.phases)));
+        const int64_t even = fc_div_up(high, fc_div_up(high, down));
+        s->row_blocks = fc_div_up(high, even);
+        s->rows = fc_min(s->y.tiles, even * s->y.phases);
+        s->blocks = others * s->row_blocks * s->col_blocks;
+        /* A few tasks should be an even number, of which two threads have as many each. */
+        const int64_t tasks = s->blocks * ranges_of(s);
+        if (least == 2 || wide == 1 || tasks % 2 == 0 || tasks > MOST_ODD || fc_worth_tasks(conv) == 1)
+            break;
+    }
     s->tiles = s->images * s->rows * s->cols;
 }
 
@@ -134,8 +145,7 @@ fc_winograd_split fc_winograd_split_of(const fc_conv *conv, const fc_table *tabl
     fc_winograd_split s = { 0 };
     split_channels(&s, conv, table, m);
     split_tiles(&s, conv, most_tiles(&s, conv, table));
-    s.ranges = fc_max(1, fc_min(s.panels, WISHED_TASKS / s.blocks));
-    s.range_panels = fc_div_up(s.panels, s.ranges);
+    s.range_panels = fc_div_up(s.panels, ranges_of(&s));
     s.ranges = fc_div_up(s.panels, s.range_panels);
     s.tasks = s.blocks * s.ranges;
     split_scratch(&s, conv, table);

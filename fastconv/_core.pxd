@@ -64,6 +64,12 @@ cdef extern from "base/parallel.h" nogil:
     size_t fc_scratch_held()
 
 
+cdef extern from "base/team.h" nogil:
+    ctypedef void (*fc_team_fork)(void (*body)(void*) noexcept, void* argument, unsigned threads, unsigned flags) noexcept
+    ctypedef int (*fc_team_count)() noexcept
+    void fc_team_lend(fc_team_fork fork, fc_team_count count)
+
+
 cdef extern from "conv/problem.h" nogil:
     enum:
         FC_N

@@ -39,6 +39,11 @@ def scratch_held():
     return fc_scratch_held()
 
 
+def lend_threads(uintptr_t fork, uintptr_t count):
+    """Run jobs on another library's threads from now on: addresses of functions as in base/team.h, 0 for none."""
+    fc_team_lend(<fc_team_fork><void*>fork, <fc_team_count><void*>count)
+
+
 def available_isas():
     """Return the names of the instruction sets that are built in and that this CPU has."""
     cdef int isa

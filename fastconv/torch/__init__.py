@@ -20,6 +20,9 @@ from fastconv.torch import modules as _modules
 from fastconv.torch.convert import convert, revert
 from fastconv.torch.functional import *  # noqa: F403
 from fastconv.torch.modules import *  # noqa: F403
+from fastconv.torch.threads import share_threads as _share_threads
+
+_share_threads()
 
 __all__ = [
     "convert",

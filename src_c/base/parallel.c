@@ -22,6 +22,7 @@
 #include "park.h"
 #include "scratch.h"
 #include "size.h"
+#include "team.h"
 #include <pthread.h>
 #include <signal.h>
 #include <stdalign.h>
@@ -40,6 +41,7 @@ typedef struct job {
     fc_task run;
     void *context;
     int64_t tasks;
+    size_t scratch;
     _Atomic(worker *) asleep;        /* called workers that somebody must wake */
     alignas(LINE) _Atomic int64_t next;
 } job;
@@ -262,11 +264,11 @@ static void give_back(worker *team, unsigned stops)
 }
 
 /* Posts the job to each worker that has the memory for it. */
-static void call(worker *team, job *j, size_t scratch)
+static void call(worker *team, job *j)
 {
     worker *asleep = NULL, **end = &asleep;
     for (worker *w = team; w; w = w->next) {
-        if (!fc_scratch_reserve(&w->scratch, scratch))
+        if (!fc_scratch_reserve(&w->scratch, j->scratch))
             continue;
         w->job = j;
         w->next_asleep = NULL;
@@ -308,9 +310,24 @@ static int64_t helpers(int64_t tasks, double seconds)
     return (worth < (double)most ? (int64_t)worth : most) - 1;
 }
 
+/* What each thread of a lent team does, the caller's among them. */
+static void run_share(void *argument)
+{
+    job *j = argument;
+    fc_scratch *mine = fc_scratch_of_thread();
+    if (mine && fc_scratch_reserve(mine, j->scratch))
+        run_tasks(j, mine->base);
+}
+
+static void clear_share(void *argument)
+{
+    (void)argument;
+    fc_scratch_clear_thread();
+}
+
 fc_status fc_parallel(int64_t tasks, double seconds, size_t scratch, fc_task run, void *context, fc_error *error)
 {
-    job j = { .run = run, .context = context, .tasks = tasks };
+    job j = { .run = run, .context = context, .tasks = tasks, .scratch = scratch };
     fc_scratch own = { 0 };          /* of this call alone: a task's own scratch is in use */
     fc_scratch *mine = inside_task ? NULL : fc_scratch_of_thread();
     worker *team = NULL;
@@ -324,8 +341,11 @@ fc_status fc_parallel(int64_t tasks, double seconds, size_t scratch, fc_task run
     const int64_t want = helpers(tasks, seconds);
     if (want > 0) {
         pthread_once(&once, initialise);
+        /* A caller whose scratch is not its thread's has no memory left to speak of. */
+        if (forkable && mine != &own && fc_team_run(fc_get_num_threads(), run_share, &j))
+            return FC_OK;
         team = forkable ? take(want, &stops) : NULL; /* else the child of a fork would hang */
-        call(team, &j, scratch);
+        call(team, &j);
     }
     run_tasks(&j, mine->base);
     finish(team);
@@ -357,8 +377,10 @@ void fc_clear_scratch(void)
     for (worker *w = team; w; w = w->next)
         fc_scratch_release(&w->scratch);
     give_back(team, stops);
-    if (!inside_task)
-        fc_scratch_clear_thread();
+    if (inside_task)
+        return;
+    fc_scratch_clear_thread();
+    fc_team_run(fc_get_num_threads(), clear_share, NULL);
 }
 
 void fc_parallel_stop(void)

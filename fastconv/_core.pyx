@@ -403,5 +403,6 @@ cdef class Plan:
 include "_core_pool.pxi"
 include "_core_grad.pxi"
 include "_core_bound.pxi"
+include "_core_tensors.pxi"
 include "_core_xla.pxi"
 include "_core_runtime.pxi"

@@ -42,7 +42,7 @@ cdef class BoundConv:
         make_problem(&self.problem, spatial, &x, &weight, given, stride, padding, dilation, groups, ZEROS, 0,
                      layout, None)
 
-    def run(self, uintptr_t a, uintptr_t b, uintptr_t c=0, uintptr_t d=0):
+    cpdef run(self, uintptr_t a, uintptr_t b, uintptr_t c=0, uintptr_t d=0):
         """Forward: x, weight, bias or 0, y.  Gradients: grad_output, what it is multiplied with, the result."""
         cdef fc_conv conv = self.problem.conv
         cdef fc_error error
@@ -110,7 +110,7 @@ cdef class BoundPool:
             p.pool.batch * p.pool.channels * (p.pool.in_pixels + p.pool.out_pixels * 4) < KEEP_GIL_POOLING_BELOW
         )
 
-    def run(self, uintptr_t a, uintptr_t b, uintptr_t c=0):
+    cpdef run(self, uintptr_t a, uintptr_t b, uintptr_t c=0):
         """Arrays in the order of the NumPy function, then the results."""
         cdef fc_error error
         cdef fc_status status

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 import torch
 
-from fastconv.operators import REGISTRY, Call, Operator, Spec
-from fastconv.torch.modes import is_plain, is_transformed, unwatched
+from fastconv._core import TensorCall
+from fastconv.operators import REGISTRY, Argument, Call, Operator, Spec
+from fastconv.torch.modes import READER, is_plain, is_transformed, unwatched
 
 __all__ = [
     "HANDLES",
@@ -46,7 +48,7 @@ _grad_enabled = torch.is_grad_enabled
 class Bound:
     """An operator with shapes and options: where its results lie, and what computes them from addresses."""
 
-    __slots__ = ("channels_last", "contexts", "dtypes", "more", "options", "run", "shape", "strides")
+    __slots__ = ("channels_last", "contexts", "more", "options", "quick", "run", "shape", "strides")
 
     def __init__(
         self,
@@ -65,11 +67,24 @@ class Bound:
             for spec, role in zip(results, op.results)
         ]
         self.shape, self.strides = layouts[0]
-        self.dtypes = [TORCH[np.dtype(spec.dtype)] for spec in results]
-        self.more = [(shape, strides, dtype) for (shape, strides), dtype in zip(layouts[1:], self.dtypes[1:])]
+        made = [(*layout, TORCH[np.dtype(spec.dtype)]) for layout, spec in zip(layouts, results)]
+        self.more = made[1:]
         self.run: Callable[..., None] = (
             op.bound(specs, options) if op.bound is not None else _Copying(op, specs, options, results)
         )
+        self.quick: TensorCall | None = None
+        if READER is not None and all(0 not in spec.shape for spec in (*specs.values(), *results)):
+            arrays = [self.lies(op, argument, specs.get(argument.name)) for argument in op.arrays]
+            with suppress(TypeError):  # not every operator takes addresses
+                self.quick = TensorCall(READER, self.run, arrays, made)
+
+    def lies(self, op: Operator, argument: Argument, spec: Spec | None) -> Any:
+        """Shape in torch's order, dtype, and whether it is channels_last, of an array."""
+        if spec is None:
+            return None
+        last = self.channels_last and argument.role == "image"
+        shape = move_first(spec.shape, op.spatial) if last else spec.shape
+        return shape, np.dtype(spec.dtype), last
 
 
 class _Copying:
@@ -234,6 +249,10 @@ def compute(handle: Handle, arrays: Sequence[torch.Tensor | None], options: Opti
 
 def run(handle: Handle, bound: Bound, arrays: Sequence[torch.Tensor | None]) -> Any:
     """Compute what is bound; arrays that are not in its layout are copied."""
+    if bound.quick is not None:
+        made = bound.quick.make(tuple(arrays))
+        if made is not None:
+            return made
     held, addresses = [], []  # copies live until they have been read
     for array, image in zip(arrays, handle.images):
         if array is None:
@@ -325,15 +344,17 @@ class Step:
 
     def __init__(self, handle: Handle, places: list[int | None], options: Options) -> None:
         self.handle, self.places, self.options = handle, places, options
-        self.bounds: dict[bool, Bound] = {}
+        self.bounds: list[Bound] = []  # one for each layout that has come
 
     def run(self, held: Sequence[Any]) -> Any:
         """Compute, recording nothing."""
-        arrays = [None if place is None else held[place] for place in self.places]
-        first = bool(arrays[0] is None or arrays[0].is_contiguous())
-        bound = self.bounds.get(first)
-        if bound is None or not (first or bound.channels_last):
-            bound = self.bounds[first] = look_up(self.handle, arrays, self.options)
+        arrays = tuple([None if place is None else held[place] for place in self.places])
+        for bound in self.bounds:
+            if bound.quick is not None and (made := bound.quick.make(arrays)) is not None:
+                return made
+        bound = look_up(self.handle, arrays, self.options)
+        if bound not in self.bounds:
+            self.bounds.append(bound)
         return run(self.handle, bound, arrays)
 
 
@@ -371,11 +392,13 @@ def _recorder(handle: Handle, only_first: bool) -> Callable[..., Any]:
     count = len(handle.op.arrays)
 
     def forward(ctx: Any, bound: Bound, *arrays: Any) -> Any:
-        made = run(handle, bound, arrays)
-        wanted = ctx.needs_input_grad[1:]
-        context = bound.contexts.get(wanted)
+        made = None if bound.quick is None else bound.quick.make(arrays)
+        if made is None:
+            made = run(handle, bound, arrays)
+        needed = ctx.needs_input_grad
+        context = bound.contexts.get(needed)
         if context is None:
-            context = bound.contexts[wanted] = Context(handle, arrays, bound.options, wanted)
+            context = bound.contexts[needed] = Context(handle, arrays, bound.options, needed[1:])
         ctx.held = context
         if context.places:
             both = (*arrays, *made) if several else (*arrays, made)

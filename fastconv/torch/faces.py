@@ -7,20 +7,29 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from math import prod
 from typing import Any
 
 import torch
 
+from fastconv._core import TensorCalls, alike
 from fastconv.operators import Spec
 from fastconv.torch import library as _library  # noqa: F401  registers the operators
 from fastconv.torch.eager import FORMATS, HANDLES, MOST_BOUND, Bound, call, look_up, refuse_constants, run
-from fastconv.torch.modes import is_computable, is_plain, unwatched
+from fastconv.torch.modes import READER, is_computable, is_plain, unwatched
 
 __all__ = ["Face", "NotOurs"]
 
 Shapes = Sequence[Sequence[int] | None]
 
 _grad_enabled = torch.is_grad_enabled
+_is_compiling = torch.compiler.is_compiling
+
+
+TORCHS = "recorded by torch"
+# Where forward and backward are faster here than there: products of a convolution, numbers that a pool reads.
+RECORDED_FROM_PRODUCTS = 50_000
+RECORDED_FROM_NUMBERS = 5_000
 
 
 class NotOurs(Exception):
@@ -49,10 +58,15 @@ class Face:
     ) -> None:
         self.handle = HANDLES[name]
         self.graded = HANDLES[self.handle.graded] if self.handle.graded else None
+        self.recorder = self.handle.record if self.graded is None else self.graded.record_first
+        self.has_constants = self.graded is None and not all(self.handle.differentiable)
         self.own, self.options = own, options
+        # Slopes of powers are not torch's at 0, and an index outside a plane is an error in another place.
+        self.exchangeable = not name.startswith(("lp_pool", "max_unpool"))
         self.format, self.rank = FORMATS.get(self.handle.op.spatial), self.handle.op.spatial + 2
-        # Shapes, dtypes and arguments as they came; None for what torch is to decide.
-        self.remembered: dict[Any, Bound | None] = {}
+        # By shapes, dtypes and arguments, the arguments as they came, and None for what torch is to decide.
+        self.remembered: dict[Any, tuple[tuple[Any, ...], Bound | None]] = {}
+        self.quick = None if READER is None else TensorCalls(READER)
 
     def __call__(self, arrays: tuple[Any, ...], given: tuple[Any, ...], rest: tuple[Any, ...] = ()) -> Any:
         """Compute; `rest` are arguments that only torch's function gets, after `given`."""
@@ -71,77 +85,56 @@ class Face:
         first = x.is_contiguous() or not self.has_channels_last(x)
         key = (first, records, given, *[a if a is None else (a.shape, a.dtype) for a in arrays])
         try:
-            bound = self.remembered[key]
+            had, bound = self.remembered[key]
         except KeyError:
-            bound = self.remember(key, arrays, given)
+            had, bound = self.remember(key, arrays, given)
         except TypeError:  # a list among the arguments
             plain = _hashable(given)
             return self(arrays, plain, rest) if plain != given else self.own(*arrays, *given, *rest)
+        if not alike(had, given):
+            had, bound = self.remember(key, arrays, given)
         if bound is None:
             return self.own(*arrays, *given, *rest)
-        if not records:
-            return run(self.handle, bound, arrays)
-        if self.graded is not None:
-            return self.graded.record_first(bound, *arrays)
-        refuse_constants(self.handle, arrays)
-        return self.handle.record(bound, *arrays)
+        return self.record(bound, arrays) if records else run(self.handle, bound, arrays)
+
+    def record(self, bound: Bound, arrays: tuple[Any, ...]) -> Any:
+        """Compute for gradients."""
+        if self.has_constants:
+            refuse_constants(self.handle, arrays)
+        return self.recorder(bound, *arrays)
 
     def image(self, x: Any, given: tuple[Any, ...], rest: tuple[Any, ...] = ()) -> Any:
-        """Do what a call does, in fewer steps for one image that is contiguous in either layout."""
-        if unwatched() and is_plain(x) and (x.is_contiguous() or self.has_channels_last(x)):
-            records = x.requires_grad and _grad_enabled()
-            try:
-                bound = self.remembered.get((x.is_contiguous(), records, given, (x.shape, x.dtype)))
-            except TypeError:
-                bound = None
-            if bound is None:
-                return self((x,), given, rest)
-            if records:
-                if self.graded is not None:
-                    return self.graded.record_first(bound, x)
-                return self.handle.record(bound, x)
-            y = x.new_empty_strided(bound.shape, bound.strides)
-            if not bound.more:
-                bound.run(x.data_ptr(), y.data_ptr())
-                return y
-            more = [torch.empty_strided(*each, dtype=dtype) for *each, dtype in bound.more]
-            bound.run(x.data_ptr(), y.data_ptr(), *[a.data_ptr() for a in more])
-            return (y, *more)
+        """Do what a call does, quickly where the same was done before."""
+        if self.quick is not None and not _is_compiling():
+            made = self.quick.call((x,), given)
+            if type(made) is Bound:
+                return self.record(made, (x,))
+            if made is TORCHS:
+                return self.own(x, *given, *rest)
+            if made is not None:
+                return made
         return self((x,), given, rest)
 
     def filtered(self, x: Any, weight: Any, bias: Any, given: tuple[Any, ...]) -> Any:
-        """Do what a call does, in fewer steps for an image as `image` has it, filters and a bias or None."""
-        if not (unwatched() and is_plain(x) and is_plain(weight) and weight.is_contiguous()):
-            return self((x, weight, bias), given)
-        first = x.is_contiguous()
-        if not (first or self.has_channels_last(x)):
-            return self((x, weight, bias), given)
-        at, one, records = 0, None, x.requires_grad or weight.requires_grad
-        if bias is not None:
-            if not (is_plain(bias) and bias.is_contiguous()):
-                return self((x, weight, bias), given)
-            at, one, records = bias.data_ptr(), (bias.shape, bias.dtype), records or bias.requires_grad
-        records = records and _grad_enabled()
-        try:
-            bound = self.remembered.get(
-                (first, records, given, (x.shape, x.dtype), (weight.shape, weight.dtype), one)
-            )
-        except TypeError:
-            bound = None
-        if bound is None:
-            return self((x, weight, bias), given)
-        if records:
-            return self.handle.record(bound, x, weight, bias)
-        y = x.new_empty_strided(bound.shape, bound.strides)
-        bound.run(x.data_ptr(), weight.data_ptr(), at, y.data_ptr())
-        return y
+        """Do so with filters and a bias, or None."""
+        if self.quick is not None and not _is_compiling():
+            made = self.quick.call((x, weight, bias), given)
+            if type(made) is Bound:
+                return self.record(made, (x, weight, bias))
+            if made is TORCHS:
+                return self.own(x, weight, bias, *given)
+            if made is not None:
+                return made
+        return self((x, weight, bias), given)
 
     def has_channels_last(self, x: Any) -> bool:
         """Whether an image that is not contiguous is so in torch's format of that name."""
         format = self.format  # noqa: A001
         return format is not None and x.dim() == self.rank and x.is_contiguous(memory_format=format)
 
-    def remember(self, key: Any, arrays: tuple[Any, ...], given: tuple[Any, ...]) -> Bound | None:
+    def remember(
+        self, key: Any, arrays: tuple[Any, ...], given: tuple[Any, ...]
+    ) -> tuple[tuple[Any, ...], Bound | None]:
         """Check arguments that have not been seen before."""
         if len(self.remembered) >= MOST_BOUND:
             self.remembered.clear()
@@ -151,8 +144,22 @@ class Face:
             shapes = [a if a is None else a.shape for a in arrays]
             with suppress(NotOurs, ValueError, TypeError, KeyError):
                 bound = look_up(handle, arrays, self.options(shapes, given))
-        self.remembered[key] = bound
-        return bound
+        small = key[1] and bound is not None and self.is_small(arrays, bound)
+        if bound is not None and bound.quick is not None and self.quick is not None:
+            recorded = None if not key[1] else TORCHS if small else bound
+            self.quick.remember(bound.quick, given, recorded)
+        self.remembered[key] = given, None if small else bound
+        return self.remembered[key]
+
+    def is_small(self, arrays: tuple[Any, ...], bound: Bound) -> bool:
+        """Whether to let torch record a call: that takes it microseconds less, however small the layer."""
+        if not self.exchangeable:
+            return False
+        if arrays[1:]:
+            products: int = prod(bound.shape) * prod(arrays[1].shape[1:])
+            return products < RECORDED_FROM_PRODUCTS
+        numbers: int = arrays[0].numel()
+        return numbers < RECORDED_FROM_NUMBERS
 
     def watched(self, arrays: tuple[Any, ...], given: tuple[Any, ...], rest: tuple[Any, ...]) -> Any:
         """Compute through torch.library, for whoever watches."""

@@ -59,9 +59,21 @@ def _each(value: Any, spatial: int, least: int) -> tuple[int, ...]:
     if len(values) != spatial:
         raise NotOurs
     for item in values:
-        if isinstance(item, (bool, float, str)) or item is None or item < least:
+        if not _is_whole(item) or item < least:
             raise NotOurs
     return values
+
+
+def _is_whole(value: Any) -> bool:
+    """Whether it is an integer, or stands for one while a compiler traces; others are for torch to judge."""
+    return (isinstance(value, int) and not isinstance(value, bool)) or isinstance(value, torch.SymInt)
+
+
+def _flag(value: Any) -> bool:
+    """Return what is a bool; torch takes nothing else for one."""
+    if not isinstance(value, bool):
+        raise NotOurs
+    return value
 
 
 def _both(padding: tuple[int, ...]) -> tuple[int, ...]:
@@ -72,7 +84,7 @@ def _conv_options(spatial: int) -> Any:
     def options(shapes: Shapes, given: tuple[Any, ...]) -> tuple[Any, ...]:
         stride, padding, dilation, groups = given
         steps, apart = _each(stride, spatial, 1), _each(dilation, spatial, 1)
-        if isinstance(groups, (bool, float)):
+        if not _is_whole(groups) or groups < 1:
             raise NotOurs
         x, weight = shapes[0], shapes[1]
         if (
@@ -103,7 +115,7 @@ def _windows(
     pads = _each(padding, spatial, 0)
     if any(2 * pad > size for pad, size in zip(pads, kernel)):
         raise NotOurs
-    return kernel, steps, _both(pads), _each(dilation, spatial, 1), bool(ceil_mode)
+    return kernel, steps, _both(pads), _each(dilation, spatial, 1), _flag(ceil_mode)
 
 
 def _ranked(shape: Sequence[int] | None, spatial: int) -> Sequence[int]:
@@ -129,11 +141,11 @@ def _avg_options(spatial: int) -> Any:
         _ranked(shapes[0], spatial)
         kernel_size, stride, padding, ceil_mode, count_include_pad, *divisor = given
         override = divisor[0] if divisor else None
-        if override is not None and (not isinstance(override, int) or override < 1):
+        if override is not None and (not _is_whole(override) or override < 1):
             raise NotOurs
         return (
             *_windows(spatial, kernel_size, stride, padding, 1, ceil_mode),
-            bool(count_include_pad),
+            _flag(count_include_pad),
             override,
         )
 
@@ -145,7 +157,7 @@ def _lp_options(spatial: int) -> Any:
         _ranked(shapes[0], spatial)
         norm_type, kernel_size, stride, ceil_mode = given
         # Torch keeps the sign of odd powers, and scales windows that ceil_mode cuts off.
-        if ceil_mode or norm_type <= 0 or norm_type % 2 != 0:
+        if _flag(ceil_mode) or norm_type <= 0 or norm_type % 2 != 0:
             raise NotOurs
         return float(norm_type), *_windows(spatial, kernel_size, stride, 0, 1, False)
 
@@ -156,6 +168,8 @@ def _grid_options(spatial: int) -> Any:
     def options(shapes: Shapes, given: tuple[Any, ...]) -> tuple[Any, ...]:
         sizes = _ranked(shapes[0], spatial)[-spatial:]
         wanted = given[0]
+        if wanted is None:
+            raise NotOurs
         wanted = tuple(wanted) if isinstance(wanted, (tuple, list)) else (wanted,) * spatial
         if len(wanted) != spatial:
             raise NotOurs
@@ -207,7 +221,9 @@ _GRID_AVG, _GRID_MAX = (
 )
 _GRID_INDICES = _with_indices("adaptive_max_pool", _grid_options)
 _UNPOOL = _pooled("max_unpool", _unpool_options)
+# What is called most, without a look-up.
 _conv1, _conv2, _conv3 = _CONV[1], _CONV[2], _CONV[3]
+_max2, _max_indices2, _avg2, _grid_avg2 = _MAX[2], _MAX_INDICES[2], _AVG[2], _GRID_AVG[2]
 
 
 def conv1d(
@@ -282,7 +298,7 @@ def max_pool2d(
     return_indices: bool = False,
 ) -> Any:
     """`torch.nn.functional.max_pool2d`, computed by fastconv."""
-    face = (_MAX_INDICES if return_indices else _MAX)[2]
+    face = _max_indices2 if return_indices else _max2
     return face.image(input, (kernel_size, stride, padding, dilation, ceil_mode), (return_indices,))
 
 
@@ -324,7 +340,7 @@ def avg_pool2d(
 ) -> Tensor:
     """`torch.nn.functional.avg_pool2d`, computed by fastconv."""
     given = (kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
-    return _AVG[2].image(input, given)
+    return _avg2.image(input, given)
 
 
 def avg_pool3d(
@@ -381,7 +397,7 @@ def adaptive_avg_pool1d(input: Tensor, output_size: OutputSize) -> Tensor:  # no
 
 def adaptive_avg_pool2d(input: Tensor, output_size: OutputSize) -> Tensor:  # noqa: A002
     """`torch.nn.functional.adaptive_avg_pool2d`, computed by fastconv."""
-    return _GRID_AVG[2].image(input, (output_size,))
+    return _grid_avg2.image(input, (output_size,))
 
 
 def adaptive_avg_pool3d(input: Tensor, output_size: OutputSize) -> Tensor:  # noqa: A002

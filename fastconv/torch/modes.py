@@ -10,7 +10,9 @@ from typing import Any
 import torch
 from torch.autograd import forward_ad
 
-__all__ = ["DTYPES", "TYPES", "is_computable", "is_plain", "is_transformed", "unwatched"]
+from fastconv._core import TensorReader
+
+__all__ = ["DTYPES", "READER", "TYPES", "is_computable", "is_plain", "is_transformed", "unwatched"]
 
 DTYPES = frozenset({torch.float32, torch.float64})
 TYPES = frozenset({torch.Tensor, torch.nn.Parameter})
@@ -29,20 +31,40 @@ except AttributeError:  # another torch: every call goes through torch.library
     _dispatch_modes = None
 
 _is_compiling = torch.compiler.is_compiling
+QUESTIONS: tuple[Any, ...] = ()
+if _dispatch_modes is not None:
+    QUESTIONS = (_dispatch_modes, _function_mode, _transforms, _tracing, _autocast)
 
 
 def unwatched() -> bool:
     """Return whether a call here and now has no witness: no compiler, tracer, transform, mode or autocast."""
-    return (
-        not _is_compiling()
-        and _dispatch_modes is not None
-        and not _dispatch_modes()
-        and _transforms() is None
-        and not _function_mode()
-        and _tracing() is None
-        and not _autocast()
-        and _level._current_level < 0
-    )
+    if _is_compiling() or _dispatch_modes is None:
+        return False
+    if READER is not None:
+        return READER.unwatched()
+    return not any(question() for question in QUESTIONS) and _level._current_level < 0
+
+
+def _reader() -> TensorReader | None:
+    """Make what looks at tensors without Python; None where this torch has not what it takes."""
+    if _dispatch_modes is None:
+        return None
+    try:
+        capsule = torch.Tensor.__dlpack_c_exchange_api__
+        grad_enabled, allocate = torch.is_grad_enabled, _allocator()
+        return TensorReader(
+            capsule, torch.Tensor, torch.nn.Parameter, QUESTIONS, _level, grad_enabled, allocate
+        )
+    except (AttributeError, ValueError):
+        return None
+
+
+def _allocator() -> Any:
+    """What makes a tensor of a shape, strides and a dtype: as compiled code does, if that is there."""
+    try:
+        return _C._dynamo.guards._empty_strided_cpu
+    except AttributeError:
+        return lambda shape, strides, dtype: torch.empty_strided(shape, strides, dtype=dtype, device="cpu")
 
 
 def is_transformed() -> bool:
@@ -51,8 +73,14 @@ def is_transformed() -> bool:
 
 
 def is_plain(tensor: torch.Tensor) -> bool:
-    """Return whether a tensor can be read at its address: dense, on the CPU, of no subclass."""
-    return type(tensor) in TYPES and tensor.is_cpu and tensor.layout is _strided and not tensor.is_neg()
+    """Return whether a tensor can be read at its address: dense, on the CPU, of no subclass, not negated."""
+    return (
+        type(tensor) in TYPES
+        and tensor.is_cpu
+        and tensor.layout is _strided
+        and not tensor.is_neg()
+        and not tensor._is_zerotensor()
+    )
 
 
 def is_computable(*tensors: Any) -> bool:
@@ -88,3 +116,6 @@ def is_computable(*tensors: Any) -> bool:
 def _stands_for_a_tensor(tensor: torch.Tensor) -> bool:
     """Whether a subclass is one of torch's own, made while tracing."""
     return type(tensor).__module__.startswith("torch._subclasses")
+
+
+READER = _reader()

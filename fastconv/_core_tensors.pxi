@@ -1,0 +1,308 @@
+# Operators on the tensors of a framework that has DLPack's exchange interface: a call that was checked before
+# is found again, and computed, without leaving C.  Included by _core.pyx, for torch/.
+
+cdef extern from "Python.h":
+    void* PyCapsule_GetPointer(object capsule, const char* name) except NULL
+    object PyObject_CallNoArgs(object function)
+
+cdef extern from "base/dlpack.h":
+    enum:
+        FC_DLPACK_MAJOR
+        FC_DLPACK_CPU
+        FC_DLPACK_INT
+        FC_DLPACK_FLOAT
+    const char* FC_DLPACK_CAPSULE
+
+    ctypedef struct fc_dlpack_tensor:
+        void* data
+        int device_type
+        int rank
+        unsigned char kind
+        unsigned char bits
+        int64_t* shape
+        int64_t* strides
+        unsigned long long offset
+
+    ctypedef struct fc_dlpack_exchange:
+        unsigned major
+        int (*read)(PyObject*, fc_dlpack_tensor*) noexcept
+
+cdef enum:
+    MOST_TENSORS = 3
+    SLOTS = 1024
+    WAYS = 4                             # slots next to each other that calls of the same shapes share
+
+
+def alike(a, b):
+    """Whether two arguments are equal and of the same types: 1, 1.0 and True are not."""
+    return is_alike(a, b)
+
+
+cdef bint is_alike(object a, object b) except -1:
+    cdef Py_ssize_t i, count
+    if a is b:
+        return True
+    if type(a) is not type(b):
+        return False
+    if not isinstance(a, tuple):
+        return a == b
+    count = len(<tuple>a)
+    if count != len(<tuple>b):
+        return False
+    for i in range(count):
+        if not is_alike((<tuple>a)[i], (<tuple>b)[i]):
+            return False
+    return True
+
+
+cdef class TensorReader:
+    """How to look at a framework's tensors, and at who watches.
+
+    ``tensor_type`` and ``parameter_type`` are taken, subclasses are not.  Any answer to ``questions`` but False,
+    None and 0 means that a call has a witness; ``levels._current_level`` is that of forward-mode differentiation.
+    ``allocate(shape, strides, dtype)`` makes a result.
+    """
+
+    cdef fc_dlpack_exchange* exchange
+    cdef object tensor_type, parameter_type, levels, grad_enabled, allocate
+    cdef tuple questions
+
+    def __cinit__(self, capsule, tensor_type, parameter_type, tuple questions, levels, grad_enabled, allocate):
+        self.exchange = <fc_dlpack_exchange*>PyCapsule_GetPointer(capsule, FC_DLPACK_CAPSULE)
+        if self.exchange.major != FC_DLPACK_MAJOR or self.exchange.read == NULL:
+            raise ValueError("this version of DLPack's exchange interface is not known")
+        self.tensor_type, self.parameter_type, self.questions = tensor_type, parameter_type, questions
+        self.levels, self.grad_enabled, self.allocate = levels, grad_enabled, allocate
+
+    def unwatched(self):
+        """Whether nobody watches."""
+        return not self.watched()
+
+    cdef bint watched(self) except -1:
+        cdef Py_ssize_t i
+        for i in range(len(self.questions)):
+            if PyObject_CallNoArgs(self.questions[i]):
+                return True
+        return self.levels._current_level >= 0
+
+    cdef bint read(self, object tensor, fc_dlpack_tensor* seen) except -1:
+        """False where a tensor's numbers cannot be read from its memory."""
+        kind = type(tensor)
+        if kind is not self.tensor_type and kind is not self.parameter_type:
+            return False
+        if self.exchange.read(<PyObject*>tensor, seen) != 0:
+            PyErr_Clear()
+            return False
+        return (
+            seen.device_type == FC_DLPACK_CPU
+            and seen.data != NULL
+            and 0 < seen.rank <= MAX_AXES
+            and not tensor.is_neg()
+        )
+
+    cdef uintptr_t address(self, object made) except? 0:
+        cdef fc_dlpack_tensor seen
+        if self.exchange.read(<PyObject*>made, &seen) != 0:
+            raise RuntimeError("a new tensor cannot be read")
+        return address_of(&seen)
+
+
+cdef class TensorCall:
+    """An operator with shapes, on tensors: `make` computes the result, or a tuple of two.
+
+    None where the tensors are not these shapes, contiguous, in the layout that was bound.  ``run`` is that of
+    a `BoundConv` or `BoundPool`, TypeError where it is neither.  ``arrays`` has (shape, dtype, channels_last)
+    of each tensor, shapes in the framework's order, or None for one that is left out; ``results`` has
+    (shape, strides, dtype of the framework).
+    """
+
+    cdef TensorReader reader
+    cdef int count
+    cdef int ranks[MOST_TENSORS]               # 0 for what is left out
+    cdef int64_t shapes[MOST_TENSORS][MAX_AXES]
+    cdef unsigned char kinds[MOST_TENSORS]
+    cdef unsigned char bits[MOST_TENSORS]
+    cdef bint last[MOST_TENSORS]
+    cdef BoundConv conv
+    cdef BoundPool pool
+    cdef tuple results
+
+    def __cinit__(self, TensorReader reader, run, arrays, results):
+        cdef int i, axis
+        owner = getattr(run, "__self__", None)
+        if isinstance(owner, BoundConv):
+            self.conv = owner
+        elif isinstance(owner, BoundPool):
+            self.pool = owner
+        if (self.conv is None and self.pool is None) or len(arrays) > MOST_TENSORS or len(results) > 2:
+            raise TypeError("this operator takes no addresses")
+        self.reader, self.results, self.count = reader, tuple(results), len(arrays)
+        for i, array in enumerate(arrays):
+            if array is None:
+                continue
+            shape, dtype, self.last[i] = array
+            if not 0 < len(shape) <= MAX_AXES:
+                raise TypeError("this operator takes no such shapes")
+            self.kinds[i] = FC_DLPACK_FLOAT if dtype.kind == "f" else FC_DLPACK_INT
+            self.bits[i] = 8 * dtype.itemsize
+            self.ranks[i] = len(shape)
+            for axis in range(self.ranks[i]):
+                self.shapes[i][axis] = shape[axis]
+
+    def make(self, tuple tensors):
+        """Compute, recording nothing."""
+        cdef fc_dlpack_tensor seen[MOST_TENSORS]
+        cdef Py_ssize_t i
+        if len(tensors) != self.count:
+            return None
+        memset(seen, 0, sizeof(seen))
+        for i in range(self.count):
+            if tensors[i] is not None and not self.reader.read(tensors[i], &seen[i]):
+                return None
+        return self.compute(seen) if self.fits(seen) else None
+
+    cdef bint fits(self, const fc_dlpack_tensor* seen) noexcept:
+        cdef int i
+        for i in range(self.count):
+            if (
+                seen[i].rank != self.ranks[i]
+                or seen[i].kind != self.kinds[i]
+                or seen[i].bits != self.bits[i]
+                or (
+                    seen[i].rank > 0
+                    and (
+                        memcmp(seen[i].shape, self.shapes[i], seen[i].rank * sizeof(int64_t)) != 0
+                        or not lies_in_order(&seen[i], self.last[i])
+                    )
+                )
+            ):
+                return False
+        return True
+
+    cdef object compute(self, const fc_dlpack_tensor* seen):
+        cdef uintptr_t at[MOST_TENSORS + 2]
+        cdef int i
+        cdef tuple layout = self.results[0]
+        for i in range(self.count):
+            at[i] = address_of(&seen[i]) if seen[i].rank > 0 else 0
+        y = self.reader.allocate(layout[0], layout[1], layout[2])
+        at[self.count] = self.reader.address(y)
+        for i in range(self.count + 1, MOST_TENSORS + 2):
+            at[i] = 0
+        if len(self.results) == 1:
+            self.run(at)
+            return y
+        layout = self.results[1]
+        more = self.reader.allocate(layout[0], layout[1], layout[2])
+        at[self.count + 1] = self.reader.address(more)
+        self.run(at)
+        return y, more
+
+    cdef int run(self, const uintptr_t* at) except -1:
+        if self.conv is not None:
+            self.conv.run(at[0], at[1], at[2], at[3])
+        else:
+            self.pool.run(at[0], at[1], at[2])
+        return 0
+
+
+cdef class Remembered:
+    """A call that was checked: by which arguments, and what it is where it is recorded for gradients."""
+
+    cdef TensorCall call
+    cdef tuple given
+    cdef object recorded
+
+
+cdef class TensorCalls:
+    """The calls of one function that were checked, found by shapes and arguments."""
+
+    cdef TensorReader reader
+    cdef list slots
+    cdef int evicted
+
+    def __cinit__(self, TensorReader reader):
+        self.reader = reader
+        self.slots = [None] * SLOTS
+
+    def remember(self, TensorCall call, tuple given, recorded):
+        """Keep a call; ``recorded`` is what to return in place of a result, None where nothing is recorded."""
+        cdef Remembered made = Remembered()
+        cdef Py_ssize_t way, first = slot_of(call.count, call.ranks, call.shapes, recorded is not None)
+        made.call, made.given, made.recorded = call, given, recorded
+        for way in range(WAYS):
+            if self.slots[first + way] is None:
+                self.slots[first + way] = made
+                return
+        self.evicted = (self.evicted + 1) % WAYS
+        self.slots[first + self.evicted] = made
+
+    def call(self, tuple tensors, tuple given):
+        """Compute, or return what was to be returned where the call is recorded for gradients.
+
+        None where it must be looked at: nobody made it before, or since another took its slot; a tensor is no
+        plain one in its layout; somebody watches.
+        """
+        cdef fc_dlpack_tensor seen[MOST_TENSORS]
+        cdef int ranks[MOST_TENSORS]
+        cdef int64_t shapes[MOST_TENSORS][MAX_AXES]
+        cdef int i, count = <int>len(tensors)
+        cdef bint records = False
+        if self.reader.watched():
+            return None
+        memset(seen, 0, sizeof(seen))
+        for i in range(count):
+            tensor = tensors[i]
+            if tensor is not None:
+                if not self.reader.read(tensor, &seen[i]):
+                    return None
+                memcpy(shapes[i], seen[i].shape, seen[i].rank * sizeof(int64_t))
+                records = records or tensor.requires_grad
+            ranks[i] = seen[i].rank
+        records = records and self.reader.grad_enabled()
+        cdef Remembered made
+        cdef Py_ssize_t way, first = slot_of(count, ranks, shapes, records)
+        for way in range(WAYS):
+            found = self.slots[first + way]
+            if found is None:
+                return None
+            made = <Remembered>found
+            if (
+                (made.recorded is not None) == records
+                and made.call.count == count
+                and made.call.fits(seen)
+                # What lies in both layouts at once counts as the first.
+                and not (made.call.last[0] and lies_in_order(&seen[0], False))
+                and is_alike(made.given, given)
+            ):
+                return made.recorded if records else made.call.compute(seen)
+        return None
+
+
+cdef uintptr_t address_of(const fc_dlpack_tensor* x) noexcept:
+    return <uintptr_t>x.data + x.offset
+
+
+cdef bint lies_in_order(const fc_dlpack_tensor* x, bint channels_last) noexcept:
+    """Whether elements follow each other in memory; the strides of axes of one element do not count."""
+    cdef int64_t expected = 1
+    cdef int i, axis, rank = x.rank
+    for i in range(rank):
+        axis = rank - 1 - i
+        if channels_last:                # channels, then the axes of the image from the last, then the batch
+            axis = 1 if i == 0 else 0 if i == rank - 1 else rank - i
+        if x.shape[axis] != 1 and x.strides[axis] != expected:
+            return False
+        expected *= x.shape[axis]
+    return True
+
+
+# The first of the slots for calls of these shapes.
+cdef Py_ssize_t slot_of(int count, const int* ranks, const int64_t (*shapes)[MAX_AXES], bint records) noexcept:
+    cdef uintptr_t mixed = records
+    cdef int i, axis
+    for i in range(count):
+        for axis in range(ranks[i]):
+            mixed = (mixed ^ <uintptr_t>shapes[i][axis]) * <uintptr_t>0x9E3779B97F4A7C15
+            mixed ^= mixed >> 29
+    return <Py_ssize_t>(mixed % (SLOTS // WAYS) * WAYS)

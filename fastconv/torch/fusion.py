@@ -6,8 +6,8 @@ normalisation, then only an activation does, the three become one prepared call.
 cannot be traced is given up for those below it, down to single layers, which are never wrong.  What a trace
 cannot see is checked:
 
-- before every call: that no layer was replaced, hooked or put into training, that no number that forward may
-  read has changed;
+- before every call: that no layer was replaced, hooked, given another class or forward, or put into training,
+  that no number that forward may read has changed;
 - at the first call: that the region computes what its layers compute one by one.
 """
 
@@ -159,8 +159,10 @@ class Guard:
     """The state of a region's modules that a trace takes for granted."""
 
     def __init__(self, root: nn.Module) -> None:
-        self.modules = tuple(root.modules())
-        owners = [m for m in self.modules if not _is_leaf(m)]
+        self.root = root
+        modules = tuple(root.modules())
+        self.below = [(m, type(m), m.__dict__) for m in modules if m is not root]
+        owners = [m for m in modules if not _is_leaf(m)]
         self.children = [(m._modules, tuple(m._modules.values())) for m in owners]
         numbers = [(m.__dict__, [k for k, v in m.__dict__.items() if _is_number(k, v)]) for m in owners]
         self.numbers = [(have, k, have[k]) for have, names in numbers for k in names]
@@ -168,7 +170,15 @@ class Guard:
     def holds(self) -> bool:
         """Return whether nothing has changed."""
         return (
-            not any(m.training or m._forward_hooks or m._forward_pre_hooks for m in self.modules)
+            not _is_loud(self.root)
+            and not any(
+                have["training"]
+                or have["_forward_hooks"]
+                or have["_forward_pre_hooks"]
+                or "forward" in have
+                or type(m) is not kind
+                for m, kind, have in self.below
+            )
             and not hooks._global_forward_hooks
             and not hooks._global_forward_pre_hooks
             and all(tuple(have.values()) == had for have, had in self.children)
@@ -177,8 +187,14 @@ class Guard:
 
 
 def _is_loud(m: nn.Module) -> bool:
-    """Whether a module trains, or has somebody to tell of its calls."""
-    return m.training or bool(m._forward_hooks) or bool(m._forward_pre_hooks)
+    """Whether a module trains, has somebody to tell of its calls, or a forward of its own."""
+    own = m.__dict__.get("forward")
+    return (
+        m.training
+        or bool(m._forward_hooks)
+        or bool(m._forward_pre_hooks)
+        or not (own is None or isinstance(own, Region))
+    )
 
 
 def _is_quiet(root: nn.Module) -> bool:

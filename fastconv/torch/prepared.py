@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from fastconv import _core
 from fastconv.plan import ConvPlan
@@ -24,6 +25,22 @@ MOST_PLANS = 4  # shapes that weights are kept prepared for; more forget the old
 Made = tuple[Callable[[int, int], None], tuple[int, ...], tuple[int, ...]]
 
 _strided = torch.strided
+_is_compiling = torch.compiler.is_compiling
+
+
+class _Steps:
+    """How many steps optimizers have taken: fused ones write to parameters and count no version."""
+
+    taken = 0
+
+    @classmethod
+    def count(cls, *_: Any) -> None:
+        """Note one."""
+        if not _is_compiling():
+            cls.taken += 1
+
+
+register_optimizer_step_post_hook(_Steps.count)
 
 
 class Prepared:
@@ -31,7 +48,8 @@ class Prepared:
 
     A call returns the result, or None where the layers must be run one by one: when somebody watches, or the
     input is nothing that a plan takes.  Plans are made anew when a tensor that went into them was written to
-    (its version counter) or replaced (its address).
+    (its version counter) or replaced (its address), an optimizer took a step, or the layer was called in
+    training mode or with gradients.
     """
 
     def __init__(self, conv: Any, norm: Any = None, activation: str | None = None) -> None:
@@ -44,6 +62,8 @@ class Prepared:
     def __call__(self, x: Tensor) -> Tensor | None:
         """Convolve."""
         if not unwatched() or not (type(x) in TYPES and x.is_cpu and x.layout is _strided and not x.is_neg()):
+            return None
+        if self.norm is not None and x.dim() != self.spatial + 2:  # batches only, or what it takes for one
             return None
         state = self.read_state()
         if state is None:
@@ -77,11 +97,18 @@ class Prepared:
         if conv._parameters.get("weight") is None:  # computed from other parameters at each call
             return None
         tensors = self.tensors()
+        # Training writes to means and variances without counting a version, to their count with one.
+        if self.norm is not None and (count := self.norm._buffers.get("num_batches_tracked")) is not None:
+            tensors.append(count)
         try:
             state: list[Any] = [(t.data_ptr(), t._version) for t in tensors]
         except RuntimeError:  # made in inference mode, or without memory: changes cannot be seen
             return None
+        mark = conv._prepared  # taken off by a call in training
+        if mark is None:
+            mark = conv.__dict__.setdefault("_prepared", Prepared(conv))
         state += conv.stride, conv.padding, conv.dilation, conv.groups, conv.padding_mode, _core.get_exact()
+        state += mark, _Steps.taken
         if self.norm is not None:
             state.append(self.norm.eps)
         return state

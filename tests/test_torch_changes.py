@@ -6,6 +6,7 @@ import copy
 from typing import Any
 
 import pytest
+from support import run_python
 
 torch = pytest.importorskip("torch", reason="needs PyTorch")
 F, nn = torch.nn.functional, torch.nn
@@ -265,3 +266,42 @@ def test_a_tensor_of_zeros_without_memory() -> None:
         ft.conv2d(torch.ones(1, 2, 6, 6), weight)
         assert not ft.conv2d(zeros, weight).any()
         assert not ft.avg_pool2d(zeros, 2).any()
+
+
+def test_many_threads_that_begin_at_once() -> None:
+    """Each finds the model untraced: one traces it, and nobody waits for another, nor for itself."""
+    code = """
+import sys, threading, torch, fastconv.torch as ft
+from torch import nn
+sys.setswitchinterval(1e-6)
+torch.set_num_threads(1)
+
+class Block(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.c, self.b = nn.Conv2d(4, 4, 3, padding=1), nn.BatchNorm2d(4)
+
+    def forward(self, x):
+        return torch.relu(self.b(self.c(x)))
+
+x, wrong = torch.randn(1, 4, 6, 6), []
+for _ in range(8):
+    model = nn.Sequential(Block(), nn.Sequential(Block(), Block()), Block()).eval()
+    with torch.no_grad():
+        wanted = model(x)
+    ft.convert(model)
+    gate = threading.Barrier(12)
+    def work():
+        gate.wait()
+        with torch.no_grad():
+            for _ in range(4):
+                if not torch.allclose(model(x), wanted, atol=1e-4):
+                    wrong.append(1)
+    threads = [threading.Thread(target=work, daemon=True) for _ in range(12)]
+    for thread in threads: thread.start()
+    for thread in threads: thread.join(60)
+    assert not any(thread.is_alive() for thread in threads), "they wait for each other"
+assert not wrong
+"""
+    done = run_python(code)
+    assert done.returncode == 0, done.stderr

@@ -116,7 +116,7 @@ def close(made: Any, wanted: Any) -> None:
 def fused(model: Any) -> int:
     """Number of regions at work below a model."""
     regions = [m.__dict__.get("forward") for m in model.modules()]
-    return sum(isinstance(r, Region) and r.graph is not None for r in regions)
+    return sum(isinstance(r, Region) and r.traced is not None for r in regions)
 
 
 # --- Layers ---------------------------------------------------------------------------------------------
@@ -192,7 +192,7 @@ def test_evaluation(dtype: Any, memory_format: Any) -> None:
 def test_everything_is_fused_that_can_be() -> None:
     model = ft.convert(network().eval())
     twice(model, images())
-    code = model.forward.graph.__self__.code
+    code = model.forward.traced[0].__self__.code
     assert code.count("fused") > 0
     assert code.count("add_in_place(") + code.count("add_in_place_1(") + code.count("add_in_place_2(") == 3
     assert "batch_norm" not in code

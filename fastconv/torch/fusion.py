@@ -49,7 +49,7 @@ MOST_TRACES = 4
 _grad_enabled = torch.is_grad_enabled
 
 
-_ONE_TRACE = threading.Lock()  # a trace patches torch.nn.Module while it lasts
+_ONE_TRACE = threading.Lock()  # a trace patches torch.nn.Module, and moves regions, while it lasts
 
 
 class Unsound(Exception):
@@ -85,8 +85,7 @@ class Region:
 
     def __init__(self, root: nn.Module) -> None:
         self.root = root
-        self.graph: Callable[..., Any] | None = None
-        self.guard: Guard | None = None
+        self.traced: tuple[Callable[..., Any], Guard] | None = None  # replaced as one: threads may be calling
         self.traces = 0
 
     def __getstate__(self) -> dict[str, Any]:
@@ -110,28 +109,40 @@ class Region:
         """Run the region."""
         if self.root.training or _grad_enabled() or not unwatched():
             return self.__wrapped__(*args, **kwargs)
-        if self.graph is None or self.guard is None or not self.guard.holds():
+        traced = self.traced
+        if traced is None or not traced[1].holds():
             return self.begin(args, kwargs)
-        return self.graph(*args, **kwargs)
+        return traced[0](*args, **kwargs)
 
     def begin(self, args: Any, kwargs: Any) -> Any:
         """Trace, and compute in both ways; or give the region up for those below."""
         wanted = self.__wrapped__(*args, **kwargs)
-        self.graph = None
-        if _is_quiet(self.root):
-            self.traces += 1
+        # Who finds another at it, or itself within a trace, computes layer by layer this time: a trace goes
+        # through forwards that lead back here.
+        if _ONE_TRACE.acquire(blocking=False):
             try:
-                if self.traces > MOST_TRACES:
-                    raise Unsound
-                graph = trace(self.root)
-                guard = Guard(self.root)
-                if not agree(graph(*args, **kwargs), wanted):
-                    raise Unsound
-            except Exception:  # whatever a user's forward raises when it is given symbols
-                self.give_up()
-            else:
-                self.graph, self.guard = graph, guard
+                if self.traced is None or not self.traced[1].holds():
+                    self.traced = self.prove(args, kwargs, wanted)
+            finally:
+                _ONE_TRACE.release()
         return wanted
+
+    def prove(self, args: Any, kwargs: Any, wanted: Any) -> tuple[Callable[..., Any], Guard] | None:
+        """Return a graph that makes what is wanted, and what must stay as it is for that."""
+        if not _is_quiet(self.root):
+            return None
+        self.traces += 1
+        try:
+            if self.traces > MOST_TRACES:
+                raise Unsound
+            graph = trace(self.root)
+            guard = Guard(self.root)
+            if not agree(graph(*args, **kwargs), wanted):
+                raise Unsound
+        except Exception:  # whatever a user's forward raises when it is given symbols
+            self.give_up()
+            return None
+        return graph, guard
 
     def give_up(self) -> None:
         """Let each child be a region of its own."""
@@ -245,12 +256,11 @@ def trace(root: nn.Module) -> Callable[..., Any]:
     owners = [m for m in root.modules() if not _is_leaf(m)]
     before = [(m.__dict__, dict(m.__dict__)) for m in owners]
     kept = False
-    with _ONE_TRACE:
-        try:
-            graph = _Tracer().trace(root)
-        finally:
-            for now, state in before:
-                kept = _put_back(now, state) or kept
+    try:
+        graph = _Tracer().trace(root)
+    finally:
+        for now, state in before:
+            kept = _put_back(now, state) or kept
     if kept:
         raise Unsound  # forward keeps something of its input
     modules = dict(root.named_modules())

@@ -129,6 +129,15 @@ WAYS = [
     ((7, 133), 5, 2, 2, 1, False),
     ((4, 90), 3, 1, 1, 2, False),
     ((1, 66), (1, 2), 2, 0, 1, False),
+    # Narrow windows in registers: an output beyond whole vectors, whole ones, a tap in the next one, cut
+    ((5, 35), 2, None, 0, 1, False),
+    ((6, 35), 3, 2, 1, 1, False),
+    ((5, 35), 3, 1, 1, 1, False),
+    ((4, 64), (3, 2), 2, 0, 1, False),
+    ((5, 65), 3, 2, 0, 1, False),
+    ((3, 36), 2, 1, 1, 1, False),
+    ((5, 40), 3, 1, 0, 1, False),
+    ((9, 67), (4, 3), (1, 2), (2, 1), (2, 1), True),
 ]
 
 
@@ -150,6 +159,11 @@ def test_every_way_of_filling_lanes(case: int, planes: int, dtype: Any, name: st
         fastconv.max_pool2d(inside, k, s, pad, d, ceil, out=poisoned.out)
         poisoned.check()
         np.testing.assert_array_equal(poisoned.out, expected)
+        poisoned = Poisoned(y.shape, dtype)
+        fastconv.lp_pool2d(inside, 2, k, s, ceil, padding=pad, dilation=d, out=poisoned.out)
+        poisoned.check()
+        expected = reference_pool.lp_pool(x, 2, k, s, ceil, padding=pad, dilation=d)
+        assert_within(poisoned.out, expected, sum_bound(expected, count, dtype, expected))
         grad = normal(y.shape, dtype, 5)
         for include in (True, False):
             poisoned = Poisoned(y.shape, dtype)

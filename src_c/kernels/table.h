@@ -40,6 +40,7 @@ typedef struct fc_table {
     void (*pool_whole_pixels)(const fc_pool_whole_pixels *w);
     void (*pool_fill)(const fc_pool_fill *f);
     void (*pool_lines)(const fc_pool_lines *p);
+    void (*pool_near)(const fc_pool_near *p);
     void (*pool_short)(const fc_pool_short *p);
     void (*pool_short_found)(const fc_pool_short *p);
     void (*pool_pixels)(const fc_pool_pixels *p);

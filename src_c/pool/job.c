@@ -186,6 +186,23 @@ static bool found_beats(const fc_pool_job *j, double other_ns)
     return rows * (6 + vectors * (5 + 1.6 * all) + (double)cut * (2 + 0.8 * all)) < other_ns;
 }
 
+/* Whether windows are narrow and rows long enough that sums are better kept in registers than in a buffer: measured.
+ * By stride 1 that is where rows are few vectors, the last one cut; vectors below 32 bytes pick lanes one by one. */
+static bool near_windows(fc_pool_job *j)
+{
+    const fc_pool *pool = j->r->pool;
+    const int64_t k = pool->kernel[FC_WIDTH], s = pool->stride[FC_WIDTH], lanes = j->table->lanes;
+    const int64_t width = j->to_size[FC_WIDTH], cols = j->from_size[FC_WIDTH], last = (width - 1) / lanes * lanes;
+    if (pool->adaptive || j->weighted || j->r->indices || pool->dilation[FC_WIDTH] != 1 || k < 2 || k > 3 || s > 2)
+        return false;
+    if ((j->r->transposed && s > 1) || j->r->op == FC_POOL_ABS || j->r->op == FC_POOL_POWER)
+        return false;
+    if (cols <= 2 * lanes || (size_t)lanes * j->size < 32 || (s == 1 && (width % lanes == 0 || width > 4 * lanes)))
+        return false;
+    j->before = j->r->transposed ? k - 1 - pool->pad_before[FC_WIDTH] : pool->pad_before[FC_WIDTH];
+    return j->before >= 0 && j->before < lanes && last * s - j->before <= cols;
+}
+
 static fc_pool_way choose_way(fc_pool_job *j)
 {
     const fc_pool *pool = j->r->pool;
@@ -194,6 +211,8 @@ static fc_pool_way choose_way(fc_pool_job *j)
         return FC_BY_WHOLES;
     if (pool->channels_last)
         return FC_BY_CHANNELS;
+    if (near_windows(j))
+        return FC_BY_NEAR;
     j->taps = short_taps(j);
     if (j->taps > 0) {
         const double tile = tile_ns(j, planes), rows = short_ns(j);
@@ -238,13 +257,13 @@ static void choose_units(fc_pool_job *j)
     const double taps = seen(j, FC_DEPTH) * seen(j, FC_HEIGHT) * seen(j, FC_WIDTH);
     const double rows = (double)j->to_size[FC_DEPTH] * (double)j->to_size[FC_HEIGHT];
     double row = taps * (double)j->to_size[FC_WIDTH] + 20;
-    if (j->way == FC_BY_LINES || j->way == FC_BY_SHORT || j->way == FC_BY_FOUND || j->way == FC_BY_WHOLES)
+    if (j->way == FC_BY_LINES || j->way == FC_BY_NEAR || j->way == FC_BY_SHORT || j->way == FC_BY_FOUND || j->way == FC_BY_WHOLES)
         row = (taps / seen(j, FC_WIDTH) + 1) * (double)(j->from_size[FC_WIDTH] + j->to_size[FC_WIDTH]) + 20;
     j->in_run = pool->channels_last || !one_run(pool) ? pool->channels : pool->batch * pool->channels;
     j->unit = 1;
     if (j->way == FC_BY_WHOLES && !pool->channels_last)
         j->unit = fc_round_up(fc_max(1, fc_min(j->in_run, 2 * TASK_WORK / pool->in_pixels)), lanes);
-    else if (j->way == FC_BY_LINES || j->way == FC_BY_SHORT || j->way == FC_BY_FOUND)
+    else if (j->way == FC_BY_LINES || j->way == FC_BY_NEAR || j->way == FC_BY_SHORT || j->way == FC_BY_FOUND)
         j->unit = row * rows >= 2.0 * TASK_WORK ? 1 : fc_min(j->in_run, (int64_t)(2.0 * TASK_WORK / (row * rows)) + 1);
     else if (j->way == FC_BY_TILE) {
         j->unit = lanes;

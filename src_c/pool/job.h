@@ -9,6 +9,7 @@ typedef enum {
     FC_BY_CHANNELS,                           /* lanes are channels, side by side in memory */
     FC_BY_TILE,                               /* lanes are planes, turned into a tile in L1 or L2 */
     FC_BY_LINES,                              /* lanes are columns */
+    FC_BY_NEAR,                               /* the same, of narrow windows */
     FC_BY_SHORT,                              /* the same, of rows that two vectors hold */
     FC_BY_FOUND,                              /* the same, with indices, of any rows */
     FC_BY_WHOLES,                             /* planes that are one window */
@@ -31,6 +32,7 @@ typedef struct fc_pool_job {
     int64_t tasks;
     double seconds;
     fc_pool_lines lines;                      /* what FC_BY_LINES knows of columns */
+    int64_t before;                           /* of FC_BY_NEAR: columns that output 0 sees before the first */
     int64_t taps, index_tap;                  /* of FC_BY_SHORT */
     size_t index_at, columns_at;
     size_t factors_at;                        /* along width, as reals */

@@ -202,6 +202,21 @@ static void run_lines(const reduce_task *t, const reduce_band *a)
     }
 }
 
+static void run_near(const reduce_task *t, const reduce_band *a)
+{
+    const fc_pool_job *j = t->j;
+    fc_pool_near p = {
+        .block = block_of(t), .cols = j->from_size[FC_WIDTH], .before = j->before, .taps = j->r->pool->kernel[FC_WIDTH],
+        .stride = j->r->pool->stride[FC_WIDTH], .planes = a->planes, .x_plane = j->from_stride[FC_C], .y_plane = j->to_stride[FC_C],
+    };
+    p.block.rows = a->height_end - a->height;
+    for (int64_t d = a->depth; d < a->depth_end; d++) {
+        set_depth(t, &p.block, d, 0);
+        set_plane(t, a, &p.block, d, 0);
+        j->table->pool_near(&p);
+    }
+}
+
 static void run_short(const reduce_task *t, const reduce_band *a)
 {
     const fc_pool_job *j = t->j;
@@ -397,6 +412,8 @@ static void run_unit(reduce_task *t, int64_t unit, int64_t band)
         run_tile(t, &a);
     else if (j->way == FC_BY_LINES)
         run_lines(t, &a);
+    else if (j->way == FC_BY_NEAR)
+        run_near(t, &a);
     else if (j->way == FC_BY_SHORT)
         run_short(t, &a);
     else if (j->way == FC_BY_FOUND)

@@ -212,6 +212,11 @@ def large() -> Iterator[Case]:
     yield Case("3x3 8 to 129", 8, 129, (11, 10), padding=1)
     yield Case("3x3 20 to 260", 20, 260, (6, 9))
     yield Case("3x3 64 to 64, five planes of 14x14", 64, 64, (14, 14), batch=5, padding=1)
+    # Over a mebibyte and no padding: lines of 16 channels, one less, one more, and several blocks of them.
+    yield Case("3x3 stride 2 on lines of 17 channels", 17, 33, (91, 93), stride=2, batch=2)
+    yield Case("2x2 stride 2 on lines of 15 channels", 15, 16, (100, 100), (2, 2), stride=2, batch=2)
+    yield Case("6x6 stride 5 on lines of 65 channels", 65, 65, (65, 66), (6, 6), stride=5)
+    yield Case("2 groups of 16, stride 3 on lines", 32, 40, (92, 97), groups=2, stride=3)
     yield Case("7x7 stride 2, first layer", 3, 64, (112, 112), (7, 7), stride=2, padding=3)
     yield Case("5x5 dilation 2", 8, 8, (100, 131), (5, 5), padding=4, dilation=2)
     yield Case("very wide", 3, 4, (3, 2100), padding=1)

@@ -17,6 +17,8 @@ enum {
     LEAST_PIXELS = 256,       /* per task: fewer would pack weights for too little work */
     MOST_PIXELS = 1024,
     WISHED_TASKS = 8,
+    LEAST_DEPTH = 512,        /* of a block of k: fewer would pass over the outputs too often */
+    LINE_CHANNELS = 16,
 };
 static const double PACK_SECONDS = 0.3e-9;    /* per weight */
 
@@ -25,6 +27,7 @@ typedef struct direct_split {
     int64_t panel, panels;                    /* lanes; per group */
     int64_t block_panels, channel_blocks;     /* panels per task; per group */
     int64_t k_block, k_blocks;
+    int64_t together;                         /* channels that take one tap after the other: see by_lines */
     int64_t images, image_blocks;             /* per task; in all */
     int64_t rows, row_blocks, cols, col_blocks; /* output pixels of one image per task */
     int64_t tasks;
@@ -34,16 +37,32 @@ typedef struct direct_split {
     size_t weights_at, band_at, tile_at, offsets_at, pixels_at, bytes; /* scratch layout, bytes */
 } direct_split;
 
+/* Whether lines of channels are read where they lie in x, which does not fit in a cache.  The order of k depends on
+ * it, and so do the last bits of a result: hence not on the machine's caches. */
+static bool by_lines(const fc_conv *conv)
+{
+    enum { BYTES = 1 << 20, TAPS = 36 };
+    return conv->channels_last && conv->taps > 1 && conv->taps <= TAPS && fc_unpadded(conv) &&
+           fc_x_count(conv) * (int64_t)fc_size_of(conv->dtype) > BYTES;
+}
+
 static void split_channels(direct_split *s, const fc_conv *conv, const fc_table *table)
 {
     s->vectors = fc_panel_vectors(table, fc_div_up(conv->out_per_group, table->lanes));
     s->panel = (int64_t)s->vectors * table->lanes;
     s->panels = fc_div_up(conv->out_per_group, s->panel);
-    const int64_t most = fc_panel_depth(conv, s->panel);
-    if (conv->taps <= most) {                          /* whole channels per block of k */
-        const int64_t channels = most / conv->taps;
+    s->copies = !fc_unpadded(conv);
+    s->together = by_lines(conv) ? LINE_CHANNELS : 1;
+    int64_t most = fc_panel_depth(conv, s->panel);
+    if (s->copies) {                                   /* so that tasks can have all panels: bands are copied for each */
+        const int64_t l2 = fc_machine_for(conv->dtype)->l2 / (int64_t)fc_size_of(conv->dtype);
+        most = fc_min(most, fc_max(LEAST_DEPTH, l2 / 2 / (s->panels * s->panel)));
+    }
+    if (conv->taps <= most || s->together > 1) {       /* whole channels per block of k */
+        const int64_t channels = fc_max(s->together, most / conv->taps / s->together * s->together);
         s->k_blocks = fc_div_up(conv->in_per_group, channels);
-        s->k_block = fc_div_up(conv->in_per_group, s->k_blocks) * conv->taps;
+        s->k_block = fc_round_up(fc_div_up(conv->in_per_group, s->k_blocks), s->together) * conv->taps;
+        s->k_block = fc_min(s->k_block, conv->depth);
     } else {
         s->k_block = most;
     }
@@ -64,7 +83,6 @@ static void split_pixels(direct_split *s, const fc_conv *conv)
     s->images = fc_max(1, fc_min(conv->batch, wished / conv->out_pixels));
     s->cols = fc_min(width, MOST_PIXELS);
     s->rows = fc_max(1, fc_min(height, wished / s->cols));
-    s->copies = !fc_unpadded(conv);
     const int64_t most = fc_machine_for(conv->dtype)->l2 / 2 / (int64_t)fc_size_of(conv->dtype);
     for (;;) {
         s->band = fc_band_make(conv, band_channels(s, conv), s->rows, s->cols, conv->channels_last, 1);
@@ -125,6 +143,39 @@ static const char *supports(const fc_conv *conv)
 
 static size_t scratch(const fc_conv *conv, const fc_table *table) { return split_of(conv, table, false).bytes; }
 
+/* The order of k: channels, for each all taps; but by lines, a line's worth of channels takes one tap, then the next,
+ * so that lines come from memory one after the other.  How many channels from `channel` on do so, of a block that
+ * ends before `end`. */
+static int64_t channels_together(const direct_split *s, int64_t channel, int64_t end)
+{
+    return s->together == 1 ? 1 : fc_min(s->together, end - channel);
+}
+
+/* Rows k0 .. k1 of some lanes of a panel, in the order of k. */
+static void pack_rows(const fc_conv *conv, const fc_table *table, const direct_split *s, const void *weight, int64_t k0,
+                      int64_t k1, int64_t lanes, void *packed)
+{
+    const size_t size = fc_size_of(conv->dtype);
+    fc_move move = { .rows = k1 - k0, .cols = lanes, .src = fc_at(weight, k0, size), .src_row = 1, .src_col = conv->depth,
+                     .dst = packed, .dst_row = s->panel, .dst_col = 1, .zero_after = s->panel - lanes };
+    if (s->together == 1) {
+        table->move(&move);
+        return;
+    }
+    const int64_t end = k1 / conv->taps;
+    int64_t together;
+    for (int64_t c = k0 / conv->taps; c < end; c += together) {
+        together = channels_together(s, c, end);
+        move.rows = conv->taps;
+        move.dst_row = together * s->panel;
+        for (int64_t i = 0; i < together; i++) {
+            move.src = fc_at(weight, (c + i) * conv->taps, size);
+            move.dst = fc_at_mut(packed, (c * conv->taps - k0 + i) * s->panel, size);
+            table->move(&move);
+        }
+    }
+}
+
 /* Panels [first, first + count) of a group, rows k0 .. k1 each: [panel][k][lane], last lanes zero. */
 static void pack_weights(const fc_conv *conv, const fc_table *table, const direct_split *s, const void *weight,
                          int64_t group, int64_t first, int64_t count, int64_t k0, int64_t k1, void *packed)
@@ -133,14 +184,8 @@ static void pack_weights(const fc_conv *conv, const fc_table *table, const direc
     for (int64_t p = 0; p < count; p++) {
         const int64_t channel = (first + p) * s->panel;
         const int64_t lanes = fc_min(s->panel, conv->out_per_group - channel);
-        const fc_move move = {
-            .rows = k1 - k0, .cols = lanes,
-            .src = fc_at(weight, (group * conv->out_per_group + channel) * conv->depth + k0, size),
-            .src_row = 1, .src_col = conv->depth,
-            .dst = fc_at_mut(packed, p * (k1 - k0) * s->panel, size), .dst_row = s->panel, .dst_col = 1,
-            .zero_after = s->panel - lanes,
-        };
-        table->move(&move);
+        pack_rows(conv, table, s, fc_at(weight, (group * conv->out_per_group + channel) * conv->depth, size), k0, k1, lanes,
+                  fc_at_mut(packed, p * (k1 - k0) * s->panel, size));
     }
 }
 
@@ -272,10 +317,13 @@ static void find_offsets(const direct_job *job, const direct_block *b, int64_t k
     const int64_t row_step = (s->copies ? s->band.row_step : conv->x_stride[FC_H]) * conv->dilation[FC_HEIGHT];
     const int64_t col_step = (s->copies ? s->band.col_step : conv->x_stride[FC_W]) * conv->dilation[FC_WIDTH];
     const int64_t base = s->copies ? -first : b->group * conv->in_per_group;
-    int64_t tap = k0 % conv->taps, channel = k0 / conv->taps;
-    int64_t kw = tap % kernel[2], kh = tap / kernel[2] % kernel[1], kd = tap / kernel[2] / kernel[1];
+    int64_t channel = k0 / conv->taps, together = channels_together(s, channel, k1 / conv->taps), of = 0;
+    int64_t tap = k0 % conv->taps, kw = tap % kernel[2], kh = tap / kernel[2] % kernel[1], kd = tap / kernel[2] / kernel[1];
     for (int64_t k = k0; k < k1; k++) {
-        b->offsets[k - k0] = (base + channel) * channel_step + kd * depth_step + kh * row_step + kw * col_step;
+        b->offsets[k - k0] = (base + channel + of) * channel_step + kd * depth_step + kh * row_step + kw * col_step;
+        if (++of < together)
+            continue;
+        of = 0;
         if (++kw < kernel[2])
             continue;
         kw = 0;
@@ -285,7 +333,8 @@ static void find_offsets(const direct_job *job, const direct_block *b, int64_t k
         if (++kd < kernel[0])
             continue;
         kd = 0;
-        channel++;
+        channel += together;
+        together = channels_together(s, channel, k1 / conv->taps);
     }
 }
 

@@ -368,6 +368,27 @@ def grouped() -> Iterator[Case]:
     yield Case("3 groups, dilation 2, valid", 9, 12, (11, 19), groups=3, dilation=2)
     yield Case("2 groups, padding of four widths", 6, 4, (7, 9), (2, 5), groups=2, padding=((0, 2), (3, 1)))
     yield Case("32 groups of 4, 7x7", 128, 128, (7, 7), groups=32, padding=1)
+    # One group of few channels: rows of y written in place where they fill their vectors, and rows by four.
+    for width, stride, channels in (
+        (16, 1, 3),
+        (32, 2, 3),
+        (33, 2, 4),
+        (46, 2, 16),
+        (31, 3, 2),
+        (17, 1, 3),
+        (29, 1, 15),
+    ):
+        yield Case(
+            f"{channels} channels to 20, {width} columns, stride {stride}",
+            channels,
+            20,
+            (7 * stride, width * stride),
+            groups=1,
+            stride=stride,
+            padding=1,
+        )
+    yield Case("3 channels to 4, several tasks of rows", 3, 4, (45, 160), padding=1, batch=2)
+    yield Case("2 groups of 4 to 8, more than L2 holds", 8, 16, (130, 160), groups=2, padding=1, batch=3)
     # Output channels as lanes: groups that share a vector, whole or overlapping another; groups of vectors.
     for channels, groups in ((16, 8), (20, 10), (36, 9), (40, 5), (48, 3), (64, 2), (24, 12), (256, 32)):
         for size, stride in (((5, 14), 1), ((6, 23), 1), ((9, 29), 2)):

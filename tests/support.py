@@ -37,7 +37,7 @@ def supports(algorithm: str, channels: int, kernel: tuple[int, int], options: di
         "im2col": True,
         "depthwise": groups == channels,
         "dot": True,
-        "grouped": groups > 1,
+        "grouped": groups > 1 or channels <= 16,
         "winograd2": winograd.supports(2, tuple(kernel), strides, dilations),
         "winograd4": winograd.supports(4, tuple(kernel), strides, dilations),
         "auto": True,

@@ -155,7 +155,14 @@ WORDS = [
     bad(ValueError, "algorithm", "", algorithm=""),
     bad(ValueError, "depthwise", "groups", algorithm="depthwise"),
     bad(ValueError, "depthwise", "groups", algorithm="depthwise", groups=2, weight=ones(8, 2, 3, 3)),
-    bad(ValueError, "grouped", "groups", algorithm="grouped"),
+    bad(
+        ValueError,
+        "grouped",
+        "groups",
+        algorithm="grouped",
+        x=normal((2, 17, 6, 5)),
+        weight=ones(8, 17, 3, 3),
+    ),
 ]
 
 TOO_LARGE = [

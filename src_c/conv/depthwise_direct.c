@@ -236,12 +236,12 @@ static void compute_rows(const fc_conv_run *run, const fc_depthwise_view *v, int
     /* Several planes a time where they are small: their tiles share what the edges cost. */
     const int64_t plane = d.filters * (row1 - row0) * (col1 - col0) + conv->in_per_group * v->x_size[FC_HEIGHT] * v->x_size[FC_WIDTH];
     d.group = fc_max(1, 8192 / plane) * d.repeat;
-    d.far = v->far;
-    if (d.far) {                              /* the next planes, or rows */
+    d.far = v->far && (d.filters == 1 || conv->groups > 1);
+    if (d.far) {                              /* the next planes, or rows; or the next group */
         enum { ROWS = 16 };
         const bool planes = d.group > d.repeat;
-        d.x_ahead = planes ? d.group / d.repeat * d.x_block : ROWS * d.place.stride * d.place.x;
-        d.y_ahead = planes ? d.group * d.y_block : ROWS * d.place.y;
+        d.x_ahead = d.filters > 1 ? d.x_block : planes ? d.group / d.repeat * d.x_block : ROWS * d.place.stride * d.place.x;
+        d.y_ahead = d.filters > 1 ? channels * v->y_stride[FC_C] : planes ? d.group * d.y_block : ROWS * d.place.y;
         d.ahead_row = d.place.x;
     }
     run->table->depthwise(&d);

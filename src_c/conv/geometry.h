@@ -56,6 +56,17 @@ static inline bool fc_far(const fc_conv *conv, int64_t count)
     return count * (int64_t)fc_size_of(conv->dtype) > fc_machine_for(conv->dtype)->l2 / 2;
 }
 
+/* Lines of x and y that groups read and write in pieces, from beyond L2: too short for the processor to foresee them.
+ * Of x `passes` times. */
+static inline double fc_lines_in_pieces(const fc_conv *conv, int64_t passes)
+{
+    if (conv->groups == 1)
+        return 0;
+    const int64_t y_count = conv->batch * conv->out_pixels * conv->out_channels, x_count = fc_x_count(conv);
+    const int64_t far = (fc_far(conv, x_count) ? passes * x_count : 0) + (fc_far(conv, y_count) ? y_count : 0);
+    return (double)far * (double)fc_size_of(conv->dtype) / 64;
+}
+
 /* Pixels of one image are `stride[FC_W]` apart from the first to the last, across rows. */
 static inline bool fc_pixels_uniform(const int64_t stride[FC_AXES], const int64_t size[FC_SPATIAL])
 {

@@ -1,9 +1,10 @@
-/* Grouped convolution: few channels a group, so output pixels are the lanes and nothing is packed.
+/* Grouped convolution, or one group of few channels: output pixels are the lanes and nothing is packed.
  *
  * One group's input channels are copied to a zero-bordered band, rows and columns split by stride phase,
  * and every tap is a plain load at an offset: y[oc][pixel] = sum over k of weight[oc][k] *
- * band[pixel + offset[k]], weights in place.  All rows of a block are one product, whose pixels run on
- * through the border columns between them; what falls on those is dropped when the sums are copied to y.
+ * band[pixel + offset[k]], weights in place.  A row that fills its vectors is a product written in place; else
+ * all rows of a block are one, whose pixels run on through the border columns between them; what falls on those
+ * is dropped when the sums are copied to y.  Rows with a stride of 1 need no band: see by_rows.
  * Listed in list.c. */
 #include "../base/parallel.h"
 #include "../base/scratch.h"
@@ -17,9 +18,10 @@
 enum {
     MOST_PIXELS = 1024,       /* outputs of a channel per block */
     MOST_DEPTH = 4096,        /* products of an output with channels as lanes */
+    FEW_CHANNELS = 16,        /* of one group */
     PACKED_CHANNELS = 64,     /* whose weights a task packs */
 };
-static const double CHANNELS_SECONDS = 40e-6; /* so long should a task take with channels as lanes */
+static const double TASK_SECONDS = 40e-6;     /* so long should a task take that needs no band */
 
 typedef struct grouped_split {
     int64_t groups, group_blocks;             /* groups per task: more than one where channels are adjacent */
@@ -27,9 +29,17 @@ typedef struct grouped_split {
     int64_t rows, row_blocks, cols, col_blocks;
     int64_t tasks;
     int64_t pitch;                            /* pixels from one output row of a block to the next */
+    bool in_place;                            /* rows are written to y as they are */
     fc_band band;
     size_t tile_at, offsets_at, weights_at, bytes; /* scratch layout, bytes; the band is first */
 } grouped_split;
+
+/* Whether each row of a block is a product of its own, written where it belongs: its last vector is full enough. */
+static bool rows_in_place(const fc_conv *conv, const fc_table *table, const grouped_split *s)
+{
+    return conv->y_stride[FC_W] == 1 && s->channels == conv->in_per_group && s->cols > table->lanes &&
+           8 * s->cols >= 7 * fc_round_up(s->cols, table->lanes);
+}
 
 static grouped_split split_of(const fc_conv *conv, const fc_table *table)
 {
@@ -64,7 +74,8 @@ static grouped_split split_of(const fc_conv *conv, const fc_table *table)
     s.tasks = conv->batch * s.group_blocks * conv->out_size[FC_DEPTH] * s.row_blocks * s.col_blocks;
     s.band = fc_band_make_flat(conv, s.groups * s.channels, s.rows, s.cols);
     s.pitch = s.band.row_step;
-    const int64_t tile = s.groups * conv->out_per_group * s.rows * s.pitch;
+    s.in_place = rows_in_place(conv, table, &s);
+    const int64_t tile = s.in_place ? 0 : s.groups * conv->out_per_group * s.rows * s.pitch;
     s.tile_at = (size_t)fc_round_up((s.band.size + table->lanes) * (int64_t)size, 64);
     s.offsets_at = s.tile_at + (size_t)fc_round_up(tile * (int64_t)size, 64);
     s.weights_at = s.offsets_at + (size_t)(s.channels * conv->taps) * sizeof(int64_t);
@@ -72,8 +83,10 @@ static grouped_split split_of(const fc_conv *conv, const fc_table *table)
     return s;
 }
 
-static const char *supports(const fc_conv *conv) { return conv->groups > 1 ? NULL : "grouped needs groups > 1"; }
-
+static const char *supports(const fc_conv *conv)
+{
+    return conv->groups > 1 || conv->in_channels <= FEW_CHANNELS ? NULL : "grouped needs groups > 1, or at most 16 channels";
+}
 
 typedef struct grouped_job {
     const fc_conv_run *run;
@@ -113,9 +126,8 @@ static void multiply(const grouped_job *job, const grouped_block *b, int64_t ind
     const void **weights = (const void **)(void *)((char *)memory + s->weights_at);
     for (int64_t i = 0; i < conv->out_per_group; i++)
         weights[i] = fc_at(run->weight, (channel + i) * conv->depth + first * conv->taps, size);
-    const int64_t pixels = (b->rows - 1) * s->pitch + b->cols;
-    const fc_gemm g = {
-        .m = conv->out_per_group, .n = pixels, .k = count * conv->taps, .a = weights,
+    fc_gemm g = {
+        .m = conv->out_per_group, .n = (b->rows - 1) * s->pitch + b->cols, .k = count * conv->taps, .a = weights,
         .b = fc_at(memory, index * conv->in_per_group * s->band.channel_step, size),
         .b_offset = (const int64_t *)(const void *)((char *)memory + s->offsets_at),
         .panel_vectors = run->table->panel_vectors, .accumulate = first > 0,
@@ -124,7 +136,16 @@ static void multiply(const grouped_job *job, const grouped_block *b, int64_t ind
         .c = fc_at_mut((char *)memory + s->tile_at, index * conv->out_per_group * b->rows * s->pitch, size),
         .c_row = b->rows * s->pitch,
     };
-    run->table->gemm(&g);
+    if (!s->in_place) {
+        run->table->gemm(&g);
+        return;
+    }
+    g.n = b->cols;
+    g.c_row = conv->y_stride[FC_C];
+    for (int64_t r = 0; r < b->rows; r++, g.b = fc_at(g.b, s->pitch, size)) {
+        g.c = fc_at_mut(run->y, y_offset(conv, &b->at, channel, r), size);
+        run->table->gemm(&g);
+    }
 }
 
 /* The block's outputs from scratch to y. */
@@ -179,28 +200,46 @@ static void run_task(void *context, int64_t task, void *memory)
         for (int64_t index = 0; index < b.count; index++)
             multiply(job, &b, index, c, count, memory);
     }
-    move_out(job->run, s, &b, (char *)memory + s->tile_at);
+    if (!s->in_place)
+        move_out(job->run, s, &b, (char *)memory + s->tile_at);
 }
 
 /* Whether the depthwise kernel does it, from x to y directly: four filters share what it loads. */
 static bool by_rows(const fc_conv *conv, const fc_table *table)
 {
     const bool beside = conv->x_stride[FC_W] == 1 && conv->y_stride[FC_W] == 1;
-    const int64_t stride = conv->stride[FC_WIDTH], width = conv->out_size[FC_WIDTH];
+    const int64_t width = conv->out_size[FC_WIDTH];
     return !conv->channels_last && beside && table->depthwise_filters > 0 &&
            conv->out_per_group % table->depthwise_filters == 0 && conv->in_per_group <= 32 &&
-           (stride == 1 || (stride == 2 && conv->stride[FC_HEIGHT] % 2 == 0)) &&
+           conv->stride[FC_WIDTH] == 1 &&
            5 * width >= 3 * fc_round_up(width, table->lanes);
 }
 
-/* One group's rows of one image. */
+typedef struct rows_job {
+    const fc_conv_run *run;
+    int64_t rows, row_blocks;                 /* of a task */
+} rows_job;
+
+static rows_job rows_of(const fc_conv_run *run, double seconds)
+{
+    enum { LEAST_ROWS = 8, UNIT = 4 };
+    const fc_conv *conv = run->conv;
+    const int64_t height = conv->out_size[FC_HEIGHT];
+    const int64_t tasks = (int64_t)(seconds / (double)(conv->batch * conv->groups) / TASK_SECONDS) + 1;
+    const int64_t rows = fc_round_up(fc_div_up(height, fc_min(fc_max(1, height / LEAST_ROWS), tasks)), UNIT);
+    return (rows_job){ run, rows, fc_div_up(height, rows) };
+}
+
+/* Rows of one group of one image. */
 static void run_rows(void *context, int64_t task, void *memory)
 {
-    const fc_conv_run *run = context;
+    const rows_job *job = context;
+    const fc_conv_run *run = job->run;
     const fc_conv *conv = run->conv;
-    const int64_t group = task % conv->groups;
-    const fc_depthwise_view v = fc_depthwise_view_of(run, task / conv->groups, group * conv->out_per_group);
-    const fc_depthwise_part part = { { 0 }, { conv->out_size[0], conv->out_size[1], conv->out_size[2] } };
+    const int64_t row = task % job->row_blocks * job->rows, group = task / job->row_blocks % conv->groups;
+    const fc_depthwise_view v = fc_depthwise_view_of(run, task / job->row_blocks / conv->groups, group * conv->out_per_group);
+    const fc_depthwise_part part = { { 0, row, 0 },
+        { conv->out_size[0], fc_min(row + job->rows, conv->out_size[1]), conv->out_size[2] } };
     fc_depthwise_pixels(run, &v, conv->out_per_group, &part, memory);
 }
 
@@ -209,7 +248,7 @@ static void run_rows(void *context, int64_t task, void *memory)
 static bool by_channels(const fc_conv *conv, const fc_table *table)
 {
     const int64_t in = conv->in_per_group, out = conv->out_per_group, lanes = table->lanes;
-    return conv->channels_last && conv->x_stride[FC_C] == 1 && conv->y_stride[FC_C] == 1 && conv->out_channels >= lanes &&
+    return conv->channels_last && conv->groups > 1 && conv->x_stride[FC_C] == 1 && conv->y_stride[FC_C] == 1 && conv->out_channels >= lanes &&
            in > 1 && lanes > 1 && (out % lanes == 0 || (in == out && lanes % out == 0)) && conv->depth <= MOST_DEPTH;
 }
 
@@ -227,7 +266,7 @@ static channels_job channels_of(const fc_conv_run *run, const fc_conv *conv, dou
 {
     const int64_t height = conv->out_size[FC_HEIGHT], images = conv->batch * conv->out_size[FC_DEPTH];
     channels_job job = { .run = run, .w_tap = packed_tap(conv), .pick_at = fc_depthwise_list_bytes(conv) };
-    const int64_t tasks = (int64_t)(seconds / (double)images / CHANNELS_SECONDS) + 1;
+    const int64_t tasks = (int64_t)(seconds / (double)images / TASK_SECONDS) + 1;
     job.row_blocks = fc_min(fc_max(1, height / 4), tasks);
     job.rows = fc_div_up(height, job.row_blocks);
     job.row_blocks = fc_div_up(height, job.rows);
@@ -334,8 +373,9 @@ static double cost_of_rows(const fc_conv *conv, const fc_machine *machine)
     const double rows = (double)(conv->batch * conv->out_size[FC_DEPTH] * conv->out_size[FC_HEIGHT] * conv->out_channels);
     const double vectors = rows * (double)fc_div_up(conv->out_size[FC_WIDTH], machine->lanes);
     const fc_count counts[] = {
-        { vectors * (double)conv->depth, conv->stride[FC_WIDTH] == 1 ? 1.35 : 1.7 }, /* multiply */
+        { vectors * (double)conv->depth, 1.1 },                                      /* multiply */
         { vectors, 12 },                                                             /* tiles and stores */
+        { fc_lines_in_pieces(conv, 1), 10 },
         { (double)(conv->batch * conv->groups), 2500 },                              /* calls */
         { 1, 4000 },
     };
@@ -354,8 +394,8 @@ static double cost(const fc_conv *conv, const fc_machine *machine, bool prepared
     const double passes = (double)fc_div_up(conv->in_per_group, s.channels), channels = (double)conv->out_per_group;
     const double band = (double)(s.tasks * s.band.size) * passes / machine->lanes, nhwc = conv->channels_last;
     const fc_count counts[] = {
-        { rows * channels * (double)conv->depth * (double)vectors, 0.86 },                           /* multiply */
-        { band, 23 },                                                                                /* copy bands */
+        { rows * channels * (double)conv->depth * (double)vectors, 0.95 },                           /* multiply */
+        { band, 10 },                                                                                /* copy bands */
         { (double)(s.tasks * s.band.rows * s.band.depth * s.band.phases) * passes, 35 },             /* calls of move */
         { rows * (double)(fc_div_up(conv->out_per_group, 5) * fc_div_up(vectors, 3)) * passes, 50 }, /* tiles */
         { nhwc * band, 3.3 },                                                                        /* transposes in */
@@ -371,8 +411,9 @@ static fc_status forward(const fc_conv_run *run, fc_error *error)
 {
     const double seconds = cost(run->conv, fc_machine_for(run->conv->dtype), run->prepared != NULL);
     if (by_rows(run->conv, run->table)) {
-        const fc_status status = fc_parallel(run->conv->batch * run->conv->groups, seconds,
-                                             fc_depthwise_list_bytes(run->conv), run_rows, (void *)(uintptr_t)run, error);
+        rows_job rows = rows_of(run, seconds);
+        const fc_status status = fc_parallel(run->conv->batch * run->conv->groups * rows.row_blocks, seconds,
+                                             fc_depthwise_list_bytes(run->conv), run_rows, &rows, error);
         if (status == FC_OK)
             fc_nonfinite_padding(run, run->weight, run->conv->depth, 1);
         return status;
@@ -403,8 +444,8 @@ static void prepare(const fc_conv *conv, const fc_table *table, const void *weig
 static void describe(const fc_conv *conv, const fc_table *table, char *text, size_t size)
 {
     if (by_rows(conv, table)) {
-        snprintf(text, size, "rows in place, %d filters at a time; %lld tasks", table->depthwise_filters,
-                 (long long)(conv->batch * conv->groups));
+        snprintf(text, size, "rows in place, %d filters at a time; %lld images x %lld groups", table->depthwise_filters,
+                 (long long)conv->batch, (long long)conv->groups);
         return;
     }
     if (by_channels(conv, table)) {
@@ -419,7 +460,7 @@ static void describe(const fc_conv *conv, const fc_table *table, char *text, siz
 
 const fc_algorithm fc_algorithm_grouped = {
     .name = "grouped",
-    .summary = "few channels a group: pixels as lanes on a padded band, weights in place",
+    .summary = "few channels a group, or in all: pixels as lanes on a padded band, weights in place",
     .supports = supports,
     .cost = cost,
     .scratch = scratch,

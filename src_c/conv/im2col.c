@@ -205,6 +205,7 @@ static double cost(const fc_conv *conv, const fc_machine *machine, bool prepared
         { nhwc * groups * rows * vectors * (double)s.k_blocks, 12.5 },   /* transposes out */
         { x_far * packs * (double)fc_x_count(conv) * size / 64, 0.517 }, /* lines not in cache */
         { y_far * groups * (double)s.pixels * rows * size / 64, 5.11 },
+        { fc_lines_in_pieces(conv, s.row_blocks), 30 },
         { groups * rows * depth / (double)machine->lanes, 0.706 },       /* weights read */
         { (double)s.tasks, 936 },
         { 1, 3510 },

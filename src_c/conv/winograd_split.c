@@ -199,6 +199,7 @@ double fc_winograd_cost(const fc_conv *conv, const fc_machine *machine, bool pre
         { copies * (double)s.band.size / machine->lanes, 23.6 },            /* copy bands */
         { xis * blocks * tiles * (double)s.panels * chunks, 98.4 },         /* blocks of products */
         { far ? chunks * points * out : 0, 20 },                            /* products read and written */
+        { fc_lines_in_pieces(conv, 1), 50 },
         { 1, 7780 },
     };
     return FC_COST(counts, machine);

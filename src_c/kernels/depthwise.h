@@ -64,7 +64,7 @@ typedef struct fc_depthwise {
     int64_t overlap;                          /* lanes of the last block that the one before has too: of channels only */
     /* far: x and y are not in cache.  Then memory that later tiles need is asked for while a tile is computed:
      * inputs x_ahead from those that its places and lanes begin at, where its step is 2 also ahead_row further
-     * on, and outputs y_ahead from its own. */
+     * on, and outputs y_ahead from its own.  With several filters each run asks for two places of its input's. */
     int far;
     int64_t x_ahead, y_ahead, ahead_row;
     /* Where it is table.depthwise_filters, not 0 or 1: so many filters, and outputs, for each block. */

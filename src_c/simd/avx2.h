@@ -69,6 +69,13 @@ FC_INLINE fc_vec_f32 fc_vload_step_f32(const float *p, int64_t step)
 {
     return _mm256_setr_ps(p[0], p[step], p[2 * step], p[3 * step], p[4 * step], p[5 * step], p[6 * step], p[7 * step]);
 }
+FC_INLINE fc_vec_f32 fc_vload_every_f32(const float *p, int64_t step, uint32_t bits)
+{
+    float lane[8];
+    for (int i = 0; i < 8; i++)
+        lane[i] = bits >> i & 1 ? p[i * step] : 0;
+    return fc_vload_f32(lane);
+}
 FC_INLINE void fc_vstore_index_f32(int64_t *p, fc_vec_f32 v, int64_t n)
 {
     const __m256i lanes = _mm256_castps_si256(v);
@@ -211,6 +218,13 @@ FC_INLINE void fc_vstore_n_f64(double *p, fc_vec_f64 v, int64_t n)
 FC_INLINE fc_vec_f64 fc_vload_step_f64(const double *p, int64_t step)
 {
     return _mm256_setr_pd(p[0], p[step], p[2 * step], p[3 * step]);
+}
+FC_INLINE fc_vec_f64 fc_vload_every_f64(const double *p, int64_t step, uint32_t bits)
+{
+    double lane[4];
+    for (int i = 0; i < 4; i++)
+        lane[i] = bits >> i & 1 ? p[i * step] : 0;
+    return fc_vload_f64(lane);
 }
 FC_INLINE void fc_vstore_index_f64(int64_t *p, fc_vec_f64 v, int64_t n) { fc_vstore_n_f64((double *)p, v, n); }
 FC_INLINE fc_vec_f64 fc_vload_index_f64(const int64_t *p, int64_t n)

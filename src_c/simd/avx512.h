@@ -39,8 +39,34 @@ FC_INLINE void fc_vstore_n_f32(float *p, fc_vec_f32 v, int64_t n)
 {
     _mm512_mask_storeu_ps(p, fc_first_f32(n), v);
 }
+/* The span of 3 or 4 vectors from the first lane to the last is loaded, and lanes are picked. */
+FC_INLINE fc_vec_f32 fc_vload_every_f32(const float *p, int64_t step, uint32_t bits)
+{
+    const __m512i low3 = _mm512_setr_epi32(0, 3, 6, 9, 12, 15, 18, 21, 24, 27, 30, 0, 0, 0, 0, 0);
+    const __m512i high3 = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 17, 20, 23, 26, 29);
+    const __m512i by4 = _mm512_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28, 0, 4, 8, 12, 16, 20, 24, 28);
+    const __mmask16 lanes = (__mmask16)bits;
+    if (lanes == 0)
+        return _mm512_setzero_ps();
+    if (step != 3 && step != 4) {
+        float lane[16];
+        for (int i = 0; i < 16; i++)
+            lane[i] = lanes >> i & 1 ? p[i * step] : 0;
+        return _mm512_loadu_ps(lane);
+    }
+    const uint64_t span = (2ull << step * (31 - __builtin_clz(lanes))) - (1ull << step * __builtin_ctz(lanes));
+    const __m512 a = _mm512_maskz_loadu_ps((__mmask16)span, p), b = _mm512_maskz_loadu_ps((__mmask16)(span >> 16), p + 16);
+    const __m512 c = _mm512_maskz_loadu_ps((__mmask16)(span >> 32), p + 32);
+    if (step == 3)
+        return _mm512_maskz_permutex2var_ps(lanes, _mm512_permutex2var_ps(a, low3, b), high3, c);
+    const __m512 d = _mm512_maskz_loadu_ps((__mmask16)(span >> 48), p + 48);
+    const __m512 low = _mm512_permutex2var_ps(a, by4, b), high = _mm512_permutex2var_ps(c, by4, d);
+    return _mm512_maskz_mov_ps(lanes, _mm512_mask_blend_ps(0xFF00, low, high));
+}
 FC_INLINE fc_vec_f32 fc_vload_step_f32(const float *p, int64_t step)
 {
+    if (step == 3 || step == 4)
+        return fc_vload_every_f32(p, step, 0xFFFF);
     const __m512i lane = _mm512_setr_epi64(0, 1, 2, 3, 4, 5, 6, 7);
     const __m512i at = _mm512_mullo_epi64(lane, _mm512_set1_epi64(step));
     const __m256 low = _mm512_i64gather_ps(at, p, 4), high = _mm512_i64gather_ps(at, p + 8 * step, 4);
@@ -176,8 +202,32 @@ FC_INLINE void fc_vstore_n_f64(double *p, fc_vec_f64 v, int64_t n)
 {
     _mm512_mask_storeu_pd(p, fc_first_f64(n), v);
 }
+FC_INLINE fc_vec_f64 fc_vload_every_f64(const double *p, int64_t step, uint32_t bits)
+{
+    const __m512i low3 = _mm512_setr_epi64(0, 3, 6, 9, 12, 15, 0, 0), high3 = _mm512_setr_epi64(0, 1, 2, 3, 4, 5, 10, 13);
+    const __m512i by4 = _mm512_setr_epi64(0, 4, 8, 12, 0, 4, 8, 12);
+    const __mmask8 lanes = (__mmask8)bits;
+    if (lanes == 0)
+        return _mm512_setzero_pd();
+    if (step != 3 && step != 4) {
+        double lane[8];
+        for (int i = 0; i < 8; i++)
+            lane[i] = lanes >> i & 1 ? p[i * step] : 0;
+        return _mm512_loadu_pd(lane);
+    }
+    const uint32_t span = (uint32_t)((2ull << step * (31 - __builtin_clz(lanes))) - (1ull << step * __builtin_ctz(lanes)));
+    const __m512d a = _mm512_maskz_loadu_pd((__mmask8)span, p), b = _mm512_maskz_loadu_pd((__mmask8)(span >> 8), p + 8);
+    const __m512d c = _mm512_maskz_loadu_pd((__mmask8)(span >> 16), p + 16);
+    if (step == 3)
+        return _mm512_maskz_permutex2var_pd(lanes, _mm512_permutex2var_pd(a, low3, b), high3, c);
+    const __m512d d = _mm512_maskz_loadu_pd((__mmask8)(span >> 24), p + 24);
+    const __m512d low = _mm512_permutex2var_pd(a, by4, b), high = _mm512_permutex2var_pd(c, by4, d);
+    return _mm512_maskz_mov_pd(lanes, _mm512_mask_blend_pd(0xF0, low, high));
+}
 FC_INLINE fc_vec_f64 fc_vload_step_f64(const double *p, int64_t step)
 {
+    if (step == 3 || step == 4)
+        return fc_vload_every_f64(p, step, 0xFF);
     const __m512i lane = _mm512_setr_epi64(0, 1, 2, 3, 4, 5, 6, 7);
     return _mm512_i64gather_pd(_mm512_mullo_epi64(lane, _mm512_set1_epi64(step)), p, 8);
 }

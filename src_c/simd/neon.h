@@ -75,6 +75,13 @@ FC_INLINE fc_vec_f32 fc_vload_step_f32(const float *p, int64_t step)
 {
     return (fc_vec_f32){ p[0], p[step], p[2 * step], p[3 * step] };
 }
+FC_INLINE fc_vec_f32 fc_vload_every_f32(const float *p, int64_t step, uint32_t bits)
+{
+    float lane[4];
+    for (int i = 0; i < 4; i++)
+        lane[i] = bits >> i & 1 ? p[i * step] : 0;
+    return fc_vload_f32(lane);
+}
 FC_INLINE void fc_vstore_index_f32(int64_t *p, fc_vec_f32 v, int64_t n)
 {
     const int32x4_t lanes = vreinterpretq_s32_f32(v);
@@ -195,6 +202,13 @@ FC_INLINE void fc_vstore_n_f64(double *p, fc_vec_f64 v, int64_t n)
         vst1q_lane_f64(p, v, 0);
 }
 FC_INLINE fc_vec_f64 fc_vload_step_f64(const double *p, int64_t step) { return (fc_vec_f64){ p[0], p[step] }; }
+FC_INLINE fc_vec_f64 fc_vload_every_f64(const double *p, int64_t step, uint32_t bits)
+{
+    double lane[2];
+    for (int i = 0; i < 2; i++)
+        lane[i] = bits >> i & 1 ? p[i * step] : 0;
+    return fc_vload_f64(lane);
+}
 FC_INLINE void fc_vstore_index_f64(int64_t *p, fc_vec_f64 v, int64_t n) { fc_vstore_n_f64((double *)p, v, n); }
 FC_INLINE fc_vec_f64 fc_vload_index_f64(const int64_t *p, int64_t n)
 {

@@ -78,6 +78,13 @@ FC_INLINE fc_vec_f32 fc_vload_step_f32(const float *p, int64_t step)
 {
     return (fc_vec_f32){ p[0], p[step], p[2 * step], p[3 * step] };
 }
+FC_INLINE fc_vec_f32 fc_vload_every_f32(const float *p, int64_t step, uint32_t bits)
+{
+    float lane[4];
+    for (int i = 0; i < 4; i++)
+        lane[i] = bits >> i & 1 ? p[i * step] : 0;
+    return fc_vload_f32(lane);
+}
 FC_INLINE void fc_vstore_index_f32(int64_t *p, fc_vec_f32 v, int64_t n)
 {
     const fc_vmask_f32 lanes = (fc_vmask_f32)v;
@@ -186,6 +193,13 @@ FC_INLINE void fc_vstore_n_f64(double *p, fc_vec_f64 v, int64_t n)
         p[1] = v[1];
 }
 FC_INLINE fc_vec_f64 fc_vload_step_f64(const double *p, int64_t step) { return (fc_vec_f64){ p[0], p[step] }; }
+FC_INLINE fc_vec_f64 fc_vload_every_f64(const double *p, int64_t step, uint32_t bits)
+{
+    double lane[2];
+    for (int i = 0; i < 2; i++)
+        lane[i] = bits >> i & 1 ? p[i * step] : 0;
+    return fc_vload_f64(lane);
+}
 FC_INLINE void fc_vstore_index_f64(int64_t *p, fc_vec_f64 v, int64_t n) { fc_vstore_n_f64((double *)p, v, n); }
 FC_INLINE fc_vec_f64 fc_vload_index_f64(const int64_t *p, int64_t n)
 {

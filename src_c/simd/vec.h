@@ -11,6 +11,8 @@
  *   vload_mask(p, m)    lanes where m is true, the others zero; touches those reals only
  *   vstore_n(p, v, n)   writes the first n lanes (0 <= n <= VLEN), touches n reals only
  *   vload_step(p, step) p[0], p[step] .. p[(VLEN - 1) * step]
+ *   vload_every(p, step, b)       lane i is p[i * step] where bit i of the uint32_t b is set, the others zero;
+ *                       touches no real before the first of these or after the last
  *   vstore_index(p, v, n)         the first n lanes as int64_t, where lanes hold an int32_t or int64_t
  *                       of their size; touches n int64_t only
  *   vload_index(p, n)   the first n (0 <= n <= VLEN) of int64_t p[] as such integers, brought into their
@@ -84,6 +86,7 @@
 #define vload_mask FC_T(fc_vload_mask)
 #define vstore_n FC_T(fc_vstore_n)
 #define vload_step FC_T(fc_vload_step)
+#define vload_every FC_T(fc_vload_every)
 #define vstore_index FC_T(fc_vstore_index)
 #define vload_index FC_T(fc_vload_index)
 #define vadd_index FC_T(fc_vadd_index)

@@ -50,7 +50,7 @@ WEIGHT_ERRORS: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     "padding": ({"padding": -1}, ValueError, "padding must not be negative"),
     "padding huge": ({"padding": 2**62}, ValueError, "padding"),
     "algorithm": ({"algorithm": "winograd9"}, ValueError, "algorithm must be one of"),
-    "algorithm that cannot": ({"algorithm": "channels"}, ValueError, "channels needs a depthwise"),
+    "algorithm that cannot": ({"algorithm": "pointwise"}, ValueError, "cannot compute this gradient: "),
     "out": ({"out": np.empty((4, 2, 3, 2), np.float32)}, ValueError, "out has shape"),
 }
 

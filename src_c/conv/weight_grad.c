@@ -15,7 +15,7 @@ enum {
     WISHED_TASKS = 8,
     ADD_BLOCK = 4096,         /* elements of the gradient per task of the final sum */
 };
-static const double CHUNK_FLOPS = 2e7;        /* a chunk is worth a thread */
+static const double CHUNK_SECONDS = 1.2e-4;   /* a chunk is worth a thread */
 static const int64_t MOST_PARTIAL = 1 << 21;  /* bytes of partial sums */
 static const int64_t CHUNK_PIXELS = 1024;      /* a chunk is worth writing its sums to memory and adding them */
 
@@ -122,15 +122,15 @@ static void add_task(void *context, int64_t task, void *scratch)
     }
 }
 
-static int64_t chunks_of(const fc_weight_run *run, int64_t elements)
+static int64_t chunks_of(const fc_weight_run *run, int64_t elements, double seconds)
 {
     const fc_conv *conv = run->conv;
     const int64_t bytes = elements * (int64_t)fc_size_of(conv->dtype);
     int64_t chunks = fc_min(fc_div_up(WISHED_TASKS, run->split.parts), run->split.blocks.count);
     chunks = fc_min(chunks, MOST_PARTIAL / bytes + 1);
     chunks = fc_min(chunks, 1 + conv->batch * conv->out_pixels / CHUNK_PIXELS);
-    if ((double)chunks * CHUNK_FLOPS > conv->flops)
-        chunks = (int64_t)(conv->flops / CHUNK_FLOPS);
+    if ((double)chunks * CHUNK_SECONDS > seconds)
+        chunks = (int64_t)(seconds / CHUNK_SECONDS);
     return fc_max(1, chunks);
 }
 
@@ -175,14 +175,14 @@ fc_status fc_conv_weight_grad(const fc_conv *original, const char *algorithm, co
     fc_weight_run run = { .conv = &conv, .table = fc_table_for(conv.dtype), .g = grad_output, .x = x };
     run.split = method->split(&conv, run.table);
     weight_job job = { .run = &run, .method = method, .elements = elements, .out = grad_weight };
-    job.chunks = chunks_of(&run, elements);
+    const double seconds = method->cost(&conv, fc_machine_for(conv.dtype));
+    job.chunks = chunks_of(&run, elements, seconds);
     if (job.chunks > 1) {
         const size_t bytes = (size_t)((job.chunks - 1) * elements) * size;
         job.partial = fc_scratch_borrow(bytes);
         if (!job.partial)
             return fc_fail(error, FC_NO_MEMORY, "weight_shape: no memory for %zu bytes of partial sums", bytes);
     }
-    const double seconds = method->cost(&conv, fc_machine_for(conv.dtype));
     status = fc_parallel(run.split.parts * job.chunks, seconds, run.split.bytes, run_task, &job, error);
     if (status == FC_OK && job.chunks > 1)
         status = fc_parallel(fc_div_up(elements, ADD_BLOCK), (double)elements * (double)job.chunks * 2e-10, 0, add_task,

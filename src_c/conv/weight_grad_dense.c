@@ -230,8 +230,11 @@ static double cost(const fc_conv *conv, const fc_machine *machine)
     const double groups = (double)conv->groups, depth = (double)conv->depth;
     const double vectors = (double)fc_div_up(conv->out_per_group, machine->lanes);
     const double pixels = (double)(conv->batch * conv->out_pixels);
+    /* Channels that are adjacent, but few of a group, are no blocks to transpose. */
+    const bool torn = conv->x_stride[FC_C] == 1 && conv->groups > 1 && conv->in_per_group < 2 * machine->lanes;
     const fc_count counts[] = {
         { groups * depth * vectors * pixels, 1.2 },                                /* multiply */
+        { torn ? (double)fc_x_count(conv) : 0, 8 },
         { groups * (depth / machine->lanes + vectors) * pixels / 4, 20 },          /* copies */
         { groups * depth * vectors, 8 },                                           /* transposes out */
         { 1, 14000 },

@@ -1,9 +1,7 @@
 /* Weight gradient of few channels a group: every weight is a sum of products of two rows of pixels.
  *
- * Lanes are pixels of a row, for "rows", which takes any problem: grad_output and a zero-bordered band
- * of x, its columns split by stride phase.  For "channels", which takes depthwise problems, lanes are
- * channels: in place where they are adjacent, else transposed, which pays where rows are short.
- * Each weight is an accumulator of its own, lanes added at the end.
+ * Lanes are pixels of a row, of grad_output and of a zero-bordered band of x whose columns are split by stride
+ * phase.  Each weight is an accumulator of its own, lanes added at the end.  Takes any problem.
  * Called by weight_grad.c. */
 #include "../base/size.h"
 #include "band.h"
@@ -14,36 +12,22 @@
 enum {
     PLANE = 4096,             /* elements of one channel's rows, so that all passes over them hit L1 */
     COLS = 2048,
-    LONG_RUN = 256,           /* channels of a part of "channels" */
-    SUMS = 8192,              /* of such a part, elements */
     MOST_TAPS = 1024,         /* sums of one output channel held at a time, if its kernel allows */
     WISHED_PARTS = 16,
 };
 enum { GROUPS, GROUP_BLOCKS, OC, OC_BLOCKS, IC, IC_BLOCKS, COPIES_X, COPIES_G }; /* of split.a */
 enum { SUMS_AT, BAND_AT, G_AT, LINES_AT, OUT_AT }; /* of split.at */
 
-static bool by_channel(const fc_weight_split *s) { return s->a[GROUPS] < 0; }
-
-static const char *supports_rows(const fc_conv *conv)
+static const char *supports(const fc_conv *conv)
 {
     (void)conv;
     return NULL;
 }
 
-static const char *supports_channels(const fc_conv *conv)
-{
-    return conv->in_per_group == 1 && conv->out_per_group == 1
-               ? NULL : "channels needs a depthwise convolution, one output for each channel";
-}
-
-/* Channels of one band. */
-static int64_t band_channels(const fc_weight_split *s) { return by_channel(s) ? s->a[IC] : s->a[GROUPS] * s->a[IC]; }
-
 static fc_band band_of(const fc_conv *conv, const fc_weight_split *s)
 {
-    const int64_t phases = by_channel(s) ? 1 : conv->stride[FC_WIDTH];
-    return fc_band_make(conv, band_channels(s), s->blocks.rows, s->blocks.cols, by_channel(s),
-                        fc_min(phases, (s->blocks.cols - 1) * conv->stride[FC_WIDTH] +
+    return fc_band_make(conv, s->a[GROUPS] * s->a[IC], s->blocks.rows, s->blocks.cols, false,
+                        fc_min(conv->stride[FC_WIDTH], (s->blocks.cols - 1) * conv->stride[FC_WIDTH] +
                                            (conv->kernel[FC_WIDTH] - 1) * conv->dilation[FC_WIDTH] + 1));
 }
 
@@ -70,7 +54,7 @@ static fc_pixel_blocks blocks_of(const fc_conv *conv, int64_t elements)
     return fc_pixel_blocks_of(conv, 1, fc_max(rows, fc_min(halo + 1, 8)), cols);
 }
 
-static fc_weight_split split_rows(const fc_conv *conv, const fc_table *table)
+static fc_weight_split split(const fc_conv *conv, const fc_table *table)
 {
     fc_weight_split s = { 0 };
     const int64_t l2 = fc_machine_for(conv->dtype)->l2 / 4 / (int64_t)fc_size_of(conv->dtype);
@@ -95,23 +79,6 @@ static fc_weight_split split_rows(const fc_conv *conv, const fc_table *table)
     s.a[GROUP_BLOCKS] = fc_div_up(conv->groups, s.a[GROUPS]);
     s.parts = s.a[GROUP_BLOCKS] * s.a[OC_BLOCKS] * s.a[IC_BLOCKS];
     place(&s, conv, table, s.a[GROUPS] * s.a[OC], s.a[IC] * conv->taps);
-    return s;
-}
-
-static fc_weight_split split_channels(const fc_conv *conv, const fc_table *table)
-{
-    fc_weight_split s = { 0 };
-    s.a[GROUPS] = -1;
-    /* Adjacent channels are read in long runs; other channels are transposed, fewer at a time. */
-    const int64_t most = conv->x_stride[FC_C] == 1 ? fc_min(LONG_RUN, SUMS / conv->taps) : LONG_RUN / 8;
-    s.a[IC_BLOCKS] = fc_div_up(conv->groups, fc_max(most * 4 / (int64_t)fc_size_of(conv->dtype), table->lanes));
-    s.a[IC] = fc_min(fc_round_up(fc_div_up(conv->groups, s.a[IC_BLOCKS]), table->lanes), conv->groups);
-    s.a[IC_BLOCKS] = fc_div_up(conv->groups, s.a[IC]);
-    s.blocks = blocks_of(conv, PLANE * (s.a[IC] > LONG_RUN / 8 ? 16 : 4) / s.a[IC]);
-    s.a[COPIES_X] = !fc_unpadded(conv) || conv->x_stride[FC_C] != 1;
-    s.a[COPIES_G] = conv->y_stride[FC_C] != 1;
-    s.parts = s.a[IC_BLOCKS];
-    place(&s, conv, table, fc_round_up(s.a[IC], table->lanes), conv->taps);
     return s;
 }
 
@@ -263,7 +230,7 @@ static void clear(const fc_weight_run *run, void *sums, int64_t count)
     run->table->move(&zeros);
 }
 
-static void task_rows(const fc_weight_run *run, int64_t part, int64_t first, int64_t end, void *out, void *scratch)
+static void task(const fc_weight_run *run, int64_t part, int64_t first, int64_t end, void *out, void *scratch)
 {
     const rows_part p = part_of(run, part);
     rows_taps taps = { 0 };
@@ -275,80 +242,6 @@ static void task_rows(const fc_weight_run *run, int64_t part, int64_t first, int
     finish(run, &p, &taps, scratch, out);
 }
 
-/* grad_output of a block as the kernel sees it: lanes are channels. */
-typedef struct channels_view {
-    const void *g;
-    int64_t row, col;
-} channels_view;
-
-static channels_view view_of_g(const fc_weight_run *run, const fc_pixel_block *b, int64_t channel, int64_t channels,
-                               void *memory)
-{
-    const fc_conv *conv = run->conv;
-    const size_t size = fc_size_of(conv->dtype);
-    const int64_t *y = conv->y_stride;
-    const void *g = fc_at(run->g, b->image * y[FC_N] + channel * y[FC_C] + b->depth * y[FC_D] + b->row * y[FC_H] +
-                                      b->col * y[FC_W], size);
-    if (!run->split.a[COPIES_G])
-        return (channels_view){ g, y[FC_H], y[FC_W] };
-    const bool even = b->rows == 1 || y[FC_H] == b->cols * y[FC_W];
-    const int64_t rows = even ? 1 : b->rows, cols = even ? b->rows * b->cols : b->cols;
-    for (int64_t r = 0; r < rows; r++) {
-        const fc_move move = { .rows = cols, .cols = channels, .src = fc_at(g, r * y[FC_H], size), .src_row = y[FC_W],
-                               .src_col = y[FC_C], .dst = fc_at_mut(memory, r * cols * channels, size),
-                               .dst_row = channels, .dst_col = 1 };
-        run->table->move(&move);
-    }
-    return (channels_view){ memory, b->cols * channels, channels };
-}
-
-static void add_channels(const fc_weight_run *run, const fc_band *band, const fc_pixel_block *b, int64_t channel,
-                         int64_t channels, char *scratch)
-{
-    const fc_conv *conv = run->conv;
-    const fc_weight_split *s = &run->split;
-    const size_t size = fc_size_of(conv->dtype);
-    const int64_t lanes = run->table->lanes;
-    int64_t *line = (int64_t *)(void *)(scratch + s->at[LINES_AT]);
-    const rows_view v = view_of(run, band, b, channel, channels, scratch + s->at[BAND_AT]);
-    const channels_view g = view_of_g(run, b, channel, channels, scratch + s->at[G_AT]);
-    for (int64_t l = 0; l < conv->kernel[0] * conv->kernel[1]; l++)
-        line[l] = l / conv->kernel[1] * v.depth + l % conv->kernel[1] * conv->dilation[1] * v.row;
-    for (int64_t c = 0; c < channels; c += lanes) {
-        const fc_tap_sums sums = {
-            .rows = b->rows, .cols = b->cols, .lanes = fc_min(lanes, channels - c),
-            .g = fc_at(g.g, c, size), .x = fc_at(v.x, c * v.channel, size), .g_row = g.row, .g_col = g.col,
-            .x_row = conv->stride[1] * v.row, .x_col = conv->stride[2] * v.col, .line = line,
-            .lines = conv->kernel[0] * conv->kernel[1], .steps = conv->kernel[2], .x_step = conv->dilation[2] * v.col,
-            .sums = fc_at_mut(scratch, c * conv->taps, size),
-        };
-        run->table->tap_sums(&sums);
-    }
-}
-
-static void task_channels(const fc_weight_run *run, int64_t part, int64_t first, int64_t end, void *out, void *scratch)
-{
-    const fc_conv *conv = run->conv;
-    const fc_weight_split *s = &run->split;
-    const size_t size = fc_size_of(conv->dtype);
-    const fc_band band = band_of(conv, s);
-    const int64_t lanes = run->table->lanes, channel = part * s->a[IC];
-    const int64_t channels = fc_min(s->a[IC], conv->groups - channel);
-    clear(run, scratch, fc_round_up(channels, lanes) * conv->taps);
-    for (int64_t i = first; i < end; i++) {
-        const fc_pixel_block b = fc_pixel_block_at(conv, &s->blocks, i);
-        add_channels(run, &band, &b, channel, channels, scratch);
-    }
-    for (int64_t c = 0; c < channels; c += lanes) {
-        const fc_move move = {
-            .rows = fc_min(lanes, channels - c), .cols = conv->taps, .src = fc_at(scratch, c * conv->taps, size),
-            .src_row = 1, .src_col = lanes, .dst = fc_at_mut(out, (channel + c) * conv->taps, size),
-            .dst_row = conv->taps, .dst_col = 1,
-        };
-        run->table->move(&move);
-    }
-}
-
 /* Vectors of x and of grad_output that are copied, lanes along channels. */
 static double copied(const fc_conv *conv, const fc_machine *machine)
 {
@@ -357,14 +250,14 @@ static double copied(const fc_conv *conv, const fc_machine *machine)
     return (double)conv->batch * (in + out) / machine->lanes;
 }
 
-static double cost_rows(const fc_conv *conv, const fc_machine *machine)
+static double cost(const fc_conv *conv, const fc_machine *machine)
 {
     const double rows = (double)(conv->batch * conv->out_size[FC_DEPTH] * conv->out_size[FC_HEIGHT]);
     const double vectors = (double)fc_div_up(conv->out_size[FC_WIDTH], machine->lanes);
     const double weights = (double)conv->depth * (double)conv->out_channels, nhwc = conv->channels_last;
     const fc_count counts[] = {
-        { weights * rows * vectors, 2 },                                           /* multiply */
-        { copied(conv, machine), 5 + 15 * nhwc + 3 * (conv->stride[FC_WIDTH] > 1) },
+        { weights * rows * vectors, 2.4 },                                         /* multiply */
+        { copied(conv, machine), 5 + 60 * nhwc + 3 * (conv->stride[FC_WIDTH] > 1) },
         { rows * (double)(conv->in_channels + conv->out_channels), 50 },           /* ends of rows */
         { weights, 10 },                                                           /* sums of lanes */
         { 1, 14000 },
@@ -372,17 +265,4 @@ static double cost_rows(const fc_conv *conv, const fc_machine *machine)
     return FC_COST(counts, machine);
 }
 
-static double cost_channels(const fc_conv *conv, const fc_machine *machine)
-{
-    const double vectors = (double)fc_div_up(conv->groups, machine->lanes), nchw = !conv->channels_last;
-    const double pixels = (double)(conv->batch * conv->out_pixels);
-    const fc_count counts[] = {
-        { vectors * pixels * (double)conv->taps, 2 },                              /* multiply */
-        { copied(conv, machine), 5 + 8 * nchw },
-        { 1, 14000 },
-    };
-    return FC_COST(counts, machine);
-}
-
-const fc_weight_method fc_weight_rows = { "rows", supports_rows, cost_rows, split_rows, task_rows };
-const fc_weight_method fc_weight_channels = { "channels", supports_channels, cost_channels, split_channels, task_channels };
+const fc_weight_method fc_weight_rows = { "rows", supports, cost, split, task };

@@ -10,6 +10,7 @@
 #include "dot.h"
 #include "gemm.h"
 #include "grad.h"
+#include "lanes.h"
 #include "move.h"
 #include "outer.h"
 #include "pack.h"
@@ -50,6 +51,8 @@ typedef struct fc_table {
     void (*pool_scatter_planes)(fc_pool_by_index *s);
     void (*pool_scatter_pixels)(fc_pool_by_index *s);
     void (*tap_sums)(const fc_tap_sums *s);
+    void (*spread_lanes)(const fc_spread_lanes *s);
+    void (*cut_lanes)(const fc_cut_lanes *c);
     void (*lane_sums)(const fc_lane_sums *s);
     void (*add)(const fc_add_to *a);
     void (*sum_rows)(const fc_sum_rows *s);

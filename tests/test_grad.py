@@ -84,6 +84,18 @@ CASES: dict[str, tuple[int, int, tuple[int, int], tuple[int, int], dict[str, Any
     "depthwise": (9, 9, (13, 17), (3, 3), {"groups": 9, "padding": 1}),
     "depthwise, 33 channels of 7x7": (33, 33, (7, 7), (3, 3), {"groups": 33, "padding": 1}),
     "depthwise stride 2": (8, 8, (14, 33), (3, 3), {"groups": 8, "stride": 2, "padding": 1}),
+    "depthwise stride 2, rows in pairs": (9, 9, (14, 14), (3, 3), {"groups": 9, "stride": 2, "padding": 1}),
+    "depthwise stride 2, an odd plane": (9, 9, (15, 7), (3, 3), {"groups": 9, "stride": 2, "padding": 1}),
+    "depthwise stride 2, unpadded": (5, 5, (9, 35), (3, 3), {"groups": 5, "stride": 2}),
+    "depthwise 5x5 stride 2": (9, 9, (14, 14), (5, 5), {"groups": 9, "stride": 2, "padding": 2}),
+    "depthwise 5x5 stride 2, padding of four widths": (
+        3,
+        3,
+        (11, 67),
+        (5, 5),
+        {"groups": 3, "stride": 2, "padding": ((0, 3), (1, 4))},
+    ),
+    "depthwise stride 2, blocks of rows": (2, 2, (130, 70), (3, 3), {"groups": 2, "stride": 2, "padding": 1}),
     "depthwise 5x5": (17, 17, (12, 15), (5, 5), {"groups": 17, "padding": 2}),
     "depthwise 7x7, dilation 2": (5, 5, (19, 24), (7, 7), {"groups": 5, "dilation": 2, "padding": 6}),
     "depthwise, two columns of blocks": (3, 3, (3, 520), (3, 3), {"groups": 3, "padding": 1}),
@@ -198,7 +210,7 @@ def test_weight_grad(case: Any, layout: str, dtype: Any, name: str) -> None:
     fastconv.set_exact(True)
     with isa(name):
         pointwise = case[3] == (1, 1) and "padding" not in case[4]
-        channels = bool(case[0] / case[4].get("groups", 1) * np.prod(case[3]) <= 2048)  # their sums fit scratch
+        channels = bool(case[0] / case[4].get("groups", 1) * np.prod(case[3]) <= 2048)
         for algorithm in (*METHODS, *["channels"] * channels, *["pointwise"] * pointwise):
             data.leave_nan_behind(algorithm=algorithm)
             data.check_weight_grad(data.weight_grad(algorithm=algorithm))

@@ -20,7 +20,8 @@ enum {
     WISHED_PARTS = 4,         /* where pixels are few, of no less than PART_STRIPS */
     PART_STRIPS = 8,
 };
-static const int64_t PIXELS_ENOUGH = 8192;     /* of all images: their chunks are tasks enough, where pixels are read whole */
+/* Output pixels of all images that are chunks, so tasks, enough; where pixels are read whole. */
+static const int64_t PIXELS_ENOUGH = 8192;
 /* Of split.a: groups of a strip; strips in all and of a part; elements of a row of the band, of its plane, of
  * a plane of the tile of x. */
 enum { GROUPS, STRIPS, PART, PITCH, PLANE, X_TILE };
@@ -86,7 +87,8 @@ static fc_weight_split split(const fc_conv *conv, const fc_table *table)
     const bool few = conv->batch * conv->out_pixels < PIXELS_ENOUGH || conv->x_stride[FC_C] != 1;
     s.a[GROUPS] = groups_of(conv, lanes);
     s.a[STRIPS] = strips_of(conv, lanes);
-    s.parts = fc_max(fc_div_up(s.a[STRIPS], fc_max(1, SUMS / sums)), few ? fc_max(1, fc_min(WISHED_PARTS, s.a[STRIPS] / PART_STRIPS)) : 1);
+    const int64_t wished = few ? fc_max(1, fc_min(WISHED_PARTS, s.a[STRIPS] / PART_STRIPS)) : 1;
+    s.parts = fc_max(fc_div_up(s.a[STRIPS], fc_max(1, SUMS / sums)), wished);
     s.a[PART] = fc_div_up(s.a[STRIPS], s.parts);
     s.parts = fc_div_up(s.a[STRIPS], s.a[PART]);
     s.blocks = fc_pixel_blocks_of(conv, 1, rows_of(conv, lanes, cols), cols);
@@ -178,7 +180,8 @@ static const void *g_at(const channels_part *p, int64_t channel)
                  fc_size_of(p->run->conv->dtype));
 }
 
-/* rows x cols pixels of a vector's channels to a tile, or a band, whose rows are `pitch` apart. */
+/* rows x cols pixels of a vector's channels to a tile, or a band, whose rows are `pitch` apart; of what lies
+ * ahead, `done` lines were asked for. */
 static void cut(const fc_weight_run *run, const void *src, const int64_t stride[FC_AXES], int64_t rows, int64_t cols,
                 int64_t channels, const ahead *a, int64_t done, void *tile, int64_t pitch)
 {
@@ -205,13 +208,15 @@ static void cut(const fc_weight_run *run, const void *src, const int64_t stride[
     }
 }
 
-/* Pixels inside, of plane `d`, of a vector of channels of x: to the tile, or to the band. */
+/* Pixels inside, of plane `d`, of a vector of channels of x: to the tile, or to the band.  `done`: such vectors
+ * before. */
 static void cut_x(const channels_part *p, int64_t channel, int64_t channels, int64_t d, int64_t done)
 {
     const fc_weight_split *s = &p->run->split;
     const int64_t plane = p->depth.before + d, lanes = p->run->table->lanes;
     const bool band = depthwise(p->run->conv);
-    cut(p->run, x_at(p, channel, d), p->run->conv->x_stride, p->rows.inside, p->cols.inside, channels, &p->x_ahead, done * p->rows.inside * p->cols.inside,
+    cut(p->run, x_at(p, channel, d), p->run->conv->x_stride, p->rows.inside, p->cols.inside, channels, &p->x_ahead,
+        done * p->rows.inside * p->cols.inside,
         band ? at(p, BAND_AT, plane * s->a[PLANE] + p->rows.before * s->a[PITCH] + p->cols.before * lanes)
              : at(p, X_AT, plane * s->a[X_TILE]),
         band ? s->a[PITCH] : p->cols.inside * lanes);
@@ -251,7 +256,8 @@ static void add_strip(const channels_part *p, int64_t index)
         .x_row = conv->stride[1] * s->a[PITCH], .x_col = conv->stride[2] * lanes, .line = at(p, LINES_AT, 0),
         .lines = conv->kernel[0] * conv->kernel[1], .steps = conv->kernel[2], .x_step = conv->dilation[2] * lanes,
     };
-    cut(p->run, g_at(p, t.out), conv->y_stride, p->block.rows, p->block.cols, t.outs, &p->g_ahead, index * p->block.rows * p->block.cols, at(p, G_AT, 0), f.g_row);
+    cut(p->run, g_at(p, t.out), conv->y_stride, p->block.rows, p->block.cols, t.outs, &p->g_ahead,
+        index * p->block.rows * p->block.cols, at(p, G_AT, 0), f.g_row);
     for (int64_t d = 0; d < p->depth.inside && depthwise(conv); d++)
         cut_x(p, t.in, t.ins, d, index);
     for (int64_t i = 0; i < ins; i++) {

@@ -114,6 +114,7 @@ static double cost(const fc_conv *conv, const fc_machine *machine, bool prepared
     const fc_count counts[] = {
         { along * vectors * taps, 1.09 },                      /* multiply */
         { along * strided * vectors * taps, 2.2 },
+        { along * (conv->stride[FC_WIDTH] > 2) * vectors * taps, 12 },
         { across * vectors * taps, 1.21 },
         { across * strided * vectors * taps, 1.08 },
         { along * vectors, 11.8 },                             /* store, edges */
@@ -158,10 +159,12 @@ static void split_tasks(const fc_conv *conv, fc_depthwise_split *s)
 static void split_copies(const fc_conv *conv, int64_t lanes, fc_depthwise_split *s)
 {
     enum { ELEMENTS = 24 << 10, COLUMNS = 512, CHANNELS = 32 };
-    const int64_t *stride = conv->stride;
+    const int64_t *stride = conv->stride, repeat = fc_depthwise_repeat(conv);
+    /* Planes of adjacent channels are copied together, as many as a vector has lanes. */
+    const int64_t planes = !s->by_channel && conv->channels_last && repeat == 1 ? fc_min(conv->in_channels, lanes) : 1;
     int64_t inputs = 1;                       /* elements copied for the first row, then for each */
     s->block_cols = fc_min(conv->out_size[FC_WIDTH], COLUMNS);
-    s->block_channels = s->by_channel ? fc_min(fc_round_up(conv->out_channels, lanes), CHANNELS) : 1;
+    s->block_channels = s->by_channel ? fc_min(fc_round_up(conv->out_channels, lanes), CHANNELS) : planes * repeat;
     if (s->by_channel) {
         s->copy_cols = s->block_channels + lanes;
         inputs = fc_min(conv->in_size[FC_WIDTH], (s->block_cols - 1) * stride[FC_WIDTH] + s->reach + 1) * s->copy_cols;
@@ -171,12 +174,13 @@ static void split_copies(const fc_conv *conv, int64_t lanes, fc_depthwise_split 
     }
     const int64_t deep = fc_min(conv->in_size[FC_DEPTH], (conv->kernel[FC_DEPTH] - 1) * conv->dilation[FC_DEPTH] + 1);
     const int64_t high = (conv->kernel[FC_HEIGHT] - 1) * conv->dilation[FC_HEIGHT] + 1;
-    const int64_t more = fc_max(0, ELEMENTS / (inputs * deep) - high) / stride[FC_HEIGHT];
+    const int64_t elements = planes > 1 ? 4 * ELEMENTS / planes : ELEMENTS;
+    const int64_t more = fc_max(0, elements / (inputs * deep) - high) / stride[FC_HEIGHT];
     s->block_rows = fc_min(s->rows, 1 + more);
     const int64_t copied_rows = fc_min(conv->in_size[FC_HEIGHT], (s->block_rows - 1) * stride[FC_HEIGHT] + high);
     const size_t size = fc_size_of(conv->dtype);
-    s->x_bytes = (size_t)fc_round_up((deep * copied_rows * inputs + lanes) * (int64_t)size, 64);
-    s->y_bytes = (size_t)((s->by_channel ? 1 : s->block_rows * fc_depthwise_repeat(conv)) * s->block_cols * s->block_channels) * size;
+    s->x_bytes = (size_t)fc_round_up((planes * deep * copied_rows * inputs + lanes) * (int64_t)size, 64);
+    s->y_bytes = (size_t)((s->by_channel ? 1 : s->block_rows) * s->block_cols * s->block_channels) * size;
 }
 
 static fc_depthwise_split split_of(const fc_conv *conv, const fc_table *table)

@@ -12,16 +12,56 @@ static void inputs_of(const fc_conv *conv, int axis, int64_t first, int64_t coun
     v->x_size[axis] = fc_max(0, fc_min(end, conv->in_size[axis]) - v->x_at[axis]);
 }
 
-/* One input plane's part for a block of outputs, zero-padded along columns and split by their stride
- * phase; to the outputs of all its channels. */
-static void copied_pixels(const fc_depthwise_job *job, const fc_depthwise_view *whole, const int64_t at[FC_SPATIAL], int64_t rows,
-                          int64_t cols, void *list, void *x, void *y)
+/* The part of x for a block of outputs, zero-padded along columns and split by their stride phase. */
+static void copy_planes(const fc_depthwise_job *job, const fc_depthwise_view *whole, int64_t planes, int64_t col,
+                        const fc_depthwise_view *v, void *x)
+{
+    const fc_conv_run *run = job->run;
+    const fc_conv *conv = run->conv;
+    const size_t size = fc_size_of(conv->dtype);
+    const int64_t stride = conv->stride[FC_WIDTH], reach = job->split.reach, rows = v->x_size[FC_HEIGHT];
+    const bool together = planes > 1;         /* a row of all, else all rows of one */
+    for (int64_t phase = 0; phase < stride && phase <= reach; phase++) {
+        const int64_t first = col * stride - conv->pad_before[FC_WIDTH] + phase;
+        const fc_span span = fc_span_of(0, v->phase, stride, first, conv->in_size[FC_WIDTH]);
+        const int64_t column = span.inside ? span.column : 0;
+        fc_move move = { .rows = together ? planes : rows, .cols = span.inside,
+                         .src_row = whole->x_stride[together ? FC_C : FC_H], .src_col = whole->x_stride[FC_W] * stride,
+                         .dst_row = v->x_stride[together ? FC_C : FC_H], .dst_col = 1,
+                         .zero_before = span.before, .zero_after = v->phase - span.before - span.inside };
+        for (int64_t i = 0; i < v->x_size[FC_DEPTH] * (together ? rows : 1); i++) {
+            const int64_t depth = together ? i / rows : i, row = together ? i % rows : 0;
+            const int64_t from = (v->x_at[FC_DEPTH] + depth) * whole->x_stride[FC_D] +
+                                 (v->x_at[FC_HEIGHT] + row) * whole->x_stride[FC_H] + column * whole->x_stride[FC_W];
+            move.src = fc_at(whole->x, from, size);
+            move.dst = fc_at_mut(x, depth * v->x_stride[FC_D] + row * v->x_stride[FC_H] + phase * v->phase, size);
+            run->table->move(&move);
+        }
+    }
+}
+
+/* Outputs of some channels, from planes to where they belong. */
+static void move_planes(const fc_conv_run *run, const fc_depthwise_view *whole, int64_t channels, const int64_t at[FC_SPATIAL],
+                        int64_t rows, int64_t cols, const void *y)
+{
+    const size_t size = fc_size_of(run->conv->dtype);
+    for (int64_t row = 0; row < rows; row++) {
+        const int64_t to = at[FC_DEPTH] * whole->y_stride[FC_D] + (at[FC_HEIGHT] + row) * whole->y_stride[FC_H] +
+                           at[FC_WIDTH] * whole->y_stride[FC_W];
+        const fc_move move = { .rows = channels, .cols = cols, .src = fc_at(y, row * cols, size), .src_row = rows * cols,
+                               .src_col = 1, .dst = fc_at_mut(whole->y, to, size), .dst_row = whole->y_stride[FC_C],
+                               .dst_col = whole->y_stride[FC_W] };
+        run->table->move(&move);
+    }
+}
+
+/* A block of outputs of some channels: of all filters of one input, or of some inputs with one filter each. */
+static void copied_pixels(const fc_depthwise_job *job, const fc_depthwise_view *whole, int64_t channels,
+                          const int64_t at[FC_SPATIAL], int64_t rows, int64_t cols, void *list, void *x, void *y)
 {
     const fc_conv_run *run = job->run;
     const fc_conv *conv = run->conv;
     const fc_depthwise_split *s = &job->split;
-    const size_t size = fc_size_of(conv->dtype);
-    const int64_t stride = conv->stride[FC_WIDTH], repeat = fc_depthwise_repeat(conv);
     fc_depthwise_view v = *whole;
     inputs_of(conv, FC_DEPTH, at[FC_DEPTH], 1, &v);
     inputs_of(conv, FC_HEIGHT, at[FC_HEIGHT], rows, &v);
@@ -31,24 +71,12 @@ static void copied_pixels(const fc_depthwise_job *job, const fc_depthwise_view *
     v.far = false;
     v.readable_end = (const char *)x + s->x_bytes;
     v.phase = s->copy_cols;
-    v.x_stride[FC_H] = fc_min(stride, s->reach + 1) * v.phase;
+    v.x_stride[FC_H] = fc_min(conv->stride[FC_WIDTH], s->reach + 1) * v.phase;
     v.x_stride[FC_D] = v.x_size[FC_HEIGHT] * v.x_stride[FC_H];
-    for (int64_t phase = 0; phase < stride && phase <= s->reach; phase++) {
-        const fc_span span = fc_span_of(0, v.phase, stride, at[FC_WIDTH] * stride - conv->pad_before[FC_WIDTH] + phase,
-                                        conv->in_size[FC_WIDTH]);
-        fc_move move = { .rows = v.x_size[FC_HEIGHT], .cols = span.inside, .src_row = whole->x_stride[FC_H],
-                         .src_col = whole->x_stride[FC_W] * stride, .dst_row = v.x_stride[FC_H], .dst_col = 1,
-                         .zero_before = span.before, .zero_after = v.phase - span.before - span.inside };
-        const int64_t column = span.inside ? span.column : 0;
-        for (int64_t depth = 0; depth < v.x_size[FC_DEPTH]; depth++) {
-            move.src = fc_at(whole->x, (v.x_at[FC_DEPTH] + depth) * whole->x_stride[FC_D] +
-                             v.x_at[FC_HEIGHT] * whole->x_stride[FC_H] + column * whole->x_stride[FC_W], size);
-            move.dst = fc_at_mut(x, depth * v.x_stride[FC_D] + phase * v.phase, size);
-            run->table->move(&move);
-        }
-    }
+    v.x_stride[FC_C] = v.x_size[FC_DEPTH] * v.x_stride[FC_D];
+    copy_planes(job, whole, channels / fc_depthwise_repeat(conv), at[FC_WIDTH], &v, x);
     if (whole->y_stride[FC_W] == 1) {
-        fc_depthwise_pixels(run, &v, repeat, &part, list);
+        fc_depthwise_pixels(run, &v, channels, &part, list);
         return;
     }
     v.y = y;
@@ -56,15 +84,8 @@ static void copied_pixels(const fc_depthwise_job *job, const fc_depthwise_view *
     v.y_stride[FC_W] = 1;
     v.y_stride[FC_H] = cols;
     v.y_stride[FC_C] = v.y_stride[FC_D] = rows * cols;
-    fc_depthwise_pixels(run, &v, repeat, &part, list);
-    for (int64_t m = 0; m < repeat; m++) {
-        const int64_t to = m * whole->y_stride[FC_C] + at[FC_DEPTH] * whole->y_stride[FC_D] +
-                           at[FC_HEIGHT] * whole->y_stride[FC_H] + at[FC_WIDTH] * whole->y_stride[FC_W];
-        const fc_move move = { .rows = rows, .cols = cols, .src = fc_at(y, m * rows * cols, size), .src_row = cols, .src_col = 1,
-                               .dst = fc_at_mut(whole->y, to, size), .dst_row = whole->y_stride[FC_H],
-                               .dst_col = whole->y_stride[FC_W] };
-        run->table->move(&move);
-    }
+    fc_depthwise_pixels(run, &v, channels, &part, list);
+    move_planes(run, whole, channels, at, rows, cols, y);
 }
 
 /* A block of x with channels beside each other, each as often as it has outputs; to those outputs. */
@@ -134,16 +155,17 @@ void fc_depthwise_copied(const fc_depthwise_job *job, const fc_depthwise_view *v
             const int64_t at[FC_SPATIAL] = { p->first[FC_DEPTH], row, col };
             const int64_t rows = fc_min(s->block_rows, row1 - row), cols = fc_min(s->block_cols, width - col);
             fc_depthwise_view part = *v;
-            for (int64_t c = 0; c < channels; c += s->by_channel ? s->block_channels : repeat) {
+            for (int64_t c = 0; c < channels; c += s->block_channels) {
+                const int64_t count = fc_min(s->block_channels, channels - c);
                 if (s->by_channel) {
-                    copied_channels(job, v, c, fc_min(s->block_channels, channels - c), at, rows, cols, list, x, y);
+                    copied_channels(job, v, c, count, at, rows, cols, list, x, y);
                     continue;
                 }
                 part.x = fc_at(v->x, c / repeat * v->x_stride[FC_C], size);
                 part.y = fc_at_mut(v->y, c * v->y_stride[FC_C], size);
                 part.weight = fc_at(v->weight, c * v->w_channel, size);
                 part.bias = v->bias ? fc_at(v->bias, c, size) : NULL;
-                copied_pixels(job, &part, at, rows, cols, list, x, y);
+                copied_pixels(job, &part, count, at, rows, cols, list, x, y);
             }
         }
 }

@@ -214,6 +214,7 @@ static double cost(const fc_conv *conv, const fc_machine *machine, bool prepared
         { (1 - pointwise) * windows, 72.3 },                                                    /* calls of move */
         { (1 - pointwise) * !conv->channels_last * windows * (double)conv->in_channels, 7.86 },
         { (1 - pointwise) * conv->channels_last * windows * (double)conv->in_channels, 7.1 },
+        { (1 - pointwise) * windows * (double)(conv->in_channels * fc_max(0, conv->kernel[FC_WIDTH] - 7)), 1.4 },
         { passes * groups * (double)s.row_blocks, 128 },
         { 1, 3030 },
     };

@@ -399,6 +399,7 @@ static double cost(const fc_conv *conv, const fc_machine *machine, bool prepared
         { (double)(s.tasks * s.band.rows * s.band.depth * s.band.phases) * passes, 35 },             /* calls of move */
         { rows * (double)(fc_div_up(conv->out_per_group, 5) * fc_div_up(vectors, 3)) * passes, 50 }, /* tiles */
         { nhwc * band, 3.3 },                                                                        /* transposes in */
+        { conv->in_per_group == 1 ? nhwc * band * machine->lanes : 0, 10 },                          /* values alone */
         { nhwc * rows * channels * (double)vectors, 9.8 },                                           /* transposes out */
         { (double)s.tasks * (double)(s.channels * conv->taps), 36 },                                 /* offsets */
         { (double)s.tasks, 212 },

@@ -36,6 +36,17 @@ fc_band fc_band_make_flat(const fc_conv *conv, int64_t channels, int64_t out_row
     return band;
 }
 
+void fc_band_fit(const fc_conv *conv, int64_t channels, bool interleaved, int64_t most, int64_t *images, int64_t *rows,
+                 int64_t *cols)
+{
+    while (fc_band_make(conv, channels, *rows, *cols, interleaved, 1).size * *images > most) {
+        int64_t *const side = *images > 1 ? images : *rows > 1 ? rows : cols;
+        if (side == cols && *cols <= 16)
+            return;
+        *side = fc_div_up(*side, 2);
+    }
+}
+
 /* One row of the band, all channels: `columns` NULL-safe: inside == 0 writes zeros only. */
 static void copy_row(const fc_conv_run *run, const fc_band *band, const void *src, int64_t column0, int64_t count,
                      bool inside, void *dst)

@@ -21,6 +21,10 @@ fc_band fc_band_make(const fc_conv *conv, int64_t channels, int64_t out_rows, in
 /* The same with planes adjacent and both rows and columns split by their stride phase, each phase a plane
  * of its own: output pixels of a row, and rows, then follow each other at fixed distances 1 and row_step. */
 fc_band fc_band_make_flat(const fc_conv *conv, int64_t channels, int64_t out_rows, int64_t out_cols);
+/* Halves the images, rows and columns of a block, in this order, until the bands of its images have at
+ * most `most` elements, or it is 16 columns of one row. */
+void fc_band_fit(const fc_conv *conv, int64_t channels, bool interleaved, int64_t most, int64_t *images, int64_t *rows,
+                 int64_t *cols);
 /* Where kernel element (d, h, w) of the first output pixel lies in channel 0 of the band. */
 static inline int64_t fc_band_offset(const fc_band *band, const fc_conv *conv, int64_t d, int64_t h, int64_t w)
 {

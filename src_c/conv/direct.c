@@ -84,22 +84,14 @@ static void split_pixels(direct_split *s, const fc_conv *conv)
     s->cols = fc_min(width, MOST_PIXELS);
     s->rows = fc_max(1, fc_min(height, wished / s->cols));
     const int64_t most = fc_machine_for(conv->dtype)->l2 / 2 / (int64_t)fc_size_of(conv->dtype);
-    for (;;) {
-        s->band = fc_band_make(conv, band_channels(s, conv), s->rows, s->cols, conv->channels_last, 1);
-        if (!s->copies || s->band.size * s->images <= most || (s->images == 1 && s->rows == 1 && s->cols <= 16))
-            break;
-        if (s->images > 1)
-            s->images = fc_div_up(s->images, 2);
-        else if (s->rows > 1)
-            s->rows = fc_div_up(s->rows, 2);
-        else
-            s->cols = fc_div_up(s->cols, 2);
-    }
+    if (s->copies)
+        fc_band_fit(conv, band_channels(s, conv), conv->channels_last, most, &s->images, &s->rows, &s->cols);
     s->image_blocks = fc_div_up(conv->batch, s->images);
     s->row_blocks = fc_div_up(height, s->rows);
     s->rows = fc_div_up(height, s->row_blocks);
     s->row_blocks = fc_div_up(height, s->rows);
     s->col_blocks = fc_div_up(width, s->cols);
+    s->band = fc_band_make(conv, band_channels(s, conv), s->rows, s->cols, conv->channels_last, 1);
 }
 
 /* Panels of a task: their weights stay in L2, and there are enough tasks beside the `blocks` of pixels. */

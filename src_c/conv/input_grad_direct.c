@@ -91,17 +91,8 @@ static void split_pixels(direct_split *s, const fc_conv *conv)
     s->cols = fc_div_up(width, fc_div_up(width, MOST_COLS));
     s->rows = fc_max(1, fc_min(height, wished / s->cols));
     s->images = fc_max(1, fc_min(conv->batch, wished / (height * width)));
-    for (;;) {
-        s->band = fc_band_make(&s->seen, s->channels, s->rows, s->cols, true, 1);
-        if (!s->copies || s->band.size * s->images <= l2 || (s->images == 1 && s->rows == 1 && s->cols <= 16))
-            break;
-        if (s->images > 1)
-            s->images = fc_div_up(s->images, 2);
-        else if (s->rows > 1)
-            s->rows = fc_div_up(s->rows, 2);
-        else
-            s->cols = fc_div_up(s->cols, 2);
-    }
+    if (s->copies)
+        fc_band_fit(&s->seen, s->channels, true, l2, &s->images, &s->rows, &s->cols);
     s->image_blocks = fc_div_up(conv->batch, s->images);
     s->row_blocks = fc_div_up(height, s->rows);
     s->rows = fc_div_up(height, s->row_blocks);

@@ -104,7 +104,8 @@ void fc_band_copy(const fc_conv_run *run, const fc_band *band, const fc_block_or
             const void *src = run->x;
             if (inside)
                 src = fc_at(run->x, base + z * conv->x_stride[FC_D] + y * conv->x_stride[FC_H], size);
-            const int64_t to = d * band->depth_step + r % band->row_phases * band->row_phase_step + r / band->row_phases * band->row_step;
+            const int64_t to = d * band->depth_step + r % band->row_phases * band->row_phase_step +
+                               r / band->row_phases * band->row_step;
             copy_row(run, band, src, x0, count, inside, fc_at_mut(memory, to, size));
         }
     }

@@ -29,8 +29,9 @@ void fc_band_fit(const fc_conv *conv, int64_t channels, bool interleaved, int64_
 static inline int64_t fc_band_offset(const fc_band *band, const fc_conv *conv, int64_t d, int64_t h, int64_t w)
 {
     const int64_t row = h * conv->dilation[1], col = w * conv->dilation[2];
-    return d * band->depth_step + row % band->row_phases * band->row_phase_step + row / band->row_phases * band->row_step +
-           col % band->phases * band->phase_step + col / band->phases * band->col_step;
+    return d * band->depth_step + row % band->row_phases * band->row_phase_step +
+           row / band->row_phases * band->row_step + col % band->phases * band->phase_step +
+           col / band->phases * band->col_step;
 }
 /* Where a block of the output begins. */
 typedef struct fc_block_origin {

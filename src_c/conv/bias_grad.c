@@ -26,7 +26,8 @@ static void add_row(const bias_job *job, int64_t index, int64_t first, int64_t e
     const fc_conv *conv = job->conv;
     const size_t size = fc_size_of(conv->dtype);
     const int64_t *y = conv->y_stride, row = index % job->row, height = conv->out_size[FC_HEIGHT];
-    const int64_t at = index / job->row * y[FC_N] + (job->row == 1 ? 0 : row / height * y[FC_D] + row % height * y[FC_H]);
+    const int64_t at = index / job->row * y[FC_N] +
+                       (job->row == 1 ? 0 : row / height * y[FC_D] + row % height * y[FC_H]);
     if (y[FC_C] == 1) {
         const fc_sum_rows s = { .rows = job->cols, .cols = end - first, .row_step = y[FC_W],
                                 .src = fc_at(job->g, at + first, size), .dst = sums + (size_t)first * size };
@@ -79,7 +80,8 @@ fc_status fc_conv_bias_grad(const fc_conv *conv, const void *grad_output, void *
     }
     const double elements = (double)job.rows * (double)job.cols * (double)conv->out_channels;
     job.blocks = fc_div_up(conv->out_channels, CHANNEL_BLOCK);
-    job.chunks = fc_max(1, fc_min(fc_min(CHUNKS, job.rows), (int64_t)fc_min(1 << 20, (int64_t)(elements / CHUNK_ELEMENTS))));
+    job.chunks = fc_max(1, fc_min(fc_min(CHUNKS, job.rows),
+                                  (int64_t)fc_min(1 << 20, (int64_t)(elements / CHUNK_ELEMENTS))));
     job.out = fc_scratch_borrow((size_t)(job.chunks * conv->out_channels) * size);
     if (!job.out)
         return fc_fail(error, FC_NO_MEMORY, "grad_output: no memory for the sums of %lld channels",

@@ -18,7 +18,8 @@ static void pack_weights(const fc_conv *conv, const fc_table *table, int64_t cha
     const size_t size = fc_size_of(conv->dtype);
     const fc_move move = { .rows = conv->taps, .cols = channels,
                            .src = fc_at(weight, channel * conv->taps, size), .src_row = 1,
-                           .src_col = conv->taps, .dst = fc_at_mut(packed, channel, size), .dst_row = w_tap, .dst_col = 1,
+                           .src_col = conv->taps, .dst = fc_at_mut(packed, channel, size), .dst_row = w_tap,
+                           .dst_col = 1,
                            .zero_after = channel + channels == conv->out_channels ? w_tap - conv->out_channels : 0 };
     table->move(&move);
 }
@@ -50,7 +51,8 @@ static void run_task(void *context, int64_t task, void *memory)
     const int64_t block = task % s->row_blocks, rest = task / s->row_blocks;
     const int64_t channel = rest % s->channel_blocks * s->channels, image = rest / s->channel_blocks;
     const int64_t channels = fc_min(s->channels, conv->out_channels - channel);
-    const int64_t height = conv->out_size[FC_HEIGHT], end = fc_min((block + 1) * s->rows, conv->out_size[FC_DEPTH] * height);
+    const int64_t height = conv->out_size[FC_HEIGHT],
+        end = fc_min((block + 1) * s->rows, conv->out_size[FC_DEPTH] * height);
     void *x = (char *)memory + s->list_bytes, *y = (char *)x + s->x_bytes;
     fc_depthwise_view v = fc_depthwise_view_of(run, image, channel);
     if (s->direct) {                          /* of a lane without neighbours the stride says nothing */
@@ -228,10 +230,11 @@ static fc_status forward(const fc_conv_run *run, fc_error *error)
     if (job.split.by_channel && !run->prepared) {
         packed = fc_scratch_borrow(job.split.weight_bytes);
         if (!packed)
-            return fc_fail(error, FC_NO_MEMORY, "weight: no memory for %zu bytes of packed weights", job.split.weight_bytes);
+            return fc_fail(error, FC_NO_MEMORY, "weight: no memory for %zu bytes of packed weights",
+                           job.split.weight_bytes);
         pack_job pack = { run, job.split.w_tap, packed };
-        status = fc_parallel(fc_div_up(conv->out_channels, PACKED_CHANNELS), (double)(conv->out_channels * conv->taps) * 6e-10,
-                             0, pack_task, &pack, error);
+        status = fc_parallel(fc_div_up(conv->out_channels, PACKED_CHANNELS),
+                             (double)(conv->out_channels * conv->taps) * 6e-10, 0, pack_task, &pack, error);
         prepared.prepared = packed;
     }
     if (status == FC_OK)
@@ -248,8 +251,8 @@ static void describe(const fc_conv *conv, const fc_table *table, char *text, siz
 {
     const fc_depthwise_split s = split_of(conv, table);
     snprintf(text, size, "%s as lanes, %s; %lld images x %lld channel blocks x %lld row blocks",
-             s.by_channel ? "channels" : "pixels", s.direct ? "in place" : "through copied blocks", (long long)conv->batch,
-             (long long)s.channel_blocks, (long long)s.row_blocks);
+             s.by_channel ? "channels" : "pixels", s.direct ? "in place" : "through copied blocks",
+             (long long)conv->batch, (long long)s.channel_blocks, (long long)s.row_blocks);
 }
 
 const fc_algorithm fc_algorithm_depthwise = {

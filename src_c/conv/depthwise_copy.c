@@ -41,15 +41,16 @@ static void copy_planes(const fc_depthwise_job *job, const fc_depthwise_view *wh
 }
 
 /* Outputs of some channels, from planes to where they belong. */
-static void move_planes(const fc_conv_run *run, const fc_depthwise_view *whole, int64_t channels, const int64_t at[FC_SPATIAL],
-                        int64_t rows, int64_t cols, const void *y)
+static void move_planes(const fc_conv_run *run, const fc_depthwise_view *whole, int64_t channels,
+                        const int64_t at[FC_SPATIAL], int64_t rows, int64_t cols, const void *y)
 {
     const size_t size = fc_size_of(run->conv->dtype);
     for (int64_t row = 0; row < rows; row++) {
         const int64_t to = at[FC_DEPTH] * whole->y_stride[FC_D] + (at[FC_HEIGHT] + row) * whole->y_stride[FC_H] +
                            at[FC_WIDTH] * whole->y_stride[FC_W];
-        const fc_move move = { .rows = channels, .cols = cols, .src = fc_at(y, row * cols, size), .src_row = rows * cols,
-                               .src_col = 1, .dst = fc_at_mut(whole->y, to, size), .dst_row = whole->y_stride[FC_C],
+        const fc_move move = { .rows = channels, .cols = cols, .src = fc_at(y, row * cols, size),
+                               .src_row = rows * cols, .src_col = 1,
+                               .dst = fc_at_mut(whole->y, to, size), .dst_row = whole->y_stride[FC_C],
                                .dst_col = whole->y_stride[FC_W] };
         run->table->move(&move);
     }
@@ -89,8 +90,9 @@ static void copied_pixels(const fc_depthwise_job *job, const fc_depthwise_view *
 }
 
 /* A block of x with channels beside each other, each as often as it has outputs; to those outputs. */
-static void copied_channels(const fc_depthwise_job *job, const fc_depthwise_view *whole, int64_t channel, int64_t channels,
-                            const int64_t at[FC_SPATIAL], int64_t rows, int64_t cols, void *list, void *x, void *y)
+static void copied_channels(const fc_depthwise_job *job, const fc_depthwise_view *whole, int64_t channel,
+                            int64_t channels, const int64_t at[FC_SPATIAL], int64_t rows, int64_t cols, void *list,
+                            void *x, void *y)
 {
     const fc_conv_run *run = job->run;
     const fc_conv *conv = run->conv;
@@ -117,7 +119,8 @@ static void copied_channels(const fc_depthwise_job *job, const fc_depthwise_view
                              v.x_at[FC_WIDTH] * whole->x_stride[FC_W];
         const fc_depthwise_spread spread = {
             .pixels = v.x_size[FC_WIDTH], .channels = channels, .repeat = repeat, .repeated = channel % repeat,
-            .src = fc_at(whole->x, from, size), .src_pixel = whole->x_stride[FC_W], .src_channel = whole->x_stride[FC_C],
+            .src = fc_at(whole->x, from, size), .src_pixel = whole->x_stride[FC_W],
+            .src_channel = whole->x_stride[FC_C],
             .dst = fc_at_mut(x, i * v.x_stride[FC_H], size), .dst_pixel = v.x_stride[FC_W],
         };
         run->table->depthwise_spread(&spread);
@@ -131,7 +134,8 @@ static void copied_channels(const fc_depthwise_job *job, const fc_depthwise_view
         v.y_at[FC_WIDTH] = at[FC_WIDTH];
         v.y = in_place ? fc_at_mut(whole->y, to, size) : y;
         v.y_stride[FC_W] = in_place ? whole->y_stride[FC_W] : s->block_channels;
-        const fc_depthwise_part part = { { at[FC_DEPTH], row, at[FC_WIDTH] }, { at[FC_DEPTH] + 1, row + 1, at[FC_WIDTH] + cols } };
+        const fc_depthwise_part part = { { at[FC_DEPTH], row, at[FC_WIDTH] },
+                                         { at[FC_DEPTH] + 1, row + 1, at[FC_WIDTH] + cols } };
         fc_depthwise_channels(run, &v, channels, &part, list);
         if (in_place)
             continue;

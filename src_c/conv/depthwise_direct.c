@@ -31,17 +31,20 @@ size_t fc_depthwise_list_bytes(const fc_conv *conv)
 static bool is_far(const fc_conv *conv)
 {
     enum { FEW_TAPS = 16 };
-    const double inputs = (double)(conv->in_channels * conv->in_size[0]) * (double)(conv->in_size[1] * conv->in_size[2]);
+    const double inputs = (double)(conv->in_channels * conv->in_size[0]) *
+                          (double)(conv->in_size[1] * conv->in_size[2]);
     const double outputs = (double)conv->out_channels * (double)conv->out_pixels;
     const double bytes = (double)conv->batch * (inputs + outputs) * (double)fc_size_of(conv->dtype);
-    return bytes > (conv->taps < FEW_TAPS || conv->in_per_group > 1 ? 0.75 : 4) * (double)fc_machine_for(conv->dtype)->l2;
+    return bytes > (conv->taps < FEW_TAPS || conv->in_per_group > 1 ? 0.75 : 4) *
+                   (double)fc_machine_for(conv->dtype)->l2;
 }
 
 fc_depthwise_view fc_depthwise_view_of(const fc_conv_run *run, int64_t image, int64_t channel)
 {
     const fc_conv *conv = run->conv;
     const size_t size = fc_size_of(conv->dtype);
-    const int64_t count[FC_AXES] = { conv->batch, conv->in_channels, conv->in_size[0], conv->in_size[1], conv->in_size[2] };
+    const int64_t count[FC_AXES] = { conv->batch, conv->in_channels, conv->in_size[0], conv->in_size[1],
+                                     conv->in_size[2] };
     const int64_t first = channel / conv->out_per_group * conv->in_per_group;
     int64_t low = 0, high = 1;                /* elements of x before and after its first */
     for (int axis = 0; axis < FC_AXES; axis++) {
@@ -65,11 +68,13 @@ fc_depthwise_view fc_depthwise_view_of(const fc_conv_run *run, int64_t image, in
 
 static const int64_t run_lengths[FC_DEPTHWISE_LENGTHS] = { 7, 5, 3, 1 };
 
-/* Runs of 7, 5, 3 and 1, none over `longest`, that make up `length` kernel elements: of 1 only where there is no other way. */
+/* Runs of 7, 5, 3 and 1, none over `longest`, that make up `length` kernel elements: of 1 only where there is no
+ * other way. */
 static void runs_of(int64_t length, int longest, int64_t runs[FC_DEPTHWISE_LENGTHS])
 {
     /* By the remainder: runs of the longest less, then how many of the others. */
-    static const int8_t of_7[7][4] = { { 0 }, { -1, 1, 1 }, { -1, 0, 3 }, { 0, 0, 1 }, { -1, 1, 2 }, { 0, 1 }, { 0, 0, 2 } };
+    static const int8_t of_7[7][4] = { { 0 }, { -1, 1, 1 }, { -1, 0, 3 }, { 0, 0, 1 }, { -1, 1, 2 }, { 0, 1 },
+                                       { 0, 0, 2 } };
     static const int8_t of_5[5][4] = { { 0 }, { 0, -1, 2 }, { 0, -1, 2, 1 }, { 0, 0, 1 }, { 0, -1, 3 } };
     static const int8_t small[5][4] = { { 0 }, { 0, 0, 0, 1 }, { 0, 0, 0, 2 }, { 0, 0, 1 }, { 0, 0, 1, 1 } };
     if (longest == 3) {
@@ -124,7 +129,8 @@ static void fill_runs(fc_depthwise *d, const fc_conv_run *run, const fc_depthwis
             }
             if (!inside)
                 continue;
-            const int64_t col = v->phase ? at[FC_WIDTH] % conv->stride[FC_WIDTH] * v->phase + at[FC_WIDTH] / conv->stride[FC_WIDTH]
+            const int64_t col = v->phase ? at[FC_WIDTH] % conv->stride[FC_WIDTH] * v->phase +
+                                           at[FC_WIDTH] / conv->stride[FC_WIDTH]
                                          : at[FC_WIDTH] * v->x_stride[FC_W];
             *next++ = (fc_depthwise_run){
                 .x = at[FC_DEPTH] * v->x_stride[FC_D] + at[FC_HEIGHT] * v->x_stride[FC_H] + col,
@@ -193,7 +199,8 @@ static bool choose_unit(fc_depthwise *d, const fc_conv *conv, int axis)
 static fc_depthwise start_of(const fc_conv *conv, const fc_depthwise_view *v)
 {
     return (fc_depthwise){ .x = v->x, .y = v->y, .weight = v->weight, .bias = v->bias, .activation = conv->activation,
-                           .readable = v->readable, .readable_end = v->readable_end, .repeat = 1, .blocks = 1, .group = 1, .again = 1 };
+                           .readable = v->readable, .readable_end = v->readable_end, .repeat = 1, .blocks = 1,
+                           .group = 1, .again = 1 };
 }
 
 /* Blocks are planes, or as many as share what is loaded. */
@@ -214,8 +221,8 @@ static void set_planes(fc_depthwise *d, const fc_conv *conv, const fc_table *tab
 }
 
 /* Some rows at one output depth. */
-static void compute_rows(const fc_conv_run *run, const fc_depthwise_view *v, int64_t channels, int64_t depth, int64_t row0,
-                         int64_t row1, int64_t col0, int64_t col1, const depthwise_list *list)
+static void compute_rows(const fc_conv_run *run, const fc_depthwise_view *v, int64_t channels, int64_t depth,
+                         int64_t row0, int64_t row1, int64_t col0, int64_t col1, const depthwise_list *list)
 {
     const fc_conv *conv = run->conv;
     const int64_t out[FC_SPATIAL] = { depth, row0, col0 };
@@ -234,13 +241,15 @@ static void compute_rows(const fc_conv_run *run, const fc_depthwise_view *v, int
     fill_runs(&d, run, v, FC_HEIGHT, choose_unit(&d, conv, FC_HEIGHT), out, list);
     d.y = fc_at_mut(v->y, (depth - v->y_at[FC_DEPTH]) * v->y_stride[FC_D], fc_size_of(conv->dtype));
     /* Several planes a time where they are small: their tiles share what the edges cost. */
-    const int64_t plane = d.filters * (row1 - row0) * (col1 - col0) + conv->in_per_group * v->x_size[FC_HEIGHT] * v->x_size[FC_WIDTH];
+    const int64_t plane = d.filters * (row1 - row0) * (col1 - col0) +
+                          conv->in_per_group * v->x_size[FC_HEIGHT] * v->x_size[FC_WIDTH];
     d.group = fc_max(1, 8192 / plane) * d.repeat;
     d.far = v->far && (d.filters == 1 || conv->groups > 1);
     if (d.far) {                              /* the next planes, or rows; or the next group */
         enum { ROWS = 16 };
         const bool planes = d.group > d.repeat;
-        d.x_ahead = d.filters > 1 ? d.x_block : planes ? d.group / d.repeat * d.x_block : ROWS * d.place.stride * d.place.x;
+        d.x_ahead = d.filters > 1 ? d.x_block
+                                  : planes ? d.group / d.repeat * d.x_block : ROWS * d.place.stride * d.place.x;
         d.y_ahead = d.filters > 1 ? channels * v->y_stride[FC_C] : planes ? d.group * d.y_block : ROWS * d.place.y;
         d.ahead_row = d.place.x;
     }
@@ -249,8 +258,8 @@ static void compute_rows(const fc_conv_run *run, const fc_depthwise_view *v, int
 
 /* One long row: its middle, where nothing sees padding, as several segments beside each other, so
  * that a tile has more than one place; its ends as they are.  1-D problems are this. */
-static void compute_long_row(const fc_conv_run *run, const fc_depthwise_view *v, int64_t channels, int64_t depth, int64_t row,
-                             int64_t col0, int64_t col1, const depthwise_list *list)
+static void compute_long_row(const fc_conv_run *run, const fc_depthwise_view *v, int64_t channels,
+                             int64_t depth, int64_t row, int64_t col0, int64_t col1, const depthwise_list *list)
 {
     enum { SEGMENTS = 8 };
     const fc_conv *conv = run->conv;
@@ -275,8 +284,8 @@ static void compute_long_row(const fc_conv_run *run, const fc_depthwise_view *v,
                                    .x = segment * d.lane.x, .y = segment * d.lane.y };
     d.unit = d.skip = 1;
     set_planes(&d, conv, run->table, v, channels);
-    d.y = fc_at_mut(v->y, (depth - v->y_at[FC_DEPTH]) * v->y_stride[FC_D] + (row - v->y_at[FC_HEIGHT]) * v->y_stride[FC_H],
-                    fc_size_of(conv->dtype));
+    d.y = fc_at_mut(v->y, (depth - v->y_at[FC_DEPTH]) * v->y_stride[FC_D] +
+                          (row - v->y_at[FC_HEIGHT]) * v->y_stride[FC_H], fc_size_of(conv->dtype));
     fill_runs(&d, run, v, -1, true, out, list);
     run->table->depthwise(&d);
     first += v->y_at[FC_WIDTH];
@@ -287,11 +296,12 @@ static void compute_long_row(const fc_conv_run *run, const fc_depthwise_view *v,
         compute_rows(run, v, channels, depth, row, row + 1, first, col1, list);
 }
 
-void fc_depthwise_pixels(const fc_conv_run *run, const fc_depthwise_view *v, int64_t channels, const fc_depthwise_part *p,
-                         void *memory)
+void fc_depthwise_pixels(const fc_conv_run *run, const fc_depthwise_view *v, int64_t channels,
+                         const fc_depthwise_part *p, void *memory)
 {
     const depthwise_list list = list_of(run->conv, memory);
-    const int64_t row0 = p->first[FC_HEIGHT], row1 = p->end[FC_HEIGHT], col0 = p->first[FC_WIDTH], col1 = p->end[FC_WIDTH];
+    const int64_t row0 = p->first[FC_HEIGHT], row1 = p->end[FC_HEIGHT], col0 = p->first[FC_WIDTH],
+        col1 = p->end[FC_WIDTH];
     for (int64_t depth = p->first[FC_DEPTH]; depth < p->end[FC_DEPTH]; depth++)
         if (row1 - row0 == 1)
             compute_long_row(run, v, channels, depth, row0, col0, col1, &list);
@@ -300,8 +310,8 @@ void fc_depthwise_pixels(const fc_conv_run *run, const fc_depthwise_view *v, int
 }
 
 /* `rows` rows from `row` on that see the same kernel rows, `channels` of them. */
-static void compute_channels(const fc_conv_run *run, const fc_depthwise_view *v, int64_t channels, int64_t depth, int64_t row,
-                             int64_t rows, int64_t col0, int64_t col1, const depthwise_list *list)
+static void compute_channels(const fc_conv_run *run, const fc_depthwise_view *v, int64_t channels, int64_t depth,
+                             int64_t row, int64_t rows, int64_t col0, int64_t col1, const depthwise_list *list)
 {
     const fc_conv *conv = run->conv;
     const size_t size = fc_size_of(conv->dtype);
@@ -319,9 +329,11 @@ static void compute_channels(const fc_conv_run *run, const fc_depthwise_view *v,
         d.repeat = conv->out_per_group / lanes;
         d.x_block = conv->in_per_group;
     }
-    d.lane = (fc_depthwise_axis){ .count = fc_min(lanes, channels), .in = fc_min(lanes, channels), .stride = 1, .x = 1, .y = 1 };
+    d.lane = (fc_depthwise_axis){ .count = fc_min(lanes, channels), .in = fc_min(lanes, channels), .stride = 1,
+                                  .x = 1, .y = 1 };
     fill_runs(&d, run, v, FC_WIDTH, choose_unit(&d, conv, FC_WIDTH), out, list);
-    d.y = fc_at_mut(v->y, (depth - v->y_at[FC_DEPTH]) * v->y_stride[FC_D] + (row - v->y_at[FC_HEIGHT]) * v->y_stride[FC_H], size);
+    d.y = fc_at_mut(v->y, (depth - v->y_at[FC_DEPTH]) * v->y_stride[FC_D] +
+                          (row - v->y_at[FC_HEIGHT]) * v->y_stride[FC_H], size);
     d.blocks = d.group = fc_div_up(channels, lanes);
     d.overlap = channels > lanes ? d.blocks * lanes - channels : 0;
     d.again = rows;
@@ -353,8 +365,8 @@ static void compute_strip(const fc_conv_run *run, const fc_depthwise_view *v, in
     }
 }
 
-void fc_depthwise_channels(const fc_conv_run *run, const fc_depthwise_view *v, int64_t channels, const fc_depthwise_part *p,
-                           void *memory)
+void fc_depthwise_channels(const fc_conv_run *run, const fc_depthwise_view *v, int64_t channels,
+                           const fc_depthwise_part *p, void *memory)
 {
     enum { ELEMENTS = 7 << 10, CHANNELS = 128, MORE = 512, WEIGHTS = 8 << 10 };
     const fc_conv *conv = run->conv;

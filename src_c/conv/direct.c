@@ -54,7 +54,7 @@ static void split_channels(direct_split *s, const fc_conv *conv, const fc_table 
     s->copies = !fc_unpadded(conv);
     s->together = by_lines(conv) ? LINE_CHANNELS : 1;
     int64_t most = fc_panel_depth(conv, s->panel);
-    if (s->copies) {                                   /* so that tasks can have all panels: bands are copied for each */
+    if (s->copies) {                          /* so that tasks can have all panels: bands are copied for each */
         const int64_t l2 = fc_machine_for(conv->dtype)->l2 / (int64_t)fc_size_of(conv->dtype);
         most = fc_min(most, fc_max(LEAST_DEPTH, l2 / 2 / (s->panels * s->panel)));
     }
@@ -148,8 +148,9 @@ static void pack_rows(const fc_conv *conv, const fc_table *table, const direct_s
                       int64_t k1, int64_t lanes, void *packed)
 {
     const size_t size = fc_size_of(conv->dtype);
-    fc_move move = { .rows = k1 - k0, .cols = lanes, .src = fc_at(weight, k0, size), .src_row = 1, .src_col = conv->depth,
-                     .dst = packed, .dst_row = s->panel, .dst_col = 1, .zero_after = s->panel - lanes };
+    fc_move move = { .rows = k1 - k0, .cols = lanes, .src = fc_at(weight, k0, size), .src_row = 1,
+                     .src_col = conv->depth, .dst = packed, .dst_row = s->panel, .dst_col = 1,
+                     .zero_after = s->panel - lanes };
     if (s->together == 1) {
         table->move(&move);
         return;
@@ -176,13 +177,14 @@ static void pack_weights(const fc_conv *conv, const fc_table *table, const direc
     for (int64_t p = 0; p < count; p++) {
         const int64_t channel = (first + p) * s->panel;
         const int64_t lanes = fc_min(s->panel, conv->out_per_group - channel);
-        pack_rows(conv, table, s, fc_at(weight, (group * conv->out_per_group + channel) * conv->depth, size), k0, k1, lanes,
-                  fc_at_mut(packed, p * (k1 - k0) * s->panel, size));
+        pack_rows(conv, table, s, fc_at(weight, (group * conv->out_per_group + channel) * conv->depth, size),
+                  k0, k1, lanes, fc_at_mut(packed, p * (k1 - k0) * s->panel, size));
     }
 }
 
 /* Prepared: [group][k block][panel][k][lane]. */
-static int64_t prepared_at(const fc_conv *conv, const direct_split *s, int64_t group, int64_t k0, int64_t k1, int64_t panel)
+static int64_t prepared_at(const fc_conv *conv, const direct_split *s, int64_t group, int64_t k0, int64_t k1,
+                           int64_t panel)
 {
     return ((group * conv->depth + k0) * s->panels + panel * (k1 - k0)) * s->panel;
 }
@@ -211,7 +213,8 @@ static void pack_task(void *context, int64_t task, void *scratch)
     for (int64_t k0 = 0; k0 < depth; k0 += w->split->k_block) {
         const int64_t k1 = fc_min(k0 + w->split->k_block, depth);
         pack_weights(w->conv, w->table, w->split, w->weight, group, panel, 1, k0, k1,
-                     fc_at_mut(w->packed, prepared_at(w->conv, w->split, group, k0, k1, panel), fc_size_of(w->conv->dtype)));
+                     fc_at_mut(w->packed, prepared_at(w->conv, w->split, group, k0, k1, panel),
+                               fc_size_of(w->conv->dtype)));
     }
 }
 
@@ -310,7 +313,8 @@ static void find_offsets(const direct_job *job, const direct_block *b, int64_t k
     const int64_t col_step = (s->copies ? s->band.col_step : conv->x_stride[FC_W]) * conv->dilation[FC_WIDTH];
     const int64_t base = s->copies ? -first : b->group * conv->in_per_group;
     int64_t channel = k0 / conv->taps, together = channels_together(s, channel, k1 / conv->taps), of = 0;
-    int64_t tap = k0 % conv->taps, kw = tap % kernel[2], kh = tap / kernel[2] % kernel[1], kd = tap / kernel[2] / kernel[1];
+    int64_t tap = k0 % conv->taps, kw = tap % kernel[2], kh = tap / kernel[2] % kernel[1],
+        kd = tap / kernel[2] / kernel[1];
     for (int64_t k = k0; k < k1; k++) {
         b->offsets[k - k0] = (base + channel + of) * channel_step + kd * depth_step + kh * row_step + kw * col_step;
         if (++of < together)
@@ -380,7 +384,8 @@ static void multiply(const direct_job *job, const direct_block *b, const void *w
     for (int64_t p = 0; p < b->pixels; p += even) {
         g.a = b->pixel + p;
         g.a_rows = job->x_far ? b->pixels - p : 0;
-        g.c = in_place ? fc_at_mut(run->y, y_offset(conv, b, p / (b->rows * b->cols), p / b->cols % b->rows), size) : b->tile;
+        g.c = in_place ? fc_at_mut(run->y, y_offset(conv, b, p / (b->rows * b->cols), p / b->cols % b->rows), size)
+                       : b->tile;
         g.c_row = in_place ? conv->y_stride[FC_W] : b->channels;
         run->table->gemm(&g);
     }
@@ -496,7 +501,8 @@ static fc_status forward(const fc_conv_run *run, fc_error *error)
 static void describe(const fc_conv *conv, const fc_table *table, char *text, size_t size)
 {
     const direct_split s = split_of(conv, table, false);
-    snprintf(text, size, "panels of %lld channels, %lld deep; blocks of %lld images x %lld rows x %lld columns%s; %lld tasks",
+    snprintf(text, size,
+             "panels of %lld channels, %lld deep; blocks of %lld images x %lld rows x %lld columns%s; %lld tasks",
              (long long)s.panel, (long long)s.k_block, (long long)s.images, (long long)s.rows, (long long)s.cols,
              s.copies ? ", padded in scratch" : "", (long long)s.tasks);
 }

@@ -102,11 +102,13 @@ static void pack_window(const dot_job *job, int64_t pixel, void *dst)
     for (int64_t d = 0; d < kernel[0]; d++)
         for (int64_t h = 0; h < kernel[1]; h++) {
             const int64_t z = d * conv->dilation[0], y = h * conv->dilation[1];
-            const bool inside = at[0] + z >= 0 && at[0] + z < conv->in_size[0] && at[1] + y >= 0 && at[1] + y < conv->in_size[1];
+            const bool inside = at[0] + z >= 0 && at[0] + z < conv->in_size[0] && at[1] + y >= 0 &&
+                                at[1] + y < conv->in_size[1];
             const fc_span span = fc_span_of(0, kernel[2], conv->dilation[2], at[2], inside ? conv->in_size[2] : 0);
             const fc_move move = {
                 .rows = conv->in_channels, .cols = span.inside,
-                .src = span.inside ? fc_at(src, z * step[FC_D] + y * step[FC_H] + span.before * conv->dilation[2] * step[FC_W], size)
+                .src = span.inside ? fc_at(src, z * step[FC_D] + y * step[FC_H] +
+                                                span.before * conv->dilation[2] * step[FC_W], size)
                                    : job->run->x,
                 .src_row = step[FC_C], .src_col = conv->dilation[2] * step[FC_W],
                 .dst = fc_at_mut(dst, (d * kernel[1] + h) * kernel[2], size), .dst_row = conv->taps, .dst_col = 1,
@@ -137,7 +139,8 @@ static void pack_task(void *context, int64_t task, void *scratch)
     const fc_conv *conv = job->run->conv;
     const size_t size = fc_size_of(conv->dtype);
     const int64_t seen = conv->depth * conv->groups, *stride = conv->stride;
-    const bool even = stride[0] == 1 && stride[1] == 1 && stride[2] == 1 && fc_pixels_uniform(conv->x_stride, conv->in_size);
+    const bool even = stride[0] == 1 && stride[1] == 1 && stride[2] == 1 &&
+                      fc_pixels_uniform(conv->x_stride, conv->in_size);
     const int64_t row = even ? conv->out_pixels : conv->out_size[FC_WIDTH];
     const bool pointwise = conv->taps == 1 && fc_unpadded(conv);
     const int64_t end = job->first + fc_min((task + 1) * PACK_PIXELS, job->count);
@@ -233,7 +236,8 @@ static void find_pixels(dot_job *job)
     int64_t at[FC_SPATIAL], count;
     for (int64_t p = 0; p < job->count; p += count) {
         count = fc_min(width - (job->first + p) % width, job->count - p);
-        const char *x = job->in_place ? pixel_in_x(job->run, job->first + p, at) : (const char *)job->packed + p * x_step;
+        const char *x = job->in_place ? pixel_in_x(job->run, job->first + p, at)
+                                      : (const char *)job->packed + p * x_step;
         char *y = pixel_in_y(job->run, job->first + p);
         for (int64_t i = p; i < p + count; i++, x += x_step, y += y_step) {
             job->x[i] = x;
@@ -255,17 +259,18 @@ static fc_status forward(const fc_conv_run *run, fc_error *error)
     job.c = (void **)(job.x + s->block);
     job.packed = (void *)(((uintptr_t)(job.c + s->block) + 63) / 64 * 64);
     job.x_group = job.in_place ? conv->in_per_group * conv->x_stride[FC_C] : conv->depth;
-    const double seconds = cost(conv, fc_machine_for(conv->dtype), false), seen = (double)conv->depth * (double)conv->groups;
+    const double seconds = cost(conv, fc_machine_for(conv->dtype), false),
+        seen = (double)conv->depth * (double)conv->groups;
     fc_status status = FC_OK;
     for (job.first = 0; job.first < s->pixels && status == FC_OK; job.first += s->block) {
         job.count = fc_min(s->block, s->pixels - job.first);
         find_pixels(&job);
         if (!job.in_place)
-            status = fc_parallel(fc_div_up(job.count, PACK_PIXELS), seen * (double)job.count * (double)size / pack_bandwidth, 0,
-                                 pack_task, &job, error);
+            status = fc_parallel(fc_div_up(job.count, PACK_PIXELS),
+                                 seen * (double)job.count * (double)size / pack_bandwidth, 0, pack_task, &job, error);
         if (status == FC_OK)
-            status = fc_parallel(conv->groups * s->row_blocks, seconds * (double)job.count / (double)s->pixels, 0, run_task,
-                                 &job, error);
+            status = fc_parallel(conv->groups * s->row_blocks,
+                                 seconds * (double)job.count / (double)s->pixels, 0, run_task, &job, error);
     }
     fc_scratch_give_back(memory);
     return status;

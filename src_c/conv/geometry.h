@@ -75,7 +75,8 @@ static inline bool fc_pixels_uniform(const int64_t stride[FC_AXES], const int64_
            (size[FC_DEPTH] == 1 || stride[FC_D] == row * size[FC_HEIGHT]);
 }
 
-static inline int64_t fc_pixel_offset(const int64_t stride[FC_AXES], const int64_t size[FC_SPATIAL], int64_t image, int64_t pixel)
+static inline int64_t fc_pixel_offset(const int64_t stride[FC_AXES], const int64_t size[FC_SPATIAL], int64_t image,
+                                      int64_t pixel)
 {
     const int64_t row = pixel / size[FC_WIDTH];
     return image * stride[FC_N] + row / size[FC_HEIGHT] * stride[FC_D] + row % size[FC_HEIGHT] * stride[FC_H] +

@@ -85,7 +85,9 @@ static grouped_split split_of(const fc_conv *conv, const fc_table *table)
 
 static const char *supports(const fc_conv *conv)
 {
-    return conv->groups > 1 || conv->in_channels <= FEW_CHANNELS ? NULL : "grouped needs groups > 1, or at most 16 channels";
+    return conv->groups > 1 || conv->in_channels <= FEW_CHANNELS
+        ? NULL
+        : "grouped needs groups > 1, or at most 16 channels";
 }
 
 typedef struct grouped_job {
@@ -195,8 +197,8 @@ static void run_task(void *context, int64_t task, void *memory)
     find_offsets(conv, &s->band, s->channels, (int64_t *)(void *)((char *)memory + s->offsets_at));
     for (int64_t c = 0; c < conv->in_per_group; c += s->channels) {
         const int64_t count = fc_min(s->channels, conv->in_per_group - c);
-        fc_band_copy(job->run, &s->band, &b.at, b.group * conv->in_per_group + c, (b.count - 1) * conv->in_per_group + count,
-                     memory);
+        fc_band_copy(job->run, &s->band, &b.at, b.group * conv->in_per_group + c,
+                     (b.count - 1) * conv->in_per_group + count, memory);
         for (int64_t index = 0; index < b.count; index++)
             multiply(job, &b, index, c, count, memory);
     }
@@ -237,7 +239,8 @@ static void run_rows(void *context, int64_t task, void *memory)
     const fc_conv_run *run = job->run;
     const fc_conv *conv = run->conv;
     const int64_t row = task % job->row_blocks * job->rows, group = task / job->row_blocks % conv->groups;
-    const fc_depthwise_view v = fc_depthwise_view_of(run, task / job->row_blocks / conv->groups, group * conv->out_per_group);
+    const fc_depthwise_view v = fc_depthwise_view_of(run, task / job->row_blocks / conv->groups,
+                                                     group * conv->out_per_group);
     const fc_depthwise_part part = { { 0, row, 0 },
         { conv->out_size[0], fc_min(row + job->rows, conv->out_size[1]), conv->out_size[2] } };
     fc_depthwise_pixels(run, &v, conv->out_per_group, &part, memory);
@@ -248,7 +251,8 @@ static void run_rows(void *context, int64_t task, void *memory)
 static bool by_channels(const fc_conv *conv, const fc_table *table)
 {
     const int64_t in = conv->in_per_group, out = conv->out_per_group, lanes = table->lanes;
-    return conv->channels_last && conv->groups > 1 && conv->x_stride[FC_C] == 1 && conv->y_stride[FC_C] == 1 && conv->out_channels >= lanes &&
+    return conv->channels_last && conv->groups > 1 && conv->x_stride[FC_C] == 1 && conv->y_stride[FC_C] == 1 &&
+           conv->out_channels >= lanes &&
            in > 1 && lanes > 1 && (out % lanes == 0 || (in == out && lanes % out == 0)) && conv->depth <= MOST_DEPTH;
 }
 
@@ -308,13 +312,15 @@ static void channels_task(void *context, int64_t task, void *memory)
     fc_depthwise_channels(job->run, &v, conv->out_channels, &part, memory);
 }
 
-static void pack_channels(const fc_conv *conv, const fc_table *table, int64_t channel, int64_t channels, const void *weight,
-                          void *packed)
+static void pack_channels(const fc_conv *conv, const fc_table *table, int64_t channel, int64_t channels,
+                          const void *weight, void *packed)
 {
     const size_t size = fc_size_of(conv->dtype);
-    const fc_move move = { .rows = conv->depth, .cols = channels, .src = fc_at(weight, channel * conv->depth, size), .src_row = 1,
-                           .src_col = conv->depth, .dst = fc_at_mut(packed, channel, size), .dst_row = packed_tap(conv), .dst_col = 1,
-                           .zero_after = channel + channels == conv->out_channels ? packed_tap(conv) - conv->out_channels : 0 };
+    const fc_move move = { .rows = conv->depth, .cols = channels, .src = fc_at(weight, channel * conv->depth, size),
+                           .src_row = 1, .src_col = conv->depth, .dst = fc_at_mut(packed, channel, size),
+                           .dst_row = packed_tap(conv), .dst_col = 1,
+                           .zero_after = channel + channels == conv->out_channels
+                                         ? packed_tap(conv) - conv->out_channels : 0 };
     table->move(&move);
 }
 
@@ -324,8 +330,8 @@ static void pack_task(void *context, int64_t task, void *scratch)
     const channels_job *job = context;
     const fc_conv *conv = job->run->conv;
     const int64_t channel = task * PACKED_CHANNELS;
-    pack_channels(conv, job->run->table, channel, fc_min(PACKED_CHANNELS, conv->out_channels - channel), job->run->weight,
-                  (void *)(uintptr_t)job->weight);
+    pack_channels(conv, job->run->table, channel, fc_min(PACKED_CHANNELS, conv->out_channels - channel),
+                  job->run->weight, (void *)(uintptr_t)job->weight);
 }
 
 static fc_status forward_channels(const fc_conv_run *run, double seconds, fc_error *error)
@@ -339,8 +345,8 @@ static fc_status forward_channels(const fc_conv_run *run, double seconds, fc_err
     job.weight = packed ? packed : run->prepared;
     fc_status status = FC_OK;
     if (packed)
-        status = fc_parallel(fc_div_up(conv->out_channels, PACKED_CHANNELS), (double)(conv->out_channels * conv->depth) * 6e-10,
-                             0, pack_task, &job, error);
+        status = fc_parallel(fc_div_up(conv->out_channels, PACKED_CHANNELS),
+                             (double)(conv->out_channels * conv->depth) * 6e-10, 0, pack_task, &job, error);
     if (status == FC_OK)
         status = fc_parallel(conv->batch * conv->out_size[FC_DEPTH] * job.row_blocks, seconds,
                              channels_scratch(conv, run->table), channels_task, &job, error);
@@ -352,10 +358,12 @@ static fc_status forward_channels(const fc_conv_run *run, double seconds, fc_err
 
 static double cost_of_channels(const fc_conv *conv, const fc_machine *machine, bool prepared)
 {
-    const double vectors = (double)(conv->batch * conv->out_pixels) * (double)fc_div_up(conv->out_channels, machine->lanes);
+    const double vectors = (double)(conv->batch * conv->out_pixels) *
+                           (double)fc_div_up(conv->out_channels, machine->lanes);
     const double weights = (double)(conv->out_channels * conv->depth);
     const bool shared = conv->out_per_group >= machine->lanes, two = conv->stride[FC_WIDTH] == 2;
-    const bool runs = conv->kernel[FC_WIDTH] >= 3 && conv->stride[FC_WIDTH] <= 2 && (conv->dilation[FC_WIDTH] == 1 || !two);
+    const bool runs = conv->kernel[FC_WIDTH] >= 3 && conv->stride[FC_WIDTH] <= 2 &&
+                      (conv->dilation[FC_WIDTH] == 1 || !two);
     /* A tile of a short row has few sums to work on at a time. */
     const double of_shared = conv->out_size[FC_WIDTH] < 10 ? 2.2 : runs ? 0.8 : 1.8;
     const double product = shared ? of_shared : runs ? (two ? 1.9 : 1.4) : 2.2;
@@ -370,7 +378,8 @@ static double cost_of_channels(const fc_conv *conv, const fc_machine *machine, b
 
 static double cost_of_rows(const fc_conv *conv, const fc_machine *machine)
 {
-    const double rows = (double)(conv->batch * conv->out_size[FC_DEPTH] * conv->out_size[FC_HEIGHT] * conv->out_channels);
+    const double rows = (double)(conv->batch * conv->out_size[FC_DEPTH] * conv->out_size[FC_HEIGHT] *
+                                 conv->out_channels);
     const double vectors = rows * (double)fc_div_up(conv->out_size[FC_WIDTH], machine->lanes);
     const fc_count counts[] = {
         { vectors * (double)conv->depth, 1.1 },                                      /* multiply */
@@ -400,7 +409,7 @@ static double cost(const fc_conv *conv, const fc_machine *machine, bool prepared
         { rows * (double)(fc_div_up(conv->out_per_group, 5) * fc_div_up(vectors, 3)) * passes, 50 }, /* tiles */
         { nhwc * band, 3.3 },                                                                        /* transposes in */
         { conv->in_per_group == 1 ? nhwc * band * machine->lanes : 0, 10 },                          /* values alone */
-        { nhwc * rows * channels * (double)vectors, 9.8 },                                           /* transposes out */
+        { nhwc * rows * channels * (double)vectors, 9.8 },                                          /* transposes out */
         { (double)s.tasks * (double)(s.channels * conv->taps), 36 },                                 /* offsets */
         { (double)s.tasks, 212 },
         { 1, 4490 },
@@ -450,7 +459,8 @@ static void describe(const fc_conv *conv, const fc_table *table, char *text, siz
         return;
     }
     if (by_channels(conv, table)) {
-        snprintf(text, size, "channels as lanes, in place, %s", conv->out_per_group < table->lanes ? "groups share a vector" : "inputs shared by a vector");
+        snprintf(text, size, "channels as lanes, in place, %s",
+                 conv->out_per_group < table->lanes ? "groups share a vector" : "inputs shared by a vector");
         return;
     }
     const grouped_split s = split_of(conv, table);

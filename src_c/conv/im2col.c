@@ -137,7 +137,8 @@ static void multiply(const im2col_job *job, int64_t group, int64_t channel, int6
             g.b_step = 0;
         }
         if (whole || lies_in_place(conv, p, g.n)) {
-            const int64_t at = fc_pixel_offset(conv->y_stride, conv->out_size, p / conv->out_pixels, p % conv->out_pixels);
+            const int64_t at = fc_pixel_offset(conv->y_stride, conv->out_size, p / conv->out_pixels,
+                                               p % conv->out_pixels);
             g.c = fc_at_mut(run->y, at + oc * conv->y_stride[FC_C], size);
             g.c_row = conv->y_stride[FC_C];
             run->table->gemm(&g);
@@ -220,7 +221,8 @@ static fc_status forward(const fc_conv_run *run, fc_error *error)
     im2col_job job = { run, split_of(run->conv, run->table) };
     const double seconds = cost(run->conv, fc_machine_for(run->conv->dtype), false);
     const fc_status status = fc_parallel(job.split.tasks, seconds, job.split.bytes, run_task, &job, error);
-    return status == FC_OK && fc_pointwise_tail(run->conv) > 0 ? fc_tail_forward(run, job.split.k_block, error) : status;
+    return status == FC_OK && fc_pointwise_tail(run->conv) > 0 ? fc_tail_forward(run, job.split.k_block, error)
+                                                               : status;
 }
 
 static void describe(const fc_conv *conv, const fc_table *table, char *text, size_t size)

@@ -50,7 +50,8 @@ const char *fc_input_grad_depthwise_supports(const fc_conv *conv)
         return "its strides are too large";
     if (conv->x_stride[FC_C] == 1 && conv->y_stride[FC_C] == 1 && conv->groups > 1)
         return conv->out_per_group == 1 ? NULL : reason;
-    return conv->x_stride[FC_W] == 1 && conv->y_stride[FC_W] == 1 && conv->stride[FC_WIDTH] <= FC_WEAVE_PHASES ? NULL : reason;
+    return conv->x_stride[FC_W] == 1 && conv->y_stride[FC_W] == 1 &&
+           conv->stride[FC_WIDTH] <= FC_WEAVE_PHASES ? NULL : reason;
 }
 
 /* Taps by phase; `channel`, `row` and `col` are the band's steps. */
@@ -137,7 +138,8 @@ static void pairs(const depthwise_job *job, const depthwise_block *b, const row_
     const fc_conv *conv = job->conv;
     const size_t size = fc_size_of(conv->dtype);
     const int64_t outs = conv->out_per_group, odd = conv->pad_before[2] % 2;
-    fc_filter_pairs f = { .rows = phase->rows, .cols = conv->in_size[2], .src_row = job->pitch, .dst_row = phase->step };
+    fc_filter_pairs f = { .rows = phase->rows, .cols = conv->in_size[2], .src_row = job->pitch,
+                          .dst_row = phase->step };
     for (int64_t p = 0; p < 2; p++) {
         const int64_t rest = (p + odd) % 2, first = phase->start[rest];
         f.taps[p] = phase->start[rest + 1] - first;
@@ -185,8 +187,8 @@ static bool by_halves(const depthwise_job *job)
 {
     const fc_conv *conv = job->conv;
     const int64_t *k = conv->kernel;
-    return !job->last && conv->out_per_group == 1 && job->axis[1].stride == 2 && job->axis[2].stride == 2 && k[1] == k[2] &&
-           (k[1] == 3 || k[1] == 5) && conv->dilation[1] == 1 && conv->dilation[2] == 1;
+    return !job->last && conv->out_per_group == 1 && job->axis[1].stride == 2 && job->axis[2].stride == 2 &&
+           k[1] == k[2] && (k[1] == 3 || k[1] == 5) && conv->dilation[1] == 1 && conv->dilation[2] == 1;
 }
 
 static void halves(const depthwise_job *job, const depthwise_block *b, void *band)
@@ -240,8 +242,10 @@ static void filter_row(const depthwise_job *job, const fc_band *band, int64_t ch
         return;
     const fc_filter_pixels f = {
         .lanes = channels, .src = fc_at(src, skip * band->col_step, size), .weight = weight,
-        .dst = fc_at_mut(row, first * conv->x_stride[FC_W], size), .count = (conv->in_size[2] - 1 - first) / a->stride + 1, .taps = start[1] - start[0],
-        .offset = job->offset + start[0], .at = job->at + start[0], .src_step = band->col_step, .dst_step = a->stride * conv->x_stride[FC_W],
+        .dst = fc_at_mut(row, first * conv->x_stride[FC_W], size),
+        .count = (conv->in_size[2] - 1 - first) / a->stride + 1, .taps = start[1] - start[0],
+        .offset = job->offset + start[0], .at = job->at + start[0], .src_step = band->col_step,
+        .dst_step = a->stride * conv->x_stride[FC_W],
     };
     job->table->filter_pixels(&f);
 }
@@ -265,7 +269,8 @@ static void pixels_task(void *context, int64_t task, void *memory)
                 if (h >= 0 && h < conv->in_size[1])
                     filter_row(job, &band, b.channels, start, rw, fc_at(memory, r * band.row_step, size),
                                fc_at(job->weight, b.channel, size),
-                               fc_at_mut(job->grad, b.image * x[FC_N] + b.channel + b.depth * x[FC_D] + h * x[FC_H], size));
+                               fc_at_mut(job->grad, b.image * x[FC_N] + b.channel + b.depth * x[FC_D] +
+                                                    h * x[FC_H], size));
             }
         }
 }
@@ -291,10 +296,13 @@ static size_t split(depthwise_job *job)
     const int64_t height = job->axis[1].count, width = job->axis[2].count, lanes = job->table->lanes;
     job->pitch = width + job->axis[2].reach;
     if (by_halves(job))                       /* zeros between two rows serve both */
-        job->pitch = conv->out_size[2] + fc_max(job->seen.pad_before[2], width + job->axis[2].first - conv->out_size[2]);
+        job->pitch = conv->out_size[2] +
+                     fc_max(job->seen.pad_before[2], width + job->axis[2].first - conv->out_size[2]);
     const int64_t most_channels = fc_max(lanes, BAND / (4 + job->axis[1].reach) / job->pitch);
-    job->channel_blocks = job->last ? fc_div_up(conv->in_channels, most_channels) : fc_div_up(conv->in_channels, PLANES);
-    job->channels = fc_min(conv->in_channels, fc_round_up(fc_div_up(conv->in_channels, job->channel_blocks), job->last ? lanes : 1));
+    job->channel_blocks = job->last ? fc_div_up(conv->in_channels, most_channels)
+                                    : fc_div_up(conv->in_channels, PLANES);
+    job->channels = fc_min(conv->in_channels,
+                           fc_round_up(fc_div_up(conv->in_channels, job->channel_blocks), job->last ? lanes : 1));
     const int64_t most = job->last ? BAND / (job->channels * job->pitch) - job->axis[1].reach : FLAT / job->pitch;
     job->rows = fc_max(1, fc_min(height, most));
     job->row_blocks = fc_div_up(height, job->rows);

@@ -245,7 +245,8 @@ static int64_t turned_at(const direct_job *job, int64_t group, int64_t panel, in
 {
     const fc_conv *conv = job->conv;
     const direct_split *s = &job->split;
-    return filter_elements(s, conv, s->panels, group * conv->out_per_group + oc) + filter_elements(s, conv, panel, outs);
+    return filter_elements(s, conv, s->panels, group * conv->out_per_group + oc) +
+           filter_elements(s, conv, panel, outs);
 }
 
 static void turn_task(void *context, int64_t task, void *scratch)
@@ -339,7 +340,8 @@ static void multiply(const direct_job *job, const direct_block *b, const void *f
         int64_t rest[FC_SPATIAL];
         phase_rest(s, phase, rest);
         const int64_t taps = taps_of(conv, s, rest, b->start), all = taps * outs;
-        const int64_t blocks = fc_max(1, fc_div_up(all, K_BLOCK + K_BLOCK / 4)), step = fc_max(1, fc_div_up(all, blocks));
+        const int64_t blocks = fc_max(1, fc_div_up(all, K_BLOCK + K_BLOCK / 4)),
+            step = fc_max(1, fc_div_up(all, blocks));
         g.c = target(job, b, phase);
         for (int64_t k = 0; k == 0 || k < all; k += step) {
             g.k = fc_min(step, all - k);
@@ -385,7 +387,8 @@ static void scatter_rows(const direct_job *job, const direct_block *b, int64_t c
 
 /* Of one plane of images' channels c .. c + channels.  Rows are written in order, so that each channel is one
  * stream. */
-static void scatter_plane(const direct_job *job, const direct_block *b, int64_t c, int64_t channels, int64_t n, int64_t rd)
+static void scatter_plane(const direct_job *job, const direct_block *b, int64_t c, int64_t channels,
+                          int64_t n, int64_t rd)
 {
     const direct_split *s = &job->split;
     const fc_conv *conv = job->conv;

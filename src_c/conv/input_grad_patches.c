@@ -49,13 +49,14 @@ static void write_line(const patches_job *job, const void *tile, int64_t values,
 {
     const int64_t col = job->conv->x_stride[FC_W];
     const fc_move move = {
-        .rows = job->conv->out_size[FC_WIDTH], .cols = values, .src = tile, .src_row = 1, .src_col = job->pitch, .dst = to,
-        .dst_row = job->conv->stride[FC_WIDTH] * col, .dst_col = job->last ? 1 : col,
+        .rows = job->conv->out_size[FC_WIDTH], .cols = values, .src = tile, .src_row = 1,
+        .src_col = job->pitch, .dst = to, .dst_row = job->conv->stride[FC_WIDTH] * col, .dst_col = job->last ? 1 : col,
     };
     job->table->move(&move);
 }
 
-static void write_patches(const patches_job *job, int64_t image, int64_t depth, int64_t row, int64_t rows, const void *tile)
+static void write_patches(const patches_job *job, int64_t image, int64_t depth, int64_t row, int64_t rows,
+                          const void *tile)
 {
     const fc_conv *conv = job->conv;
     const size_t size = fc_size_of(conv->dtype);
@@ -80,7 +81,8 @@ static void run_task(void *context, int64_t task, void *scratch)
     const int64_t image = task / job->blocks / conv->out_size[FC_DEPTH];
     const int64_t rows = fc_min(job->rows, conv->out_size[FC_HEIGHT] - row);
     char *tile = scratch, *pixels = tile + (size_t)(conv->depth * job->pitch) * size;
-    const void **filter = (const void **)(void *)(pixels + (size_t)fc_round_up((outs * job->pitch) * (int64_t)size, 64));
+    const void **filter = (const void **)(void *)(pixels +
+                                                  (size_t)fc_round_up((outs * job->pitch) * (int64_t)size, 64));
     for (int64_t i = 0; i < conv->depth; i++)
         filter[i] = fc_at(job->filters, i * outs, size);
     const bool even = rows == 1 || y[FC_H] == width * y[FC_W];
@@ -122,7 +124,8 @@ fc_status fc_input_grad_patches(const fc_conv *conv, const void *grad_output, co
     const size_t scratch = (size_t)((conv->depth + conv->out_channels) * job.pitch) * size + 64 +
                            (size_t)conv->depth * sizeof(void *);
     const fc_status status = fc_parallel(conv->batch * conv->out_size[FC_DEPTH] * job.blocks,
-                                         conv->flops / fc_machine_for(conv->dtype)->flops, scratch, run_task, &job, error);
+                                         conv->flops / fc_machine_for(conv->dtype)->flops, scratch, run_task,
+                                         &job, error);
     fc_scratch_give_back(filters);
     return status;
 }

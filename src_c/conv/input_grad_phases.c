@@ -193,7 +193,8 @@ int64_t fc_turn_block(const fc_grad_phases *phases, const fc_grad_phase *phase)
     if (conv->groups > 1 || conv->in_per_group * bytes <= 2 * BLOCK_BYTES)
         return conv->in_per_group;
     const int64_t blocks = fc_div_up(conv->in_per_group * bytes, BLOCK_BYTES);
-    return fc_min(conv->in_per_group, fc_max(LEAST_BLOCK, fc_round_up(fc_div_up(conv->in_per_group, blocks), TURN_BAND)));
+    return fc_min(conv->in_per_group,
+                  fc_max(LEAST_BLOCK, fc_round_up(fc_div_up(conv->in_per_group, blocks), TURN_BAND)));
 }
 
 static size_t prepared_size(const fc_grad_phases *phases, const fc_grad_phase *phase)

@@ -32,7 +32,8 @@ bool fc_input_grad_pixels_supports(const fc_conv *conv)
             (conv->stride[axis] != 1 && conv->in_size[axis] > 1))
             return false;
     return conv->taps == 1 && conv->groups == 1 && conv->x_stride[FC_C] == 1 &&
-           conv->batch * conv->out_pixels <= MOST_PIXELS && pixel_step(conv->x_stride, conv->in_size, conv->batch) != 0 &&
+           conv->batch * conv->out_pixels <= MOST_PIXELS &&
+           pixel_step(conv->x_stride, conv->in_size, conv->batch) != 0 &&
            pixel_step(conv->y_stride, conv->out_size, conv->batch) != 0;
 }
 
@@ -46,8 +47,8 @@ typedef struct pixels_job {
 } pixels_job;
 
 /* The sums over outputs oc .. oc + outs, whose filters are b_step apart in b. */
-static void multiply(const pixels_job *job, int64_t lane, int64_t lanes, int64_t oc, int64_t outs, const void *b, int64_t b_step,
-                     const fc_ahead *ahead)
+static void multiply(const pixels_job *job, int64_t lane, int64_t lanes, int64_t oc, int64_t outs, const void *b,
+                     int64_t b_step, const fc_ahead *ahead)
 {
     const size_t size = fc_size_of(job->conv->dtype);
     const int64_t vectors = job->panel / job->table->lanes, tile = job->table->outer_tile(job->pixels, (int)vectors);
@@ -103,11 +104,14 @@ fc_status fc_input_grad_pixels(const fc_conv *conv, const void *grad_output, con
     job.pixels = conv->batch * conv->out_pixels;
     job.g_step = pixel_step(conv->y_stride, conv->out_size, conv->batch);
     job.x_step = pixel_step(conv->x_stride, conv->in_size, conv->batch);
-    job.panel = (job.pixels > FEW_PIXELS ? fc_panel_vectors(table, vectors) : fc_min(vectors, table->widest_panel)) * table->lanes;
+    job.panel = (job.pixels > FEW_PIXELS ? fc_panel_vectors(table, vectors) : fc_min(vectors, table->widest_panel)) *
+                table->lanes;
     job.panels = fc_div_up(conv->in_channels, job.panel);
     job.tasks = fc_min(job.panels, TASKS);
-    const size_t scratch = (size_t)((job.pixels > FEW_PIXELS ? fc_min(conv->out_channels, DEEP) : 1) * job.panel) * fc_size_of(conv->dtype);
+    const size_t scratch = (size_t)((job.pixels > FEW_PIXELS ? fc_min(conv->out_channels, DEEP) : 1) * job.panel) *
+                           fc_size_of(conv->dtype);
     const double bytes = (double)conv->out_channels * (double)conv->in_channels * (double)fc_size_of(conv->dtype);
     const fc_machine *machine = fc_machine_for(conv->dtype);
-    return fc_parallel(job.tasks, conv->flops / machine->flops + bytes / machine->memory_bytes, scratch, run_task, &job, error);
+    return fc_parallel(job.tasks, conv->flops / machine->flops + bytes / machine->memory_bytes, scratch, run_task,
+                       &job, error);
 }

@@ -28,8 +28,8 @@ static void spoil(const fc_conv_run *run, int64_t channel, const int64_t tap[FC_
     const int64_t *out = conv->out_size, *y = conv->y_stride;
     fc_span span[FC_SPATIAL];
     for (int axis = 0; axis < FC_SPATIAL; axis++)
-        span[axis] = fc_span_of(0, out[axis], conv->stride[axis], tap[axis] * conv->dilation[axis] - conv->pad_before[axis],
-                                conv->in_size[axis]);
+        span[axis] = fc_span_of(0, out[axis], conv->stride[axis],
+                                tap[axis] * conv->dilation[axis] - conv->pad_before[axis], conv->in_size[axis]);
     for (int64_t row = 0; row < conv->batch * out[0] * out[1]; row++) {
         const int64_t at[FC_SPATIAL] = { row / out[1] % out[0], row % out[1], 0 };
         bool inside = true;
@@ -52,7 +52,8 @@ static void spoil(const fc_conv_run *run, int64_t channel, const int64_t tap[FC_
 void fc_nonfinite_padding(const fc_conv_run *run, const void *weight, int64_t channel_step, int64_t index_step)
 {
     const fc_conv *conv = run->conv;
-    const int64_t *k = conv->kernel, count = (conv->out_channels - 1) * channel_step + (conv->depth - 1) * index_step + 1;
+    const int64_t *k = conv->kernel, count = (conv->out_channels - 1) * channel_step +
+                                             (conv->depth - 1) * index_step + 1;
     if (fc_unpadded(conv) || !suspicious(run, weight, count))
         return;
     for (int64_t channel = 0; channel < conv->out_channels; channel++)

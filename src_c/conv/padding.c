@@ -161,8 +161,8 @@ static void copy_row(void *context, int64_t task, void *scratch)
     char *dst = fc_at_mut(job->copy, image * step[FC_N] + plane * step[FC_D] + row * step[FC_H], size);
     const char *src = job->x;
     if (z >= 0 && y >= 0)
-        src = fc_at(job->x, (job->image + image) * conv->x_stride[FC_N] + z * conv->x_stride[FC_D] + y * conv->x_stride[FC_H],
-                    size);
+        src = fc_at(job->x, (job->image + image) * conv->x_stride[FC_N] + z * conv->x_stride[FC_D] +
+                            y * conv->x_stride[FC_H], size);
     const bool outside = z < 0 || y < 0, last = conv->channels_last;
     int64_t count;
     for (int64_t w = 0; w < width; w += count) {
@@ -197,8 +197,8 @@ static size_t copy_room(const fc_padded *padded, const fc_conv *conv)
     return (size_t)fc_round_up(bytes, 64) + (size_t)indices * sizeof(int64_t);
 }
 
-static fc_status copy_and_run(const fc_conv_run *original, const box *b, const fc_conv *part, const fc_algorithm *algorithm,
-                              const void *prepared, void *memory, fc_error *error)
+static fc_status copy_and_run(const fc_conv_run *original, const box *b, const fc_conv *part,
+                              const fc_algorithm *algorithm, const void *prepared, void *memory, fc_error *error)
 {
     const fc_conv *conv = original->conv;
     const size_t size = fc_size_of(conv->dtype), bytes = (size_t)fc_round_up(copy_elements(part) * (int64_t)size, 64);
@@ -212,7 +212,8 @@ static fc_status copy_and_run(const fc_conv_run *original, const box *b, const f
         for (int64_t i = 0; i < in[axis]; i++)
             from[i] = source_of(conv, start + i, conv->in_size[axis]);
     }
-    fc_status status = fc_parallel(part->batch * in[0] * in[1], (double)bytes / copy_bandwidth, 0, copy_row, &job, error);
+    fc_status status = fc_parallel(part->batch * in[0] * in[1], (double)bytes / copy_bandwidth, 0, copy_row,
+                                   &job, error);
     const int64_t *y = conv->y_stride;
     const int64_t at = b->image * y[FC_N] + b->first[0] * y[FC_D] + b->first[1] * y[FC_H] + b->first[2] * y[FC_W];
     const fc_conv_run run = { .conv = part, .table = original->table, .x = job.copy, .weight = original->weight,
@@ -246,7 +247,8 @@ static fc_status run_border(const fc_conv_run *run, box b, const fc_algorithm *a
     if (is_empty(&b))
         return FC_OK;
     fc_status status = part_of(run->conv, &b, &part, error);
-    if (status == FC_OK && copy_elements(&part) * (int64_t)fc_size_of(part.dtype) > COPY_BYTES && halve(&b, &half, &rest)) {
+    if (status == FC_OK && copy_elements(&part) * (int64_t)fc_size_of(part.dtype) > COPY_BYTES &&
+        halve(&b, &half, &rest)) {
         status = run_border(run, half, algorithm, named, memory, error);
         return status == FC_OK ? run_border(run, rest, algorithm, named, memory, error) : status;
     }

@@ -59,7 +59,8 @@ static fc_span row_span(const fc_conv *conv, const tap_place *tap, const row_run
     const int64_t h = run->row + tap->at[FC_HEIGHT], d = run->depth + tap->at[FC_DEPTH];
     if (h < 0 || h >= conv->in_size[FC_HEIGHT] || d < 0 || d >= conv->in_size[FC_DEPTH])
         return (fc_span){ run->count, 0, 0 };
-    const fc_span span = fc_span_of(run->col, run->count, conv->stride[FC_WIDTH], tap->at[FC_WIDTH], conv->in_size[FC_WIDTH]);
+    const fc_span span = fc_span_of(run->col, run->count, conv->stride[FC_WIDTH], tap->at[FC_WIDTH],
+                                    conv->in_size[FC_WIDTH]);
     *offset = run->image * conv->x_stride[FC_N] + d * conv->x_stride[FC_D] + h * conv->x_stride[FC_H] +
               span.column * conv->x_stride[FC_W];
     return span;

@@ -19,7 +19,8 @@ void fc_tail_pack(const fc_conv_run *run, const fc_tail *t, void *packed)
         const int64_t at = fc_pixel_offset(conv->x_stride, conv->in_size, t->image, conv->out_pixels - tail + p);
         const fc_move move = {
             .rows = t->k, .cols = 1, .src = fc_at(run->x, at + channel * conv->x_stride[FC_C], size),
-            .src_row = conv->x_stride[FC_C], .src_col = 1, .dst = fc_at_mut(packed, p * t->k, size), .dst_row = 1, .dst_col = 1,
+            .src_row = conv->x_stride[FC_C], .src_col = 1, .dst = fc_at_mut(packed, p * t->k, size), .dst_row = 1,
+            .dst_col = 1,
         };
         run->table->move(&move);
     }
@@ -67,7 +68,9 @@ fc_status fc_tail_forward(const fc_conv_run *run, int64_t k_block, fc_error *err
 {
     const fc_conv *conv = run->conv;
     const double size = (double)fc_size_of(conv->dtype), tasks = (double)(conv->batch * conv->groups);
-    const double seconds = tasks * (double)conv->depth * (double)conv->out_per_group * size / fc_machine_for(conv->dtype)->l2_bytes;
+    const double seconds = tasks * (double)conv->depth * (double)conv->out_per_group * size /
+                           fc_machine_for(conv->dtype)->l2_bytes;
     tail_job job = { run, k_block };
-    return fc_parallel(conv->batch * conv->groups, seconds, (size_t)(k_block * FC_MOST_TAIL) * (size_t)size, run_task, &job, error);
+    return fc_parallel(conv->batch * conv->groups, seconds, (size_t)(k_block * FC_MOST_TAIL) * (size_t)size, run_task,
+                       &job, error);
 }

@@ -49,7 +49,8 @@ static fc_status check_pad_mode(const fc_conv *conv, int axis, fc_error *error)
     const int64_t most = conv->pad_mode == FC_PAD_REFLECT ? size - 1
                          : conv->pad_mode >= FC_PAD_SYMMETRIC ? size : INT64_MAX;
     if (fc_max(before, after) > most)
-        return fc_fail(error, FC_BAD_VALUE, "padding: padding_mode=\"%s\" reaches over %lld pixels at most for %s %lld, got (%lld, %lld)",
+        return fc_fail(error, FC_BAD_VALUE,
+                       "padding: padding_mode=\"%s\" reaches over %lld pixels at most for %s %lld, got (%lld, %lld)",
                        names[conv->pad_mode], (long long)most, axis_names[axis], (long long)size, (long long)before,
                        (long long)after);
     return FC_OK;
@@ -119,13 +120,14 @@ static fc_status check_products(fc_conv *conv, fc_error *error)
     const int64_t y[] = { conv->batch, conv->out_channels, out[0], out[1], out[2] };
     if (!product_fits(y, 5, &elements))
         return fc_fail(error, FC_BAD_VALUE,
-                       "padding or stride: the output of shape (%lld, %lld, %lld, %lld, %lld) has more elements than fit "
-                       "64 bits",
+                       "padding or stride: the output of shape (%lld, %lld, %lld, %lld, %lld) has more elements than "
+                       "fit 64 bits",
                        (long long)y[0], (long long)y[1], (long long)y[2], (long long)y[3], (long long)y[4]);
     conv->taps = k[0] * k[1] * k[2];
     conv->depth = conv->taps * conv->in_per_group;
     conv->out_pixels = out[0] * out[1] * out[2];
-    conv->flops = 2.0 * (double)conv->depth * (double)conv->out_channels * (double)conv->out_pixels * (double)conv->batch;
+    conv->flops = 2.0 * (double)conv->depth * (double)conv->out_channels * (double)conv->out_pixels *
+                  (double)conv->batch;
     return FC_OK;
 }
 

@@ -58,8 +58,8 @@ fc_pixel_block fc_pixel_block_at(const fc_conv *conv, const fc_pixel_blocks *blo
 static fc_status unknown(const char *name, fc_error *error)
 {
     return fc_fail(error, FC_BAD_VALUE,
-                   "algorithm must be one of \"auto\", \"pointwise\", \"direct\", \"rows\", \"channels\", \"winograd4\" for a weight gradient, got "
-                   "\"%.40s\"", name);
+                   "algorithm must be one of \"auto\", \"pointwise\", \"direct\", \"rows\", \"channels\", "
+                   "\"winograd4\" for a weight gradient, got \"%.40s\"", name);
 }
 
 static fc_status choose(const fc_conv *conv, const char *name, const fc_weight_method **chosen, fc_error *error)
@@ -104,8 +104,8 @@ static void run_task(void *context, int64_t task, void *scratch)
     void *out = job->out;
     if (chunk > 0)
         out = fc_at_mut(job->partial, (chunk - 1) * job->elements, fc_size_of(job->run->conv->dtype));
-    job->method->task(job->run, task / job->chunks, blocks * chunk / job->chunks, blocks * (chunk + 1) / job->chunks, out,
-                      scratch);
+    job->method->task(job->run, task / job->chunks, blocks * chunk / job->chunks,
+                      blocks * (chunk + 1) / job->chunks, out, scratch);
 }
 
 static void add_task(void *context, int64_t task, void *scratch)

@@ -54,5 +54,6 @@ typedef struct fc_weight_method {
     void (*task)(const fc_weight_run *run, int64_t part, int64_t first, int64_t end, void *out, void *scratch);
 } fc_weight_method;
 
-extern const fc_weight_method fc_weight_pointwise, fc_weight_dense, fc_weight_rows, fc_weight_channels, fc_weight_winograd;
+extern const fc_weight_method fc_weight_pointwise, fc_weight_dense, fc_weight_rows, fc_weight_channels,
+    fc_weight_winograd;
 #endif

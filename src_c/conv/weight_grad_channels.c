@@ -115,7 +115,8 @@ typedef struct strip {
 static strip strip_at(const fc_weight_run *run, int64_t index)
 {
     const fc_conv *conv = run->conv;
-    const int64_t lanes = run->table->lanes, most = run->split.a[GROUPS], outs = conv->out_per_group, ins = conv->in_per_group;
+    const int64_t lanes = run->table->lanes, most = run->split.a[GROUPS], outs = conv->out_per_group,
+        ins = conv->in_per_group;
     if (outs > lanes) {
         const int64_t strips = fc_div_up(outs, lanes), group = index / strips, first = index % strips * lanes;
         return (strip){ group * outs + first, fc_min(lanes, outs - first), group * ins, ins };
@@ -167,8 +168,9 @@ static const void *x_at(const channels_part *p, int64_t channel, int64_t d)
 {
     const fc_conv *conv = p->run->conv;
     const int64_t *x = conv->x_stride;
-    return fc_at(p->run->x, p->block.image * x[FC_N] + channel * x[FC_C] + (p->depth.column + d * conv->dilation[0]) * x[FC_D] +
-                                p->rows.column * x[FC_H] + p->cols.column * x[FC_W], fc_size_of(conv->dtype));
+    return fc_at(p->run->x, p->block.image * x[FC_N] + channel * x[FC_C] +
+                            (p->depth.column + d * conv->dilation[0]) * x[FC_D] +
+                            p->rows.column * x[FC_H] + p->cols.column * x[FC_W], fc_size_of(conv->dtype));
 }
 
 /* The block's grad_output from a channel on. */
@@ -176,8 +178,8 @@ static const void *g_at(const channels_part *p, int64_t channel)
 {
     const int64_t *y = p->run->conv->y_stride;
     const fc_pixel_block *b = &p->block;
-    return fc_at(p->run->g, b->image * y[FC_N] + channel * y[FC_C] + b->depth * y[FC_D] + b->row * y[FC_H] + b->col * y[FC_W],
-                 fc_size_of(p->run->conv->dtype));
+    return fc_at(p->run->g, b->image * y[FC_N] + channel * y[FC_C] + b->depth * y[FC_D] + b->row * y[FC_H] +
+                            b->col * y[FC_W], fc_size_of(p->run->conv->dtype));
 }
 
 /* rows x cols pixels of a vector's channels to a tile, or a band, whose rows are `pitch` apart; of what lies
@@ -191,8 +193,9 @@ static void cut(const fc_weight_run *run, const void *src, const int64_t stride[
         return;
     if (stride[FC_C] == 1) {
         const fc_cut_lanes c = {
-            .rows = rows, .cols = cols, .channels = channels, .src = src, .src_row = stride[FC_H], .src_col = stride[FC_W],
-            .dst = tile, .dst_row = pitch, .lines = a->lines, .left = a->lines - done % a->lines, .ahead_step = stride[FC_W],
+            .rows = rows, .cols = cols, .channels = channels, .src = src, .src_row = stride[FC_H],
+            .src_col = stride[FC_W], .dst = tile, .dst_row = pitch, .lines = a->lines,
+            .left = a->lines - done % a->lines, .ahead_step = stride[FC_W],
             .ahead = (const char *)a->from + done % a->lines * 64 + done / a->lines * stride[FC_W] * (int64_t)size,
         };
         run->table->cut_lanes(&c);

@@ -132,8 +132,8 @@ static void copy_bands(const dense_part *p, const fc_pixel_block *b)
 static int64_t step_in_place(const dense_part *p, const fc_pixel_block *b)
 {
     const int64_t *y = p->run->conv->y_stride;
-    if (y[FC_C] != 1 || y[FC_W] < 1 || y[FC_W] > NEAR || p->ocs % p->run->table->lanes != 0 || (b->rows > 1 && y[FC_H] != b->cols * y[FC_W]) ||
-        (b->images > 1 && y[FC_N] != b->rows * b->cols * y[FC_W]))
+    if (y[FC_C] != 1 || y[FC_W] < 1 || y[FC_W] > NEAR || p->ocs % p->run->table->lanes != 0 ||
+        (b->rows > 1 && y[FC_H] != b->cols * y[FC_W]) || (b->images > 1 && y[FC_N] != b->rows * b->cols * y[FC_W]))
         return 0;
     return y[FC_W];
 }

@@ -35,7 +35,8 @@ typedef struct side {
 static side side_of_x(const fc_conv *conv, const void *x)
 {
     const int64_t *s = conv->x_stride, *stride = conv->stride;
-    return (side){ x, conv->in_per_group, s[FC_N], s[FC_D] * stride[0], s[FC_H] * stride[1], s[FC_W] * stride[2], s[FC_C] };
+    return (side){ x, conv->in_per_group, s[FC_N], s[FC_D] * stride[0], s[FC_H] * stride[1],
+                   s[FC_W] * stride[2], s[FC_C] };
 }
 
 static side side_of_g(const fc_conv *conv, const void *g)
@@ -90,7 +91,8 @@ static void cut_channels(fc_weight_split *s, const fc_conv *conv, const side *ro
         cut(rows->channels, most_rows, 1, &s->a[ROW], &s->a[ROW_BLOCKS]);
         cut(lanes->channels, most_lanes, s->a[PANEL], &s->a[LANE], &s->a[LANE_BLOCKS]);
         s->parts = conv->groups * s->a[ROW_BLOCKS] * s->a[LANE_BLOCKS];
-        if (s->parts * (1 + conv->batch * conv->out_pixels / CHUNK_PIXELS) >= WISHED_PARTS || (double)s->parts * 2 * PART_FLOPS > conv->flops)
+        if (s->parts * (1 + conv->batch * conv->out_pixels / CHUNK_PIXELS) >= WISHED_PARTS ||
+            (double)s->parts * 2 * PART_FLOPS > conv->flops)
             return;
         if (s->a[LANE] >= 2 * s->a[PANEL] && s->a[LANE] * 2 > s->a[ROW])
             most_lanes = fc_round_up(s->a[LANE] / 2, s->a[PANEL]);
@@ -125,7 +127,8 @@ static fc_weight_split split(const fc_conv *conv, const fc_table *table)
     s.at[CHAIN_AT] = (size_t)fc_round_up(s.a[EXCHANGED] ? sums * size : 0, 64);
     s.at[ROWS_AT] = s.at[CHAIN_AT] + (size_t)fc_round_up(s.blocks.count > s.a[BLOCKS] ? sums * size : 0, 64);
     /* The last rows of all may be in smaller tiles, thus more of them; each may end with a vector too much. */
-    const int64_t copied = copies_rows(&rows) ? (fc_div_up(s.a[ROW], tile) + 1) * (tile * pixels + table->lanes) * size : 0;
+    const int64_t copied = copies_rows(&rows) ? (fc_div_up(s.a[ROW], tile) + 1) * (tile * pixels + table->lanes) * size
+                                              : 0;
     s.at[LANES_AT] = s.at[ROWS_AT] + (size_t)fc_round_up(copied, 64);
     s.bytes = s.at[LANES_AT] + (size_t)(pixels * (lanes.channel == 1 ? s.a[LANE] : s.a[PANEL]) * size);
     return s;
@@ -152,7 +155,8 @@ static void pack(const pointwise_part *p, const side *s, const fc_pixel_block *b
 {
     const size_t size = fc_size_of(p->run->conv->dtype);
     const bool all = even(s, b), rows = even_rows(s, b);
-    const int64_t lines = all ? 1 : rows ? b->images : b->images * b->rows, pixels = b->images * b->rows * b->cols / lines;
+    const int64_t lines = all ? 1 : rows ? b->images : b->images * b->rows,
+        pixels = b->images * b->rows * b->cols / lines;
     for (int64_t i = 0; i < lines; i++) {
         const int64_t from = rows ? i * s->image : i / b->rows * s->image + i % b->rows * s->row;
         const fc_outer_pack pack = {
@@ -184,8 +188,8 @@ static void transpose(const pointwise_part *p, const fc_pixel_block *b, int64_t 
 }
 
 /* The share `index` of `shares` of a side's block. */
-static fc_ahead ahead_of(const pointwise_part *p, const side *s, const fc_pixel_block *b, int64_t channels, int64_t index,
-                         int64_t shares)
+static fc_ahead ahead_of(const pointwise_part *p, const side *s, const fc_pixel_block *b, int64_t channels,
+                         int64_t index, int64_t shares)
 {
     const int64_t size = (int64_t)fc_size_of(p->run->conv->dtype), line = b->rows * b->cols;
     fc_ahead all = { .rows = 0 };
@@ -214,7 +218,8 @@ static void add_block(const pointwise_part *p, const fc_pixel_block *b, const fc
     const bool in_place = lanes->channel == 1 && even(lanes, b) && (lanes->col <= NEAR || p->row_count <= FEW_ROWS) &&
                           (p->lane_count % table->lanes == 0 || (next && lanes->col >= table->lanes));
     fc_outer o = {
-        .m = p->row_count, .images = b->images, .rows = b->rows, .cols = b->cols, .a = first_pixel(p, rows, b), .tile = tile,
+        .m = p->row_count, .images = b->images, .rows = b->rows, .cols = b->cols, .a = first_pixel(p, rows, b),
+        .tile = tile,
         .a_tile = tile * rows->channel, .a_row = rows->channel, .a_step = { rows->image, rows->row, rows->col },
         .b_step = s->a[PANEL], .accumulate = accumulate, .c_row = sums_row,
     };
@@ -257,7 +262,8 @@ static pointwise_part part_of(const fc_weight_run *run, int64_t part, void *scra
     const fc_conv *conv = run->conv;
     const size_t size = fc_size_of(conv->dtype);
     const side x = side_of_x(conv, run->x), g = side_of_g(conv, run->g);
-    pointwise_part p = { .run = run, .rows = s->a[EXCHANGED] ? x : g, .lanes = s->a[EXCHANGED] ? g : x, .scratch = scratch };
+    pointwise_part p = { .run = run, .rows = s->a[EXCHANGED] ? x : g, .lanes = s->a[EXCHANGED] ? g : x,
+                         .scratch = scratch };
     const int64_t group = part / s->a[LANE_BLOCKS] / s->a[ROW_BLOCKS];
     *lane = part % s->a[LANE_BLOCKS] * s->a[LANE];
     *row = part / s->a[LANE_BLOCKS] % s->a[ROW_BLOCKS] * s->a[ROW];
@@ -277,7 +283,8 @@ static void task(const fc_weight_run *run, int64_t part, int64_t first, int64_t 
     const pointwise_part p = part_of(run, part, scratch, &row, &lane);
     const int64_t group = part / s->a[LANE_BLOCKS] / s->a[ROW_BLOCKS], ins = conv->in_per_group;
     const bool exchanged = s->a[EXCHANGED];
-    void *to = fc_at_mut(out, group * conv->out_per_group * ins + (exchanged ? lane * ins + row : row * ins + lane), size);
+    void *to = fc_at_mut(out, group * conv->out_per_group * ins + (exchanged ? lane * ins + row : row * ins + lane),
+                         size);
     void *sums = exchanged ? at(&p, SUMS_AT) : to;
     const int64_t sums_row = exchanged ? s->a[LANE] : ins;
     for (int64_t i = first; i < end; i++) {
@@ -285,7 +292,8 @@ static void task(const fc_weight_run *run, int64_t part, int64_t first, int64_t 
         const int64_t in_chain = (i - first) % s->a[BLOCKS];
         const bool begun = i - first < s->a[BLOCKS];
         const fc_pixel_block next = fc_pixel_block_at(conv, &s->blocks, i + 1);
-        add_block(&p, &b, i + 1 < end ? &next : NULL, in_chain > 0, begun ? sums : at(&p, CHAIN_AT), begun ? sums_row : s->a[LANE]);
+        add_block(&p, &b, i + 1 < end ? &next : NULL, in_chain > 0, begun ? sums : at(&p, CHAIN_AT),
+                  begun ? sums_row : s->a[LANE]);
         for (int64_t r = 0; !begun && (in_chain == s->a[BLOCKS] - 1 || i == end - 1) && r < p.row_count; r++) {
             const fc_add_to add = { .count = p.lane_count, .src = fc_at(at(&p, CHAIN_AT), r * s->a[LANE], size),
                                     .dst = fc_at_mut(sums, r * sums_row, size) };

@@ -218,7 +218,8 @@ static void finish(const fc_weight_run *run, const rows_part *p, const rows_taps
         run->table->lane_sums(&lanes);
         for (int64_t plane = 0; plane < count && !taps->natural; plane += steps * inner) {
             const fc_move move = { .rows = steps, .cols = inner, .src = fc_at(sums, plane, size), .src_row = 1,
-                                   .src_col = steps, .dst = fc_at_mut(to, plane, size), .dst_row = inner, .dst_col = 1 };
+                                   .src_col = steps, .dst = fc_at_mut(to, plane, size), .dst_row = inner,
+                                   .dst_col = 1 };
             run->table->move(&move);
         }
     }

@@ -69,7 +69,8 @@ static void keep_panel(const fc_conv *conv, const fc_table *table, const fc_wino
     void *to = fc_at_mut(kept, index * s->kept_panel, size);
     if (s->keeps == FC_WINOGRAD_KEPT_TAPS)
         for (int64_t c = 0; c < channels; c += FC_WINOGRAD_TAP_CHANNELS)
-            turn_weights(&k, c, fc_min(FC_WINOGRAD_TAP_CHANNELS, channels - c), fc_at_mut(to, c * conv->taps * s->panel, size));
+            turn_weights(&k, c, fc_min(FC_WINOGRAD_TAP_CHANNELS, channels - c),
+                         fc_at_mut(to, c * conv->taps * s->panel, size));
     else
         for (int64_t c = 0; c < channels; c += s->chunk) {
             k.first = c;
@@ -226,8 +227,8 @@ static void input_task(void *context, int64_t task, void *memory)
 }
 
 /* products[xi] (+)= V[xi] U[xi] of tiles first .. end, for one chunk of input channels, from c on. */
-static void multiply_run(const winograd_job *job, const winograd_block *b, int xi, int64_t first, int64_t end, int64_t c,
-                         const void *u)
+static void multiply_run(const winograd_job *job, const winograd_block *b, int xi, int64_t first,
+                         int64_t end, int64_t c, const void *u)
 {
     const fc_winograd_split *s = &job->split;
     const size_t size = fc_size_of(job->run->conv->dtype);
@@ -250,7 +251,8 @@ static void multiply(const winograd_job *job, const winograd_block *b, int64_t c
         for (int i = 0; i < REGIONS; i++) {
             const winograd_region *r = &b->region[i];
             const int64_t count = b->images * r->rows * r->cols;
-            if (count == 0 || !fc_winograd_has(r->y->line, xi / s->x.points) || !fc_winograd_has(r->x->line, xi % s->x.points))
+            if (count == 0 || !fc_winograd_has(r->y->line, xi / s->x.points) ||
+                !fc_winograd_has(r->x->line, xi % s->x.points))
                 continue;
             if (r->first > end) {
                 multiply_run(job, b, xi, first, end, c, u);
@@ -302,8 +304,8 @@ static void transform_output(const winograd_job *job, const winograd_block *b, i
     for (int64_t n = 0; n < b->images; n++)
         for (int64_t c = 0; c < channels; c += step) {
             const int64_t count = fc_min(step, channels - c);
-            void *image = fc_at_mut(run->y, (b->at.image + n) * y[FC_N] + (first + c) * y[FC_C] + b->at.depth * y[FC_D] +
-                                                b->at.row * y[FC_H] + b->at.col * y[FC_W], size);
+            void *image = fc_at_mut(run->y, (b->at.image + n) * y[FC_N] + (first + c) * y[FC_C] +
+                                            b->at.depth * y[FC_D] + b->at.row * y[FC_H] + b->at.col * y[FC_W], size);
             if (in_place) {
                 transform_back(job, b, n, first + c, c, count, image, y[FC_H], y[FC_W]);
                 continue;
@@ -389,7 +391,8 @@ static fc_status reserve(winograd_job *job, bool keep, int m, fc_error *error)
     const size_t bytes = fc_winograd_prepared_size(job->run->conv, job->run->table, m);
     if (share && !(job->v = fc_scratch_borrow((size_t)s->blocks * s->v_bytes)))
         return fc_fail(error, FC_NO_MEMORY, "x: no memory for %zu transformed blocks", (size_t)s->blocks);
-    if (share && s->chunks > 1 && !(job->products = fc_scratch_borrow((size_t)(s->tasks * s->range_panels) * s->p_bytes)))
+    if (share && s->chunks > 1 &&
+        !(job->products = fc_scratch_borrow((size_t)(s->tasks * s->range_panels) * s->p_bytes)))
         return fc_fail(error, FC_NO_MEMORY, "x: no memory for the products of %zu blocks", (size_t)s->blocks);
     if (keep && !(job->kept = fc_scratch_borrow(bytes)))
         return fc_fail(error, FC_NO_MEMORY, "weight: no memory for %zu bytes of prepared weights", bytes);
@@ -399,7 +402,8 @@ static fc_status reserve(winograd_job *job, bool keep, int m, fc_error *error)
 static fc_status forward_of(const fc_conv_run *run, fc_error *error, int m)
 {
     const fc_conv *conv = run->conv;
-    winograd_job job = { .run = run, .split = fc_winograd_split_of(conv, run->table, m), .kept = (void *)run->prepared };
+    winograd_job job = { .run = run, .split = fc_winograd_split_of(conv, run->table, m),
+                         .kept = (void *)run->prepared };
     const fc_winograd_split *s = &job.split;
     const double seconds = fc_winograd_cost(conv, fc_machine_for(conv->dtype), run->prepared != NULL, m);
     const bool keep = !run->prepared && s->blocks > conv->groups;
@@ -407,7 +411,8 @@ static fc_status forward_of(const fc_conv_run *run, fc_error *error, int m)
     if (keep && status == FC_OK)
         status = fc_parallel(s->panels * conv->groups, seconds / 8, 0, keep_task, &job, error);
     if (status == FC_OK)
-        status = job.v ? run_shared(&job, seconds, error) : fc_parallel(s->tasks, seconds, s->bytes, run_task, &job, error);
+        status = job.v ? run_shared(&job, seconds, error)
+                       : fc_parallel(s->tasks, seconds, s->bytes, run_task, &job, error);
     if (keep)
         fc_scratch_give_back(job.kept);
     fc_scratch_give_back(job.products);
@@ -420,7 +425,10 @@ static fc_status forward_of(const fc_conv_run *run, fc_error *error, int m)
     static double cost_##M(const fc_conv *c, const fc_machine *m, bool p) { return fc_winograd_cost(c, m, p, M); }     \
     static size_t scratch_##M(const fc_conv *c, const fc_table *t) { return fc_winograd_split_of(c, t, M).bytes; }     \
     static size_t size_##M(const fc_conv *c, const fc_table *t) { return fc_winograd_prepared_size(c, t, M); }         \
-    static void prepare_##M(const fc_conv *c, const fc_table *t, const void *w, void *p) { prepare_of(c, t, w, p, M); } \
+    static void prepare_##M(const fc_conv *c, const fc_table *t, const void *w, void *p)                               \
+    {                                                                                                                  \
+        prepare_of(c, t, w, p, M);                                                                                     \
+    }                                                                                                                  \
     static fc_status forward_##M(const fc_conv_run *run, fc_error *error) { return forward_of(run, error, M); }        \
     static void describe_##M(const fc_conv *c, const fc_table *t, char *s, size_t n)                                   \
     {                                                                                                                  \

@@ -22,7 +22,8 @@ typedef struct fc_winograd_axis {
     int m, taps, points, inputs;              /* inputs: most that a tile reads */
     fc_winograd_line line;                    /* of whole tiles */
     int64_t size, dilation, phases, tiles;    /* size: outputs */
-    int64_t skip;                             /* pixels from where the kernel begins to the first one that a tile reads */
+    int64_t skip;                             /* pixels from where the kernel begins to the first one that a tile
+                                               * reads */
     fc_winograd_class classes[FC_WINOGRAD_CLASSES];
     double products;                          /* of all tiles along this axis */
 } fc_winograd_axis;

@@ -35,8 +35,9 @@ const char *fc_winograd_supports(const fc_conv *conv, int m)
         return "Winograd needs a kernel larger than 1x1";
     const fc_winograd_axis y = fc_winograd_axis_of(conv, FC_HEIGHT, m), x = fc_winograd_axis_of(conv, FC_WIDTH, m);
     if (!y.points || !x.points)
-        return m == 2 ? "Winograd with two outputs per tile needs kernels of 1, 3 or 5 taps along each axis"
-                      : "Winograd with four outputs per tile needs a kernel of 3x3, or of 3, 5 or 7 taps along one axis";
+        return m == 2
+            ? "Winograd with two outputs per tile needs kernels of 1, 3 or 5 taps along each axis"
+            : "Winograd with four outputs per tile needs a kernel of 3x3, or of 3, 5 or 7 taps along one axis";
     const double tiles = (double)(y.phases * x.phases), outputs = (double)conv->out_per_group;
     if (tiles > 1 && tiles * y.points * x.points * outputs * (double)fc_size_of(conv->dtype) > MOST_PHASE_BYTES)
         return "Winograd would need too much memory for a tile of every phase of this dilation";
@@ -101,7 +102,8 @@ static fc_band band_of(const fc_winograd_split *s, const fc_conv *conv, int64_t 
 {
     fc_conv pixels = *conv;                   /* a band of pixels, whatever the kernel sees of them */
     pixels.kernel[FC_HEIGHT] = pixels.kernel[FC_WIDTH] = 1;
-    return fc_band_make(&pixels, channels, fc_winograd_pixels_of(&s->y, s->rows), fc_winograd_pixels_of(&s->x, s->cols), true, 1);
+    return fc_band_make(&pixels, channels, fc_winograd_pixels_of(&s->y, s->rows),
+                        fc_winograd_pixels_of(&s->x, s->cols), true, 1);
 }
 
 static void split_scratch(fc_winograd_split *s, const fc_conv *conv, const fc_table *table)
@@ -183,7 +185,8 @@ double fc_winograd_cost(const fc_conv *conv, const fc_machine *machine, bool pre
     const bool keeps = prepared || s.blocks > conv->groups, made = !keeps || s.keeps != FC_WINOGRAD_KEPT_U;
     const double makes = made ? blocks / (double)conv->groups : prepared ? 0 : 1; /* times that U is made */
     const double taps = (double)conv->taps;
-    const double taps_bytes = taps * (double)(conv->out_channels * conv->in_per_group) * (double)fc_size_of(conv->dtype);
+    const double taps_bytes = taps * (double)(conv->out_channels * conv->in_per_group) *
+                              (double)fc_size_of(conv->dtype);
     const bool cold = taps_bytes > 2.0 * (double)machine->l2;
     const double xis = (double)s.xis, tiles = (double)fc_div_up(s.tiles, 14), chunks = (double)s.chunks;
     const bool far = s.chunks > 1 && 2 * s.panels * (int64_t)s.p_bytes > machine->l2; /* products of all panels */
@@ -208,7 +211,8 @@ double fc_winograd_cost(const fc_conv *conv, const fc_machine *machine, bool pre
 void fc_winograd_describe(const fc_conv *conv, const fc_table *table, char *text, size_t size, int m)
 {
     const fc_winograd_split s = fc_winograd_split_of(conv, table, m);
-    snprintf(text, size, "F(%dx%d, %dx%d), %.3g products per output; blocks of %lld tiles, panels of %lld channels; %lld tasks",
+    snprintf(text, size,
+             "F(%dx%d, %dx%d), %.3g products per output; blocks of %lld tiles, panels of %lld channels; %lld tasks",
              s.y.m, s.x.m, s.y.taps, s.x.taps, s.y.products * s.x.products / (double)(s.y.size * s.x.size),
              (long long)s.tiles, (long long)s.panel, (long long)s.tasks);
 }

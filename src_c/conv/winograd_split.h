@@ -39,7 +39,10 @@ fc_winograd_split fc_winograd_split_of(const fc_conv *conv, const fc_table *tabl
 double fc_winograd_cost(const fc_conv *conv, const fc_machine *machine, bool prepared, int m);
 double fc_winograd_error(const fc_conv *conv, int m);
 /* Whether pixels are written where they belong; else a tile of them is, and moved. */
-static inline bool fc_winograd_in_place(const fc_conv *conv) { return conv->channels_last && conv->y_stride[FC_C] == 1; }
+static inline bool fc_winograd_in_place(const fc_conv *conv)
+{
+    return conv->channels_last && conv->y_stride[FC_C] == 1;
+}
 size_t fc_winograd_prepared_size(const fc_conv *conv, const fc_table *table, int m);
 void fc_winograd_describe(const fc_conv *conv, const fc_table *table, char *text, size_t size, int m);
 #endif

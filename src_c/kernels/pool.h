@@ -62,9 +62,9 @@ typedef struct fc_pool_lines {
     const void *factors;                      /* factor[2], as reals, or NULL */
 } fc_pool_lines;
 
-/* Pixels as lanes; x_stride[2] is 1.  Windows are `taps`, 2 or 3, neighbouring columns, `stride`, 1 or 2, apart; that of
- * output 0 begins `before` columns, below a vector's, before the first of `cols`.  Nothing is combined to outside, and
- * the last vector of outputs begins to see at column cols or earlier. */
+/* Pixels as lanes; x_stride[2] is 1.  Windows are `taps`, 2 or 3, neighbouring columns, `stride`, 1 or 2, apart; that
+ * of output 0 begins `before` columns, below a vector's, before the first of `cols`.  Nothing is combined to outside,
+ * and the last vector of outputs begins to see at column cols or earlier. */
 typedef struct fc_pool_near {
     fc_pool_block block;                      /* of the first plane */
     int64_t cols, before, taps, stride;

@@ -3,7 +3,8 @@
 
 fc_status fc_avg_pool(const fc_pool *pool, const void *x, void *y, fc_error *error)
 {
-    const fc_reduction r = { .pool = pool, .op = FC_POOL_SUM, .end = FC_POOL_DIVIDE, .average = true, .from = x, .to = y };
+    const fc_reduction r = { .pool = pool, .op = FC_POOL_SUM, .end = FC_POOL_DIVIDE, .average = true,
+                             .from = x, .to = y };
     return fc_pool_reduce(&r, error);
 }
 
@@ -11,7 +12,8 @@ fc_status fc_avg_pool(const fc_pool *pool, const void *x, void *y, fc_error *err
 fc_status fc_avg_pool_grad(const fc_pool *pool, const void *grad_y, void *grad_x, fc_error *error)
 {
     const fc_reduction r = {
-        .pool = pool, .op = FC_POOL_SUM, .end = FC_POOL_DIVIDE, .average = true, .transposed = true, .from = grad_y, .to = grad_x,
+        .pool = pool, .op = FC_POOL_SUM, .end = FC_POOL_DIVIDE, .average = true, .transposed = true, .from = grad_y,
+        .to = grad_x,
     };
     return fc_pool_reduce(&r, error);
 }

@@ -89,7 +89,8 @@ LARGER(uint64_t, u64)
 #define NAME(name) name##_u64
 #include "integer.inc"
 
-fc_status fc_max_pool_integer(const fc_pool *pool, fc_integer type, const void *x, void *y, int64_t *indices, fc_error *error)
+fc_status fc_max_pool_integer(const fc_pool *pool, fc_integer type, const void *x, void *y, int64_t *indices,
+                              fc_error *error)
 {
     static void (*const rows[])(const fc_window_row *, const void *, void *) = {
         [FC_I8] = max_row_i8, [FC_U8] = max_row_u8, [FC_I16] = max_row_i16, [FC_U16] = max_row_u16,

@@ -15,7 +15,8 @@ static bool counts_alike(const fc_pool *pool, int axis, int64_t *count)
         return pool->in_size[axis] % out == 0;
     if (pool->count_include_pad)
         return fc_pool_counted(pool, axis, out - 1) == *count;
-    const int64_t last = (out - 1) * pool->stride[axis] - pool->pad_before[axis] + (pool->kernel[axis] - 1) * pool->dilation[axis];
+    const int64_t last = (out - 1) * pool->stride[axis] - pool->pad_before[axis] +
+                         (pool->kernel[axis] - 1) * pool->dilation[axis];
     return out == 1 || (pool->pad_before[axis] == 0 && last < pool->in_size[axis]);
 }
 
@@ -75,7 +76,8 @@ static void choose_lines(fc_pool_job *j)
     const double taps = (double)(j->r->transposed ? fc_div_up(k, s) : k);
     const double each = !j->r->transposed && s > 2 ? 0.8 * (double)lanes : 1;
     const double cols = (double)vectors * (double)k * each;
-    const double spans = (double)width * (j->step[FC_WIDTH] == 1 && taps >= 2 * (double)lanes ? taps / (double)lanes + 8 : taps + 3);
+    const double spans = (double)width *
+                         (j->step[FC_WIDTH] == 1 && taps >= 2 * (double)lanes ? taps / (double)lanes + 8 : taps + 3);
     if (pool->adaptive || spans < cols)
         return;
     l->phases = 1;
@@ -107,7 +109,8 @@ static bool whole_planes(const fc_pool_job *j)
     const fc_pool *pool = j->r->pool;
     for (int axis = 0; axis < FC_SPATIAL; axis++) {
         const fc_pool_span window = fc_pool_window(pool, axis, 0);
-        if (pool->out_size[axis] != 1 || window.first != 0 || window.count != pool->in_size[axis] || pool->dilation[axis] != 1)
+        if (pool->out_size[axis] != 1 || window.first != 0 || window.count != pool->in_size[axis] ||
+            pool->dilation[axis] != 1)
             return false;
     }
     return !j->r->indices && (pool->channels_last ? !j->r->transposed : pool->x_stride[FC_W] == 1) &&
@@ -123,7 +126,8 @@ static double tile_bytes(const fc_pool_job *j, int64_t depth_rows, int64_t rows,
     for (int axis = 0; axis < 2; axis++) {
         const double reach = j->r->transposed || pool->adaptive
             ? seen(j, axis) + (double)count[axis] * (double)j->from_size[axis] / (double)j->to_size[axis] + 1
-            : (double)(count[axis] - 1) * (double)pool->stride[axis] + (double)(pool->kernel[axis] - 1) * (double)pool->dilation[axis] + 1;
+            : (double)(count[axis] - 1) * (double)pool->stride[axis] +
+              (double)(pool->kernel[axis] - 1) * (double)pool->dilation[axis] + 1;
         pixels *= reach < (double)j->from_size[axis] ? reach : (double)j->from_size[axis];
     }
     pixels += (double)depth_rows * (double)rows * (double)j->to_size[FC_WIDTH];
@@ -224,7 +228,8 @@ static fc_pool_way choose_way(fc_pool_job *j)
         return found_beats(j, tile_ns(j, planes)) ? FC_BY_FOUND : FC_BY_TILE;
     if (2 * planes < lanes || tile_bytes(j, 1, 1, lanes) > TILE_MOST)
         return FC_BY_LINES;
-    const bool strided = pool->adaptive || pool->stride[FC_WIDTH] > 2 || (j->r->transposed && pool->dilation[FC_WIDTH] > 1);
+    const bool strided = pool->adaptive || pool->stride[FC_WIDTH] > 2 ||
+                         (j->r->transposed && pool->dilation[FC_WIDTH] > 1);
     return strided ? FC_BY_TILE : FC_BY_LINES;
 }
 
@@ -257,7 +262,8 @@ static void choose_units(fc_pool_job *j)
     const double taps = seen(j, FC_DEPTH) * seen(j, FC_HEIGHT) * seen(j, FC_WIDTH);
     const double rows = (double)j->to_size[FC_DEPTH] * (double)j->to_size[FC_HEIGHT];
     double row = taps * (double)j->to_size[FC_WIDTH] + 20;
-    if (j->way == FC_BY_LINES || j->way == FC_BY_NEAR || j->way == FC_BY_SHORT || j->way == FC_BY_FOUND || j->way == FC_BY_WHOLES)
+    if (j->way == FC_BY_LINES || j->way == FC_BY_NEAR || j->way == FC_BY_SHORT || j->way == FC_BY_FOUND ||
+        j->way == FC_BY_WHOLES)
         row = (taps / seen(j, FC_WIDTH) + 1) * (double)(j->from_size[FC_WIDTH] + j->to_size[FC_WIDTH]) + 20;
     j->in_run = pool->channels_last || !one_run(pool) ? pool->channels : pool->batch * pool->channels;
     j->unit = 1;
@@ -331,7 +337,8 @@ static void place(fc_pool_job *j)
     for (int axis = 0; axis < FC_SPATIAL; axis++)
         j->factor_at[axis] = placed(&j->bytes, j->weighted ? j->from_size[axis] : 0, sizeof(double));
     if (j->way == FC_BY_LINES)
-        j->sums_at = placed(&j->bytes, FC_POOL_LINES * j->lines.buffer + fc_round_up(j->from_size[FC_WIDTH], lanes), j->size);
+        j->sums_at = placed(&j->bytes, FC_POOL_LINES * j->lines.buffer + fc_round_up(j->from_size[FC_WIDTH], lanes),
+                            j->size);
     else if (j->rows_first)
         j->sums_at = placed(&j->bytes, j->from_size[FC_WIDTH] * j->unit, j->size);
     else if (j->way == FC_BY_WHOLES)
@@ -342,7 +349,8 @@ static void place(fc_pool_job *j)
     for (int64_t band = 0; band < j->bands; band++) {
         const int64_t d = band % j->depth_bands * j->depth_rows, h = band / j->depth_bands * j->height_rows;
         const fc_pool_span depth = fc_pool_job_region(j, FC_DEPTH, d, fc_min(d + j->depth_rows, j->to_size[FC_DEPTH]));
-        const fc_pool_span height = fc_pool_job_region(j, FC_HEIGHT, h, fc_min(h + j->height_rows, j->to_size[FC_HEIGHT]));
+        const fc_pool_span height = fc_pool_job_region(j, FC_HEIGHT, h,
+                                                       fc_min(h + j->height_rows, j->to_size[FC_HEIGHT]));
         pixels = fc_max(pixels, depth.count * height.count * j->from_size[FC_WIDTH]);
     }
     const int64_t made = j->depth_rows * j->height_rows * j->to_size[FC_WIDTH];

@@ -36,7 +36,8 @@ typedef struct fc_pool_job {
     int64_t taps, index_tap;                  /* of FC_BY_SHORT */
     size_t index_at, columns_at;
     size_t factors_at;                        /* along width, as reals */
-    size_t width_at, width_counted_at, width_share_at, height_at, height_counted_at, factor_at[FC_SPATIAL]; /* in scratch */
+    /* in scratch */
+    size_t width_at, width_counted_at, width_share_at, height_at, height_counted_at, factor_at[FC_SPATIAL];
     size_t sums_at, tile_at, made_at, where_at, bytes;
     bool rows_first;                          /* lanes are channels: rows are combined first */
 } fc_pool_job;

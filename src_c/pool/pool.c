@@ -13,7 +13,8 @@ static fc_status check_counts(const fc_pool *pool, fc_error *error)
     if (pool->channels < 1)
         return fc_fail(error, FC_BAD_VALUE, "x has %lld channels; at least 1 is needed", (ll)pool->channels);
     if (pool->divisor_override < 0)
-        return fc_fail(error, FC_BAD_VALUE, "divisor_override must be at least 1, got %lld", (ll)pool->divisor_override);
+        return fc_fail(error, FC_BAD_VALUE, "divisor_override must be at least 1, got %lld",
+                       (ll)pool->divisor_override);
     return FC_OK;
 }
 
@@ -29,11 +30,13 @@ static fc_status check_numbers(const fc_pool *pool, int axis, fc_error *error)
         return FC_OK;
     }
     if (pool->kernel[axis] < 1)
-        return fc_fail(error, FC_BAD_VALUE, "kernel_size must be at least 1, got %lld for %s", (ll)pool->kernel[axis], name);
+        return fc_fail(error, FC_BAD_VALUE, "kernel_size must be at least 1, got %lld for %s",
+                       (ll)pool->kernel[axis], name);
     if (pool->stride[axis] < 1)
         return fc_fail(error, FC_BAD_VALUE, "stride must be at least 1, got %lld for %s", (ll)pool->stride[axis], name);
     if (pool->dilation[axis] < 1)
-        return fc_fail(error, FC_BAD_VALUE, "dilation must be at least 1, got %lld for %s", (ll)pool->dilation[axis], name);
+        return fc_fail(error, FC_BAD_VALUE, "dilation must be at least 1, got %lld for %s",
+                       (ll)pool->dilation[axis], name);
     if (pool->pad_before[axis] < 0 || pool->pad_after[axis] < 0)
         return fc_fail(error, FC_BAD_VALUE, "padding must not be negative, got (%lld, %lld) for %s",
                        (ll)pool->pad_before[axis], (ll)pool->pad_after[axis], name);
@@ -74,10 +77,10 @@ static fc_status check_axis(fc_pool *pool, int axis, fc_error *error)
     const int64_t room = before + size + after - reach + (pool->ceil_mode ? stride - 1 : 0);
     if (room < 0)
         return fc_fail(error, FC_BAD_VALUE,
-                       "kernel_size %lld with dilation %lld reaches over %lld pixels of %s, but x has %lld with padding "
-                       "(%lld, %lld), %lld in all",
-                       (ll)pool->kernel[axis], (ll)pool->dilation[axis], (ll)reach, name, (ll)size, (ll)before, (ll)after,
-                       (ll)(before + size + after));
+                       "kernel_size %lld with dilation %lld reaches over %lld pixels of %s, but x has %lld with "
+                       "padding (%lld, %lld), %lld in all",
+                       (ll)pool->kernel[axis], (ll)pool->dilation[axis], (ll)reach, name, (ll)size,
+                       (ll)before, (ll)after, (ll)(before + size + after));
     pool->out_size[axis] = room / stride + 1;
     if (pool->ceil_mode && (pool->out_size[axis] - 1) * stride >= size + before)
         pool->out_size[axis] -= 1;
@@ -88,8 +91,8 @@ static fc_status check_axis(fc_pool *pool, int axis, fc_error *error)
 static bool fits(const fc_pool *pool, const int64_t size[FC_SPATIAL], int64_t *pixels)
 {
     int64_t all;
-    return fc_mul(size[0], size[1], pixels) && fc_mul(*pixels, size[2], pixels) && fc_mul(*pixels, pool->channels, &all) &&
-           fc_mul(all, fc_max(pool->batch, 1), &all) && all <= INT64_MAX / 64;
+    return fc_mul(size[0], size[1], pixels) && fc_mul(*pixels, size[2], pixels) &&
+           fc_mul(*pixels, pool->channels, &all) && fc_mul(all, fc_max(pool->batch, 1), &all) && all <= INT64_MAX / 64;
 }
 
 static fc_status check_products(fc_pool *pool, fc_error *error)
@@ -141,7 +144,8 @@ fc_status fc_pool_check_sizes(fc_pool *pool, fc_error *error)
     for (int axis = 0; axis < first; axis++)
         pool->in_size[axis] = pool->out_size[axis] = 1;
     if (pool->batch < 0 || pool->channels < 1)
-        return fc_fail(error, FC_BAD_VALUE, "indices have batch size %lld and %lld channels; at least 0 and 1 are needed",
+        return fc_fail(error, FC_BAD_VALUE,
+                       "indices have batch size %lld and %lld channels; at least 0 and 1 are needed",
                        (ll)pool->batch, (ll)pool->channels);
     for (int axis = first; axis < FC_SPATIAL; axis++)
         if (pool->in_size[axis] < 1 || pool->out_size[axis] < 1)

@@ -7,7 +7,8 @@
 typedef struct fc_pool {
     fc_dtype dtype;                           /* of floats; integers have functions of their own */
     int spatial;                              /* 1, 2 or 3: for messages only */
-    bool channels_last;                       /* lanes are channels: their stride is 1 in x and y, else that of width is */
+    bool channels_last;                       /* lanes are channels: their stride is 1 in x and y, else that of width
+                                               * is */
     bool adaptive;                            /* out_size is given; kernel, stride, padding are not used */
     bool ceil_mode;                           /* a last window may begin inside and end outside */
     bool count_include_pad;                   /* averages divide by padding too */
@@ -44,7 +45,8 @@ fc_status fc_stochastic_pool(const fc_pool *pool, const void *x, const double *r
 int64_t fc_pool_bad_index(const fc_pool *pool, const int64_t *indices, bool none, int64_t *bad);
 /* These three fail where an index is outside, and have then written to some of what they write.
  * grad_x = 0, then grad_x[indices[o]] += grad_y[o], in order; -1 goes nowhere. */
-fc_status fc_pool_scatter(const fc_pool *pool, const void *grad_y, const int64_t *indices, void *grad_x, fc_error *error);
+fc_status fc_pool_scatter(const fc_pool *pool, const void *grad_y, const int64_t *indices, void *grad_x,
+                          fc_error *error);
 /* to = 0, then to[indices[i]] = from[i]: `to` has the strides of x, `from` those of y. */
 fc_status fc_pool_unpool(const fc_pool *pool, const void *from, const int64_t *indices, void *to, fc_error *error);
 /* to[i] = from[indices[i]]: `from` has the strides of x, `to` those of y. */

@@ -80,11 +80,13 @@ static void find_even(reduce_task *t)
     t->even_step = w[middle + 1].first - w[middle].first;
     while (t->even_end < pixels && w[t->even_end].count == w[middle].count &&
            w[t->even_end].first == w[middle].first + (t->even_end - middle) * t->even_step &&
-           (!counted || memcmp(counted + (size_t)t->even_end * j->size, counted + (size_t)middle * j->size, j->size) == 0))
+           (!counted ||
+            memcmp(counted + (size_t)t->even_end * j->size, counted + (size_t)middle * j->size, j->size) == 0))
         t->even_end++;
     while (t->even_first > 0 && w[t->even_first - 1].count == w[middle].count &&
            w[t->even_first - 1].first == w[t->even_first].first - t->even_step &&
-           (!counted || memcmp(counted + (size_t)(t->even_first - 1) * j->size, counted + (size_t)middle * j->size, j->size) == 0))
+           (!counted ||
+            memcmp(counted + (size_t)(t->even_first - 1) * j->size, counted + (size_t)middle * j->size, j->size) == 0))
         t->even_first--;
 }
 
@@ -157,7 +159,8 @@ static fc_pool_block block_of(const reduce_task *t)
         .x_stride = { j->from_stride[FC_D], j->from_stride[FC_H], j->from_stride[FC_W] },
         .step = { j->step[0], j->step[1], j->step[2] },
         .height = t->height, .width = t->width, .pixels = j->to_size[FC_WIDTH],
-        .height_counted = t->height_counted, .width_counted = t->width_counted, .width_share = t->width_share, .divided_alike = j->alike,
+        .height_counted = t->height_counted, .width_counted = t->width_counted, .width_share = t->width_share,
+        .divided_alike = j->alike,
         .y_row = j->to_stride[FC_H], .sums = j->way == FC_BY_LINES || j->rows_first ? t->sums : NULL,
     };
     return b;
@@ -207,7 +210,8 @@ static void run_near(const reduce_task *t, const reduce_band *a)
     const fc_pool_job *j = t->j;
     fc_pool_near p = {
         .block = block_of(t), .cols = j->from_size[FC_WIDTH], .before = j->before, .taps = j->r->pool->kernel[FC_WIDTH],
-        .stride = j->r->pool->stride[FC_WIDTH], .planes = a->planes, .x_plane = j->from_stride[FC_C], .y_plane = j->to_stride[FC_C],
+        .stride = j->r->pool->stride[FC_WIDTH], .planes = a->planes, .x_plane = j->from_stride[FC_C],
+        .y_plane = j->to_stride[FC_C],
     };
     p.block.rows = a->height_end - a->height;
     for (int64_t d = a->depth; d < a->depth_end; d++) {
@@ -222,8 +226,8 @@ static void run_short(const reduce_task *t, const reduce_band *a)
     const fc_pool_job *j = t->j;
     const fc_pool *pool = j->r->pool;
     fc_pool_short p = {
-        .block = block_of(t), .cols = j->from_size[FC_WIDTH], .taps = j->taps, .index_tap = j->index_tap, .index = t->index,
-        .factors = t->factors, .columns = t->columns,
+        .block = block_of(t), .cols = j->from_size[FC_WIDTH], .taps = j->taps, .index_tap = j->index_tap,
+        .index = t->index, .factors = t->factors, .columns = t->columns,
         .plane_stride = { pool->in_size[FC_HEIGHT] * pool->in_size[FC_WIDTH], pool->in_size[FC_WIDTH] },
     };
     p.block.rows = a->height_end - a->height;
@@ -235,7 +239,8 @@ static void run_short(const reduce_task *t, const reduce_band *a)
                 j->table->pool_short(&p);
                 continue;
             }
-            p.found = a->index + plane * pool->out_pixels + (d * j->to_size[FC_HEIGHT] + a->height) * j->to_size[FC_WIDTH];
+            p.found = a->index + plane * pool->out_pixels +
+                      (d * j->to_size[FC_HEIGHT] + a->height) * j->to_size[FC_WIDTH];
             j->table->pool_short_found(&p);
         }
     }
@@ -246,8 +251,8 @@ static void run_found(const reduce_task *t, const reduce_band *a)
     const fc_pool_job *j = t->j;
     const fc_pool *pool = j->r->pool;
     fc_pool_found_lines p = {
-        .block = block_of(t), .cols = pool->in_size[FC_WIDTH], .taps = pool->kernel[FC_WIDTH], .stride = pool->stride[FC_WIDTH],
-        .even_first = t->even_first, .even_end = t->even_end, .ramp = t->columns,
+        .block = block_of(t), .cols = pool->in_size[FC_WIDTH], .taps = pool->kernel[FC_WIDTH],
+        .stride = pool->stride[FC_WIDTH], .even_first = t->even_first, .even_end = t->even_end, .ramp = t->columns,
         .plane_stride = { pool->in_size[FC_HEIGHT] * pool->in_size[FC_WIDTH], pool->in_size[FC_WIDTH] },
     };
     p.block.rows = a->height_end - a->height;
@@ -255,14 +260,16 @@ static void run_found(const reduce_task *t, const reduce_band *a)
         set_depth(t, &p.block, d, 0);
         for (int64_t plane = 0; plane < a->planes; plane++) {
             set_plane(t, a, &p.block, d, plane);
-            p.found = a->index + plane * pool->out_pixels + (d * j->to_size[FC_HEIGHT] + a->height) * j->to_size[FC_WIDTH];
+            p.found = a->index + plane * pool->out_pixels +
+                      (d * j->to_size[FC_HEIGHT] + a->height) * j->to_size[FC_WIDTH];
             j->table->pool_found_lines(&p);
         }
     }
 }
 
 /* Rows of channels side by side, of the image or of a tile; first: the region's first input along depth. */
-static void run_pixels(const reduce_task *t, const reduce_band *a, fc_pool_found *f, char *y, int64_t y_depth, int64_t first)
+static void run_pixels(const reduce_task *t, const reduce_band *a, fc_pool_found *f, char *y, int64_t y_depth,
+                       int64_t first)
 {
     const fc_pool_job *j = t->j;
     const fc_pool *pool = j->r->pool;
@@ -313,13 +320,15 @@ static void fill_tile(const reduce_task *t, const reduce_band *a, fc_pool_span d
     const fc_pool_job *j = t->j;
     const int64_t size = (int64_t)j->size, width = j->from_size[FC_WIDTH], rows = t->region.count;
     const bool even = rows == 1 || j->from_stride[FC_H] == width;
-    const bool all = even && rows == j->from_size[FC_HEIGHT] && (depth.count == 1 || j->from_stride[FC_D] == rows * width);
+    const bool all = even && rows == j->from_size[FC_HEIGHT] &&
+                     (depth.count == 1 || j->from_stride[FC_D] == rows * width);
     const int64_t moves = all ? 1 : even ? depth.count : depth.count * rows, pixels = depth.count * rows * width;
-    fc_move m = { .rows = a->planes, .cols = moves == 0 ? 0 : pixels / moves, .src_row = j->from_stride[FC_C], .src_col = 1,
-                  .dst_row = 1, .dst_col = j->unit };
+    fc_move m = { .rows = a->planes, .cols = moves == 0 ? 0 : pixels / moves, .src_row = j->from_stride[FC_C],
+                  .src_col = 1, .dst_row = 1, .dst_col = j->unit };
     for (int64_t i = 0; i < moves; i++) {
         const int64_t d = even ? i : i / rows, h = even ? 0 : i % rows;
-        m.src = a->from + ((depth.first + d) * j->from_stride[FC_D] + (t->region.first + h) * j->from_stride[FC_H]) * size;
+        m.src = a->from +
+                ((depth.first + d) * j->from_stride[FC_D] + (t->region.first + h) * j->from_stride[FC_H]) * size;
         m.dst = t->tile + i * m.cols * j->unit * size;
         j->table->move(&m);
     }
@@ -350,9 +359,11 @@ static void empty_tile(const reduce_task *t, const reduce_band *a)
 static void run_tile(const reduce_task *t, const reduce_band *a)
 {
     const fc_pool_job *j = t->j;
-    const int64_t unit = j->unit, width = j->from_size[FC_WIDTH], out = j->to_size[FC_WIDTH], rows = a->height_end - a->height;
+    const int64_t unit = j->unit, width = j->from_size[FC_WIDTH], out = j->to_size[FC_WIDTH],
+        rows = a->height_end - a->height;
     const fc_pool_span depth = fc_pool_job_region(j, FC_DEPTH, a->depth, a->depth_end);
-    fc_pool_found f = { .pixels = { .block = block_of(t), .channels = unit, .x_pixels = width, .y_pixel = unit }, .where = t->where };
+    fc_pool_found f = { .pixels = { .block = block_of(t), .channels = unit, .x_pixels = width, .y_pixel = unit },
+                        .where = t->where };
     fill_tile(t, a, depth);
     f.pixels.block.x = t->tile;
     f.pixels.block.x_stride[0] = t->region.count * width * unit;
@@ -377,15 +388,16 @@ static void run_wholes(const reduce_task *t, const reduce_band *a)
     }
     if (pool->channels_last) {
         const fc_pool_whole_pixels p = {
-            .op = j->r->op, .end = j->r->end, .power = pool->power, .counted = j->divisor, .x = a->from, .channels = a->planes,
+            .op = j->r->op, .end = j->r->end, .power = pool->power, .counted = j->divisor, .x = a->from,
+            .channels = a->planes,
             .pixels = pool->in_pixels, .x_pixel = pool->x_stride[FC_W], .sums = t->sums, .y = a->to,
         };
         j->table->pool_whole_pixels(&p);
         return;
     }
     const fc_pool_wholes w = {
-        .op = j->r->op, .end = j->r->end, .power = pool->power, .counted = j->divisor, .x = a->from, .planes = a->planes,
-        .pixels = pool->in_pixels, .x_plane = pool->x_stride[FC_C], .y = a->to,
+        .op = j->r->op, .end = j->r->end, .power = pool->power, .counted = j->divisor, .x = a->from,
+        .planes = a->planes, .pixels = pool->in_pixels, .x_plane = pool->x_stride[FC_C], .y = a->to,
     };
     j->table->pool_wholes(&w);
 }
@@ -401,10 +413,12 @@ static void run_unit(reduce_task *t, int64_t unit, int64_t band)
     a.depth_end = fc_min(a.depth + j->depth_rows, j->to_size[FC_DEPTH]);
     a.height = band / j->depth_bands * j->height_rows;
     a.height_end = fc_min(a.height + j->height_rows, j->to_size[FC_HEIGHT]);
-    a.from = (const char *)j->r->from + (image * j->from_stride[FC_N] + first * j->from_stride[FC_C]) * (int64_t)j->size;
+    a.from = (const char *)j->r->from +
+             (image * j->from_stride[FC_N] + first * j->from_stride[FC_C]) * (int64_t)j->size;
     a.to = (char *)j->r->to + (image * j->to_stride[FC_N] + first * j->to_stride[FC_C]) * (int64_t)j->size;
     if (j->r->indices)
-        a.index = j->r->indices + image * pool->channels * pool->out_pixels + first * (pool->channels_last ? 1 : pool->out_pixels);
+        a.index = j->r->indices + image * pool->channels * pool->out_pixels +
+                  first * (pool->channels_last ? 1 : pool->out_pixels);
     fill_rows(t, a.height, a.height_end);
     if (j->way == FC_BY_CHANNELS)
         run_channels(t, &a);

@@ -22,7 +22,8 @@ enum { FEW_SAMPLES = 64, MANY_SAMPLES = 256 };
 /* Where a window begins, about: windows are spread evenly. */
 static int64_t begin_of(const fc_pool_by_index *s, int64_t o)
 {
-    const int64_t w = o % s->out_size[2], h = o / s->out_size[2] % s->out_size[1], d = o / s->out_size[2] / s->out_size[1];
+    const int64_t w = o % s->out_size[2], h = o / s->out_size[2] % s->out_size[1],
+        d = o / s->out_size[2] / s->out_size[1];
     return (d * s->apart[0] * s->in_size[1] + h * s->apart[1]) * s->in_size[2] + w * s->apart[2];
 }
 
@@ -58,7 +59,8 @@ static void find_near(fc_pool_by_index *s, const int64_t *indices, bool last, in
     s->tiles = s->nears > 0 && s->move != FC_POOL_FETCH;
     for (int k = 0; k < s->nears; k++) {
         const int64_t at = s->near_at[k], row = at / s->in_size[2];
-        if (at < 0 || at % s->in_size[2] >= s->apart[2] || row % s->in_size[1] >= s->apart[1] || row / s->in_size[1] >= s->apart[0])
+        if (at < 0 || at % s->in_size[2] >= s->apart[2] || row % s->in_size[1] >= s->apart[1] ||
+            row / s->in_size[1] >= s->apart[0])
             s->tiles = false;
     }
     if (s->nears > 0)
@@ -114,14 +116,17 @@ static void scatter_task(void *context, int64_t task, void *scratch)
         atomic_store_explicit(&j->outside, true, memory_order_relaxed);
 }
 
-static fc_status run(const fc_pool *pool, fc_pool_moved move, const int64_t *indices, void *big, void *small, fc_error *error)
+static fc_status run(const fc_pool *pool, fc_pool_moved move, const int64_t *indices, void *big, void *small,
+                     fc_error *error)
 {
-    scatter_job j = { .pool = pool, .table = fc_table_for(pool->dtype), .size = fc_size_of(pool->dtype), .big = big, .small = small,
-                      .planes = pool->batch * pool->channels, .of_task = { .move = move, .index = indices } };
+    scatter_job j = { .pool = pool, .table = fc_table_for(pool->dtype), .size = fc_size_of(pool->dtype), .big = big,
+                      .small = small, .planes = pool->batch * pool->channels,
+                      .of_task = { .move = move, .index = indices } };
     const double plane = (double)pool->in_pixels * 0.25 + (double)pool->out_pixels * 1.5 + 10;
     int64_t tasks;
     if (pool->dtype == FC_F32 && pool->in_pixels > INT32_MAX / 2)
-        return fc_fail(error, FC_BAD_VALUE, "indices: a plane of %lld pixels; float32 takes up to 2**30, cast to float64",
+        return fc_fail(error, FC_BAD_VALUE,
+                       "indices: a plane of %lld pixels; float32 takes up to 2**30, cast to float64",
                        (long long)pool->in_pixels);
     describe(&j, indices);
     if (pool->channels_last) {
@@ -140,7 +145,8 @@ static fc_status run(const fc_pool *pool, fc_pool_moved move, const int64_t *ind
     if (status != FC_OK || !atomic_load(&j.outside))
         return status;
     fc_pool_bad_index(pool, indices, move == FC_POOL_ADD, &bad);
-    return fc_fail(error, FC_BAD_VALUE, "indices: %lld is outside a plane of %lld pixels", (long long)bad, (long long)pool->in_pixels);
+    return fc_fail(error, FC_BAD_VALUE, "indices: %lld is outside a plane of %lld pixels", (long long)bad,
+                   (long long)pool->in_pixels);
 }
 
 int64_t fc_pool_bad_index(const fc_pool *pool, const int64_t *indices, bool none, int64_t *bad)
@@ -163,7 +169,8 @@ int64_t fc_pool_bad_index(const fc_pool *pool, const int64_t *indices, bool none
     return -1;
 }
 
-fc_status fc_pool_scatter(const fc_pool *pool, const void *grad_y, const int64_t *indices, void *grad_x, fc_error *error)
+fc_status fc_pool_scatter(const fc_pool *pool, const void *grad_y, const int64_t *indices, void *grad_x,
+                          fc_error *error)
 {
     return run(pool, FC_POOL_ADD, indices, grad_x, (void *)(uintptr_t)grad_y, error);
 }

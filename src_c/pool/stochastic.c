@@ -19,7 +19,8 @@ typedef struct sampling {
 #define NAME(name) name##_f64
 #include "stochastic.inc"
 
-fc_status fc_stochastic_pool(const fc_pool *pool, const void *x, const double *random, void *y, int64_t *indices, fc_error *error)
+fc_status fc_stochastic_pool(const fc_pool *pool, const void *x, const double *random, void *y, int64_t *indices,
+                             fc_error *error)
 {
     const sampling s = { x, random, y, indices };
     return fc_window_run(pool, pool->dtype == FC_F32 ? sample_row_f32 : sample_row_f64, &s, 0, 3e-9, error);

@@ -39,7 +39,8 @@ static inline void fc_window_task(void *context, int64_t task, void *scratch)
             .pool = pool, .channels = pool->channels_last ? pool->channels : 1, .width = span,
             .depth = fc_pool_window(pool, FC_DEPTH, d), .height = fc_pool_window(pool, FC_HEIGHT, h),
             .x = image * pool->x_stride[FC_N] + channel * pool->x_stride[FC_C],
-            .y = image * pool->y_stride[FC_N] + channel * pool->y_stride[FC_C] + d * pool->y_stride[FC_D] + h * pool->y_stride[FC_H],
+            .y = image * pool->y_stride[FC_N] + channel * pool->y_stride[FC_C] + d * pool->y_stride[FC_D] +
+                 h * pool->y_stride[FC_H],
             .result = row * width * (pool->channels_last ? pool->channels : 1),
         };
         j->row(&r, j->arrays, (char *)scratch + j->spans);
@@ -53,12 +54,13 @@ static inline fc_status fc_window_run(const fc_pool *pool, void (*row)(const fc_
     fc_window_job j = { .pool = pool, .row = row, .arrays = arrays };
     double inputs = (double)pool->out_size[FC_WIDTH] * (double)(pool->channels_last ? pool->channels : 1) + 20;
     for (int axis = 0; axis < FC_SPATIAL; axis++)
-        inputs *= pool->adaptive ? (double)fc_div_up(pool->in_size[axis], pool->out_size[axis]) : (double)pool->kernel[axis];
+        inputs *= pool->adaptive ? (double)fc_div_up(pool->in_size[axis], pool->out_size[axis])
+                                 : (double)pool->kernel[axis];
     j.rows = pool->out_size[FC_DEPTH] * pool->out_size[FC_HEIGHT];
     j.all_rows = pool->batch * j.rows * (pool->channels_last ? 1 : pool->channels);
     j.per_task = inputs >= 32768 ? 1 : (int64_t)(32768 / inputs) + 1;
     j.spans = ((size_t)pool->out_size[FC_WIDTH] * sizeof(fc_pool_span) + 63) / 64 * 64;
-    return fc_parallel(fc_div_up(j.all_rows, j.per_task), inputs * (double)j.all_rows * seconds_per_input, j.spans + scratch,
-                       fc_window_task, &j, error);
+    return fc_parallel(fc_div_up(j.all_rows, j.per_task), inputs * (double)j.all_rows * seconds_per_input,
+                       j.spans + scratch, fc_window_task, &j, error);
 }
 #endif

@@ -287,7 +287,8 @@ FC_INLINE fc_vec_f64 fc_vpick_f64(fc_vec_f64 a, fc_vec_f64 b, const double *inde
     const __m256i halves = _mm256_or_si256(low, _mm256_slli_epi64(_mm256_or_si256(low, _mm256_set1_epi64x(1)), 32));
     const __m256 of_a = _mm256_permutevar8x32_ps(_mm256_castpd_ps(a), halves);
     const __m256 of_b = _mm256_permutevar8x32_ps(_mm256_castpd_ps(b), halves);
-    return _mm256_blendv_pd(_mm256_castps_pd(of_a), _mm256_castps_pd(of_b), _mm256_castsi256_pd(_mm256_slli_epi64(at, 61)));
+    return _mm256_blendv_pd(_mm256_castps_pd(of_a), _mm256_castps_pd(of_b),
+                            _mm256_castsi256_pd(_mm256_slli_epi64(at, 61)));
 }
 FC_INLINE fc_vmask_f64 fc_vgt_f64(fc_vec_f64 a, fc_vec_f64 b) { return _mm256_cmp_pd(a, b, _CMP_GT_OQ); }
 FC_INLINE fc_vmask_f64 fc_visnan_f64(fc_vec_f64 a) { return _mm256_cmp_pd(a, a, _CMP_UNORD_Q); }

@@ -55,7 +55,8 @@ FC_INLINE fc_vec_f32 fc_vload_every_f32(const float *p, int64_t step, uint32_t b
         return _mm512_loadu_ps(lane);
     }
     const uint64_t span = (2ull << step * (31 - __builtin_clz(lanes))) - (1ull << step * __builtin_ctz(lanes));
-    const __m512 a = _mm512_maskz_loadu_ps((__mmask16)span, p), b = _mm512_maskz_loadu_ps((__mmask16)(span >> 16), p + 16);
+    const __m512 a = _mm512_maskz_loadu_ps((__mmask16)span, p),
+        b = _mm512_maskz_loadu_ps((__mmask16)(span >> 16), p + 16);
     const __m512 c = _mm512_maskz_loadu_ps((__mmask16)(span >> 32), p + 32);
     if (step == 3)
         return _mm512_maskz_permutex2var_ps(lanes, _mm512_permutex2var_ps(a, low3, b), high3, c);
@@ -70,7 +71,8 @@ FC_INLINE fc_vec_f32 fc_vload_step_f32(const float *p, int64_t step)
     const __m512i lane = _mm512_setr_epi64(0, 1, 2, 3, 4, 5, 6, 7);
     const __m512i at = _mm512_mullo_epi64(lane, _mm512_set1_epi64(step));
     const __m256 low = _mm512_i64gather_ps(at, p, 4), high = _mm512_i64gather_ps(at, p + 8 * step, 4);
-    return _mm512_castpd_ps(_mm512_insertf64x4(_mm512_castps_pd(_mm512_castps256_ps512(low)), _mm256_castps_pd(high), 1));
+    return _mm512_castpd_ps(_mm512_insertf64x4(_mm512_castps_pd(_mm512_castps256_ps512(low)),
+                                               _mm256_castps_pd(high), 1));
 }
 FC_INLINE void fc_vstore_index_f32(int64_t *p, fc_vec_f32 v, int64_t n)
 {
@@ -204,7 +206,8 @@ FC_INLINE void fc_vstore_n_f64(double *p, fc_vec_f64 v, int64_t n)
 }
 FC_INLINE fc_vec_f64 fc_vload_every_f64(const double *p, int64_t step, uint32_t bits)
 {
-    const __m512i low3 = _mm512_setr_epi64(0, 3, 6, 9, 12, 15, 0, 0), high3 = _mm512_setr_epi64(0, 1, 2, 3, 4, 5, 10, 13);
+    const __m512i low3 = _mm512_setr_epi64(0, 3, 6, 9, 12, 15, 0, 0),
+        high3 = _mm512_setr_epi64(0, 1, 2, 3, 4, 5, 10, 13);
     const __m512i by4 = _mm512_setr_epi64(0, 4, 8, 12, 0, 4, 8, 12);
     const __mmask8 lanes = (__mmask8)bits;
     if (lanes == 0)
@@ -215,7 +218,8 @@ FC_INLINE fc_vec_f64 fc_vload_every_f64(const double *p, int64_t step, uint32_t 
             lane[i] = lanes >> i & 1 ? p[i * step] : 0;
         return _mm512_loadu_pd(lane);
     }
-    const uint32_t span = (uint32_t)((2ull << step * (31 - __builtin_clz(lanes))) - (1ull << step * __builtin_ctz(lanes)));
+    const uint32_t span = (uint32_t)((2ull << step * (31 - __builtin_clz(lanes))) -
+                                     (1ull << step * __builtin_ctz(lanes)));
     const __m512d a = _mm512_maskz_loadu_pd((__mmask8)span, p), b = _mm512_maskz_loadu_pd((__mmask8)(span >> 8), p + 8);
     const __m512d c = _mm512_maskz_loadu_pd((__mmask8)(span >> 16), p + 16);
     if (step == 3)

@@ -191,14 +191,14 @@ static double cost(const fc_conv *conv, const fc_machine *machine, bool prepared
     const double image_rows = (double)(conv->batch * conv->out_size[FC_DEPTH] * conv->out_size[FC_HEIGHT]);
     const double runs = panels + image_rows, taps = (double)(conv->taps * s.k_blocks);
     const double packs = groups * (double)s.row_blocks, nhwc = conv->channels_last, nchw = !nhwc;
-    const double gathers = conv->stride[FC_WIDTH] > 2, pairs = conv->stride[FC_WIDTH] == 2;
+    const double gathers = conv->stride[FC_WIDTH] > 4, picks = conv->stride[FC_WIDTH] > 1 && !gathers;
     const double size = (double)fc_size_of(conv->dtype), x_far = fc_far(conv, fc_x_count(conv));
     const double y_far = fc_far(conv, s.pixels * conv->out_channels);
     const fc_count counts[] = {
         { groups * depth * rows * vectors, 0.937 },                      /* multiply */
         { packs * depth * vectors, 9.13 },                               /* pack */
-        { nchw * gathers * packs * depth * vectors, 27.4 },              /* of a stride above 2 */
-        { nchw * pairs * packs * depth * vectors, 8.5 },                 /* of a stride of 2 */
+        { nchw * gathers * packs * depth * vectors, 27.4 },              /* of a stride above 4 */
+        { nchw * picks * packs * depth * vectors, 8.5 },                 /* of a stride of 2 to 4 */
         { nchw * packs * runs * taps, 35.4 },                            /* pieces */
         { nhwc * packs * depth * vectors, 5.33 },                        /* transposes in */
         { nhwc * packs * runs * taps, 93.7 },                            /* calls of move */

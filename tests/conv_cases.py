@@ -148,6 +148,7 @@ def steps() -> Iterator[Case]:
     yield Case("stride larger than the image", 4, 6, (5, 6), stride=7, padding=1)
     yield Case("stride larger than kernel and padding", 3, 9, (4, 9), (2, 2), stride=5, padding=3)
     yield Case("stride 2**62", 3, 9, (4, 9), (2, 2), stride=2**62)
+    yield Case("stride 2**62 in groups", 6, 4, (4, 9), (2, 2), stride=2**62, groups=2)
     yield Case("same, stride 2", 5, 8, (14, 15), stride=2, padding="same")
     yield Case("same_lower, stride 3, even kernel", 5, 8, (14, 15), (4, 2), stride=3, padding="same_lower")
     yield Case("dilation 2", 6, 7, (14, 20), padding=2, dilation=2)

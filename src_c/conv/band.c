@@ -13,6 +13,7 @@ fc_band fc_band_make(const fc_conv *conv, int64_t channels, int64_t out_rows, in
     fc_band band = { .channels = channels, .depth = conv->kernel[FC_DEPTH], .phases = phases, .row_phases = 1 };
     band.rows = seen(conv, FC_HEIGHT, out_rows);
     band.cols = seen(conv, FC_WIDTH, out_cols);
+    phases = band.phases = fc_min(phases, band.cols); /* a stride that is never taken may be of any size */
     band.phase_step = band.phase_cols = fc_div_up(band.cols, phases);
     const int64_t pitch = band.phase_step * phases;
     band.col_step = interleaved ? channels : 1;
@@ -26,7 +27,7 @@ fc_band fc_band_make(const fc_conv *conv, int64_t channels, int64_t out_rows, in
 fc_band fc_band_make_flat(const fc_conv *conv, int64_t channels, int64_t out_rows, int64_t out_cols)
 {
     fc_band band = fc_band_make(conv, channels, out_rows, out_cols, false, conv->stride[FC_WIDTH]);
-    band.row_phases = conv->stride[FC_HEIGHT];
+    band.row_phases = fc_min(conv->stride[FC_HEIGHT], band.rows);
     band.row_step = band.phase_cols;
     band.row_phase_step = fc_div_up(band.rows, band.row_phases) * band.row_step;
     band.phase_step = band.row_phases * band.row_phase_step;

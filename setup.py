@@ -1,4 +1,4 @@
-"""Builds fastconv: one static library per instruction set, one for the rest of the C, one extension.
+"""Builds fastconv: a static library per instruction set and dtype, one for the rest of the C, one extension.
 
 Everything that is not a compiler's business (name, version, requirements) is in pyproject.toml.
 Compiling needs gcc or clang; flags are fixed here and never depend on the machine that builds.
@@ -70,7 +70,7 @@ def target() -> str:
 
 
 def c_libraries() -> list[tuple[str, dict[str, list]]]:
-    """Return build_clib's list: each ISA is a library because each has flags of its own."""
+    """Return build_clib's list: each ISA has flags of its own, each dtype is compiled beside the other."""
     isas = ISA_FLAGS[target()]
     common = {"include_dirs": ["src_c"], "obj_deps": {"": [*HEADERS, "setup.py"]}}
     base = {
@@ -80,8 +80,10 @@ def c_libraries() -> list[tuple[str, dict[str, list]]]:
     }
     libraries = [("fastconv_base", {**common, **base})]
     for isa, flags in {"scalar": [], **isas}.items():
-        kernels = {"sources": [f"src_c/isa/{isa}.c"], "cflags": [*KERNEL_FLAGS, *flags], "macros": []}
-        libraries.append((f"fastconv_{isa}", {**common, **kernels}))
+        kernels = {"sources": [f"src_c/isa/{isa}.c"], "cflags": [*KERNEL_FLAGS, *flags]}
+        for dtype, is_f64 in (("f32", "0"), ("f64", "1")):
+            macros = {"macros": [("FC_F64", is_f64)]}
+            libraries.append((f"fastconv_{isa}_{dtype}", {**common, **kernels, **macros}))
     return libraries
 
 
@@ -107,34 +109,37 @@ def require_gcc_or_clang(compiler) -> bool:
 
 
 class BuildLibraries(build_clib):
-    """Compiles the sources of all libraries at the same time: each ISA's kernels are one big file."""
+    """Compiles the sources of all libraries at the same time: kernels are one big file each."""
+
+    def objects(self, name: str, sources: list[str]) -> list[str]:
+        return self.compiler.object_filenames(sources, output_dir=os.path.join(self.build_temp, name))
 
     def build_libraries(self, libraries) -> None:
         is_gcc = require_gcc_or_clang(self.compiler)
         stale = []
-        for _, info in libraries:
+        for name, info in libraries:
             if is_gcc and info["sources"][0].startswith("src_c/isa/"):
                 info["cflags"] = [*info["cflags"], *GCC_KERNEL_FLAGS]
             for source in info["sources"]:
-                (compiled,) = self.compiler.object_filenames([source], output_dir=self.build_temp)
+                (compiled,) = self.objects(name, [source])
                 self.mkpath(os.path.dirname(compiled))
                 if self.force or newer_group([source, *info["obj_deps"][""]], compiled):
-                    stale.append((source, info))
+                    stale.append((name, source, info))
         cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         # The kernels come last in the list and take longest.
         with ThreadPoolExecutor(cpus) as pool:
             list(pool.map(lambda job: self.compile(*job), reversed(stale)))
         for name, info in libraries:
-            objects = self.compiler.object_filenames(info["sources"], output_dir=self.build_temp)
             archive = self.compiler.library_filename(name, output_dir=self.build_clib)
             Path(archive).unlink(missing_ok=True)  # the archiver only adds: a removed source would stay
+            objects = self.objects(name, info["sources"])
             self.compiler.create_static_lib(objects, name, output_dir=self.build_clib)
 
-    def compile(self, source: str, info: dict) -> None:
+    def compile(self, name: str, source: str, info: dict) -> None:
         start = time.time()
         (compiled,) = self.compiler.compile(
             [source],
-            output_dir=self.build_temp,
+            output_dir=os.path.join(self.build_temp, name),
             macros=info["macros"],
             include_dirs=info["include_dirs"],
             extra_postargs=info["cflags"],

@@ -200,6 +200,22 @@ def threads(count: int) -> Iterator[None]:
 Finished = subprocess.CompletedProcess[str]
 
 
+# For code that forks: the child's exit code, or words where it does not end.
+WAIT_FOR_CHILD = """
+import os, time
+def wait(pid):
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        done, status = os.waitpid(pid, os.WNOHANG)
+        if done:
+            return os.waitstatus_to_exitcode(status)
+        time.sleep(0.01)
+    os.kill(pid, 9)
+    os.waitpid(pid, 0)
+    return "the child hangs"
+"""
+
+
 def run_python(code: str, *args: str, timeout: float = 120, **environment: str) -> Finished:
     """Run code in a new interpreter that sees no variables of the library but those given."""
     env = {k: v for k, v in os.environ.items() if not k.startswith("FASTCONV_") and k != "OMP_NUM_THREADS"}

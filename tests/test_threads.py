@@ -12,7 +12,18 @@ from typing import Any
 import numpy as np
 import pytest
 from conv_cases import Case
-from support import ALGORITHMS, DTYPES, ISAS, LAYOUTS, normal, run_python, same_bits, threads, to_layout
+from support import (
+    ALGORITHMS,
+    DTYPES,
+    ISAS,
+    LAYOUTS,
+    WAIT_FOR_CHILD,
+    normal,
+    run_python,
+    same_bits,
+    threads,
+    to_layout,
+)
 
 import fastconv
 from fastconv import _core
@@ -171,24 +182,16 @@ conv = lambda: fastconv.conv2d(x, w, padding=1).tobytes()
 fastconv.set_num_threads(3)
 """
 
-FORK = """
+FORK = (
+    WAIT_FOR_CHILD
+    + """
 def child():
     if conv() != expected:
         os._exit(3)
     fastconv.set_num_threads(2)
     os._exit(0 if conv() == expected and fastconv.get_num_threads() == 2 else 4)
-
-def wait(pid):
-    end = time.monotonic() + 60
-    while time.monotonic() < end:
-        done, status = os.waitpid(pid, os.WNOHANG)
-        if done:
-            return os.waitstatus_to_exitcode(status)
-        time.sleep(0.01)
-    os.kill(pid, 9)
-    os.waitpid(pid, 0)
-    return "the child hangs"
 """
+)
 
 fork_only = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 
 import pytest
-from support import run_python
+from support import WAIT_FOR_CHILD, run_python
 
 pytest.importorskip("torch", reason="needs PyTorch")
 
 # Three threads, on however few CPUs: what torch's have computed is what one thread computes.
-SETTING = """
+SETTING = (
+    WAIT_FOR_CHILD
+    + """
 import os, sys, threading, time, numpy as np, torch
 torch.set_num_threads(3)
 if sys.argv[1:] == ["torch first"]:
@@ -25,18 +27,8 @@ conv = lambda: ft.conv2d(x, w, padding=1).numpy().tobytes()
 
 def names():
     return [open(f"/proc/self/task/{t}/comm").read().strip() for t in os.listdir("/proc/self/task")]
-
-def wait(pid):
-    end = time.monotonic() + 60
-    while time.monotonic() < end:
-        done, status = os.waitpid(pid, os.WNOHANG)
-        if done:
-            return os.waitstatus_to_exitcode(status)
-        time.sleep(0.01)
-    os.kill(pid, 9)
-    os.waitpid(pid, 0)
-    return "the child hangs"
 """
+)
 SHARED = SETTING + "if not share_threads(): print('not shared'); sys.exit()\n"
 
 on_linux = pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="counts threads in /proc")

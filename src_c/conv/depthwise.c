@@ -51,8 +51,8 @@ static void run_task(void *context, int64_t task, void *memory)
     const int64_t block = task % s->row_blocks, rest = task / s->row_blocks;
     const int64_t channel = rest % s->channel_blocks * s->channels, image = rest / s->channel_blocks;
     const int64_t channels = fc_min(s->channels, conv->out_channels - channel);
-    const int64_t height = conv->out_size[FC_HEIGHT],
-        end = fc_min((block + 1) * s->rows, conv->out_size[FC_DEPTH] * height);
+    const int64_t height = conv->out_size[FC_HEIGHT];
+    const int64_t end = fc_min((block + 1) * s->rows, conv->out_size[FC_DEPTH] * height);
     void *x = (char *)memory + s->list_bytes, *y = (char *)x + s->x_bytes;
     fc_depthwise_view v = fc_depthwise_view_of(run, image, channel);
     if (s->direct) {                          /* of a lane without neighbours the stride says nothing */

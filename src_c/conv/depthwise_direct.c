@@ -300,8 +300,8 @@ void fc_depthwise_pixels(const fc_conv_run *run, const fc_depthwise_view *v, int
                          const fc_depthwise_part *p, void *memory)
 {
     const depthwise_list list = list_of(run->conv, memory);
-    const int64_t row0 = p->first[FC_HEIGHT], row1 = p->end[FC_HEIGHT], col0 = p->first[FC_WIDTH],
-        col1 = p->end[FC_WIDTH];
+    const int64_t row0 = p->first[FC_HEIGHT], row1 = p->end[FC_HEIGHT], col0 = p->first[FC_WIDTH];
+    const int64_t col1 = p->end[FC_WIDTH];
     for (int64_t depth = p->first[FC_DEPTH]; depth < p->end[FC_DEPTH]; depth++)
         if (row1 - row0 == 1)
             compute_long_row(run, v, channels, depth, row0, col0, col1, &list);

@@ -190,14 +190,6 @@ static void run_task(void *context, int64_t task, void *scratch)
         }
 }
 
-/* The same of contiguous arrays: a choice follows the layout, never the strides. */
-static bool is_in_place_as_declared(const fc_conv *conv)
-{
-    fc_conv contiguous = *conv;
-    fc_conv_default_strides(&contiguous, conv->channels_last);
-    return is_in_place(&contiguous);
-}
-
 static double cost(const fc_conv *conv, const fc_machine *machine, bool prepared)
 {
     (void)prepared;
@@ -205,7 +197,7 @@ static double cost(const fc_conv *conv, const fc_machine *machine, bool prepared
     const double groups = (double)conv->groups, rows = (double)conv->out_per_group, pixels = (double)s.pixels;
     const double vectors = (double)(fc_div_up(conv->depth, machine->lanes) + conv->depth / s.k_block);
     const double passes = (double)fc_div_up(s.pixels, s.block), pointwise = conv->taps == 1;
-    const double packs = is_in_place_as_declared(conv) ? 0 : 1;
+    const double packs = is_in_place(conv) ? 0 : 1;
     const double packed = packs * groups * (double)conv->depth * pixels / machine->lanes;
     const double windows = packs * pixels * (double)(conv->kernel[FC_DEPTH] * conv->kernel[FC_HEIGHT]);
     const fc_count counts[] = {
@@ -259,8 +251,8 @@ static fc_status forward(const fc_conv_run *run, fc_error *error)
     job.c = (void **)(job.x + s->block);
     job.packed = (void *)(((uintptr_t)(job.c + s->block) + 63) / 64 * 64);
     job.x_group = job.in_place ? conv->in_per_group * conv->x_stride[FC_C] : conv->depth;
-    const double seconds = cost(conv, fc_machine_for(conv->dtype), false),
-        seen = (double)conv->depth * (double)conv->groups;
+    const double seconds = cost(conv, fc_machine_for(conv->dtype), false);
+    const double seen = (double)conv->depth * (double)conv->groups;
     fc_status status = FC_OK;
     for (job.first = 0; job.first < s->pixels && status == FC_OK; job.first += s->block) {
         job.count = fc_min(s->block, s->pixels - job.first);

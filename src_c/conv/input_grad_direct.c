@@ -340,8 +340,8 @@ static void multiply(const direct_job *job, const direct_block *b, const void *f
         int64_t rest[FC_SPATIAL];
         phase_rest(s, phase, rest);
         const int64_t taps = taps_of(conv, s, rest, b->start), all = taps * outs;
-        const int64_t blocks = fc_max(1, fc_div_up(all, K_BLOCK + K_BLOCK / 4)),
-            step = fc_max(1, fc_div_up(all, blocks));
+        const int64_t blocks = fc_max(1, fc_div_up(all, K_BLOCK + K_BLOCK / 4));
+        const int64_t step = fc_max(1, fc_div_up(all, blocks));
         g.c = target(job, b, phase);
         for (int64_t k = 0; k == 0 || k < all; k += step) {
             g.k = fc_min(step, all - k);

@@ -34,10 +34,12 @@ static const fc_algorithm *cheapest(const fc_conv *conv, bool prepared)
     const fc_machine *machine = fc_machine_for(conv->dtype);
     const fc_algorithm *best = NULL;
     double best_cost = 0;
+    fc_conv declared = *conv;                 /* a choice follows the layout, never the strides */
+    fc_conv_default_strides(&declared, conv->channels_last);
     for (const fc_algorithm *const *a = fc_algorithms; *a; a++) {
         if ((*a)->supports(conv) || ((*a)->error && (*a)->error(conv) > most_error * fc_epsilon(conv->dtype)))
             continue;
-        const double cost = (*a)->cost(conv, machine, prepared);
+        const double cost = (*a)->cost(&declared, machine, prepared);
         if (!best || cost < best_cost) {
             best = *a;
             best_cost = cost;

@@ -123,8 +123,8 @@ static bool packs(const fc_conv *conv, int64_t rows)
 static void pack_panels(const fc_table *table, size_t size, fc_gemm *g, void *packed)
 {
     for (int64_t j = 0, pixels; j < g->n; j += pixels) {
-        const int64_t vectors = fc_gemm_cut(fc_div_up(g->n - j, table->lanes), table->widest_panel),
-            width = vectors * table->lanes;
+        const int64_t vectors = fc_gemm_cut(fc_div_up(g->n - j, table->lanes), table->widest_panel);
+        const int64_t width = vectors * table->lanes;
         for (pixels = width; g->n - j > pixels; pixels += width)
             if (fc_gemm_cut(fc_div_up(g->n - j - pixels, table->lanes), table->widest_panel) != vectors)
                 break;
@@ -191,11 +191,11 @@ double fc_pointwise_cost(const fc_conv *conv, const fc_machine *machine)
     const pointwise_split s = split_of(conv, table);
     const double images = (double)(conv->batch * conv->groups), rows = (double)conv->out_per_group;
     const double depth = (double)conv->depth, size = (double)fc_size_of(conv->dtype);
-    const double vectors = (double)fc_div_up(conv->out_pixels - s.tail, s.lanes),
-        panels = (double)fc_div_up(conv->out_pixels, s.panel);
+    const double vectors = (double)fc_div_up(conv->out_pixels - s.tail, s.lanes);
+    const double panels = (double)fc_div_up(conv->out_pixels, s.panel);
     const double k_blocks = (double)s.k_blocks, tile = table->widest_panel > 3 ? 9 : 4; /* rows */
-    const double x_far = fc_far(conv, fc_x_count(conv)),
-        y_far = fc_far(conv, conv->batch * conv->out_pixels * conv->out_channels);
+    const double x_far = fc_far(conv, fc_x_count(conv));
+    const double y_far = fc_far(conv, conv->batch * conv->out_pixels * conv->out_channels);
     const fc_count counts[] = {
         { images * depth * rows * vectors, 0.911 },                                   /* multiply */
         { images * (double)s.row_blocks * depth * vectors, 4.78 },                    /* copy */

@@ -115,8 +115,8 @@ typedef struct strip {
 static strip strip_at(const fc_weight_run *run, int64_t index)
 {
     const fc_conv *conv = run->conv;
-    const int64_t lanes = run->table->lanes, most = run->split.a[GROUPS], outs = conv->out_per_group,
-        ins = conv->in_per_group;
+    const int64_t lanes = run->table->lanes, most = run->split.a[GROUPS], outs = conv->out_per_group;
+    const int64_t ins = conv->in_per_group;
     if (outs > lanes) {
         const int64_t strips = fc_div_up(outs, lanes), group = index / strips, first = index % strips * lanes;
         return (strip){ group * outs + first, fc_min(lanes, outs - first), group * ins, ins };

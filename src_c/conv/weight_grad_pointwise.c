@@ -155,8 +155,8 @@ static void pack(const pointwise_part *p, const side *s, const fc_pixel_block *b
 {
     const size_t size = fc_size_of(p->run->conv->dtype);
     const bool all = even(s, b), rows = even_rows(s, b);
-    const int64_t lines = all ? 1 : rows ? b->images : b->images * b->rows,
-        pixels = b->images * b->rows * b->cols / lines;
+    const int64_t lines = all ? 1 : rows ? b->images : b->images * b->rows;
+    const int64_t pixels = b->images * b->rows * b->cols / lines;
     for (int64_t i = 0; i < lines; i++) {
         const int64_t from = rows ? i * s->image : i / b->rows * s->image + i % b->rows * s->row;
         const fc_outer_pack pack = {

@@ -58,8 +58,8 @@ static fc_conv phase_of(const fc_conv *conv, int64_t phase, int64_t *x, int64_t 
     const int64_t wide = phases_of(conv, FC_WIDTH), first[] = { 0, phase / wide, phase % wide };
     *x = *y = 0;
     for (int axis = FC_HEIGHT; axis <= FC_WIDTH; axis++) {
-        const int64_t d = conv->dilation[axis], seen = (first[axis] - conv->pad_before[axis]) % d,
-            rest = seen < 0 ? seen + d : seen;
+        const int64_t d = conv->dilation[axis], seen = (first[axis] - conv->pad_before[axis]) % d;
+        const int64_t rest = seen < 0 ? seen + d : seen;
         sub.dilation[axis] = 1;
         sub.in_size[axis] = rest < conv->in_size[axis] ? fc_div_up(conv->in_size[axis] - rest, d) : 0;
         sub.out_size[axis] = fc_div_up(conv->out_size[axis] - first[axis], d);

@@ -6,8 +6,8 @@
  * first tap of the first output, the last tap of the last one, be that the second or the only one. */
 static bool pairs(const fc_conv *conv, int axis)
 {
-    const int64_t d = conv->dilation[axis], size = conv->out_size[axis],
-        end = conv->in_size[axis] + conv->pad_before[axis];
+    const int64_t d = conv->dilation[axis], size = conv->out_size[axis];
+    const int64_t end = conv->in_size[axis] + conv->pad_before[axis];
     const int64_t lone = fc_max(0, size - d); /* the first phase with one output, if it is below d */
     return size <= 2 * d && conv->pad_before[axis] >= fc_min(d, size) && (size <= d || 3 * d >= end) &&
            (lone == d || lone + 2 * d >= end);

@@ -1,3 +1,3 @@
-/* The avx2 build of every kernel: exports fc_table_avx2_f32 and fc_table_avx2_f64. */
+/* The avx2 build of every kernel: exports fc_table_avx2_f32, or _f64 where FC_F64 is 1. */
 #include "../simd/avx2.h"
-#include "../kernels/all.inc"
+#include "../kernels/dtype.inc"

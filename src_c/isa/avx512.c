@@ -1,3 +1,3 @@
-/* The avx512 build of every kernel: exports fc_table_avx512_f32 and fc_table_avx512_f64. */
+/* The avx512 build of every kernel: exports fc_table_avx512_f32, or _f64 where FC_F64 is 1. */
 #include "../simd/avx512.h"
-#include "../kernels/all.inc"
+#include "../kernels/dtype.inc"

@@ -1,3 +1,3 @@
-/* The neon build of every kernel: exports fc_table_neon_f32 and fc_table_neon_f64. */
+/* The neon build of every kernel: exports fc_table_neon_f32, or _f64 where FC_F64 is 1. */
 #include "../simd/neon.h"
-#include "../kernels/all.inc"
+#include "../kernels/dtype.inc"

@@ -1,3 +1,3 @@
-/* The scalar build of every kernel: exports fc_table_scalar_f32 and fc_table_scalar_f64. */
+/* The scalar build of every kernel: exports fc_table_scalar_f32, or _f64 where FC_F64 is 1. */
 #include "../simd/scalar.h"
-#include "../kernels/all.inc"
+#include "../kernels/dtype.inc"

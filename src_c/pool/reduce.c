@@ -359,8 +359,8 @@ static void empty_tile(const reduce_task *t, const reduce_band *a)
 static void run_tile(const reduce_task *t, const reduce_band *a)
 {
     const fc_pool_job *j = t->j;
-    const int64_t unit = j->unit, width = j->from_size[FC_WIDTH], out = j->to_size[FC_WIDTH],
-        rows = a->height_end - a->height;
+    const int64_t unit = j->unit, width = j->from_size[FC_WIDTH], out = j->to_size[FC_WIDTH];
+    const int64_t rows = a->height_end - a->height;
     const fc_pool_span depth = fc_pool_job_region(j, FC_DEPTH, a->depth, a->depth_end);
     fc_pool_found f = { .pixels = { .block = block_of(t), .channels = unit, .x_pixels = width, .y_pixel = unit },
                         .where = t->where };

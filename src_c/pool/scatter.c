@@ -22,8 +22,8 @@ enum { FEW_SAMPLES = 64, MANY_SAMPLES = 256 };
 /* Where a window begins, about: windows are spread evenly. */
 static int64_t begin_of(const fc_pool_by_index *s, int64_t o)
 {
-    const int64_t w = o % s->out_size[2], h = o / s->out_size[2] % s->out_size[1],
-        d = o / s->out_size[2] / s->out_size[1];
+    const int64_t w = o % s->out_size[2], h = o / s->out_size[2] % s->out_size[1];
+    const int64_t d = o / s->out_size[2] / s->out_size[1];
     return (d * s->apart[0] * s->in_size[1] + h * s->apart[1]) * s->in_size[2] + w * s->apart[2];
 }
 

@@ -55,8 +55,8 @@ FC_INLINE fc_vec_f32 fc_vload_every_f32(const float *p, int64_t step, uint32_t b
         return _mm512_loadu_ps(lane);
     }
     const uint64_t span = (2ull << step * (31 - __builtin_clz(lanes))) - (1ull << step * __builtin_ctz(lanes));
-    const __m512 a = _mm512_maskz_loadu_ps((__mmask16)span, p),
-        b = _mm512_maskz_loadu_ps((__mmask16)(span >> 16), p + 16);
+    const __m512 a = _mm512_maskz_loadu_ps((__mmask16)span, p);
+    const __m512 b = _mm512_maskz_loadu_ps((__mmask16)(span >> 16), p + 16);
     const __m512 c = _mm512_maskz_loadu_ps((__mmask16)(span >> 32), p + 32);
     if (step == 3)
         return _mm512_maskz_permutex2var_ps(lanes, _mm512_permutex2var_ps(a, low3, b), high3, c);
@@ -206,8 +206,8 @@ FC_INLINE void fc_vstore_n_f64(double *p, fc_vec_f64 v, int64_t n)
 }
 FC_INLINE fc_vec_f64 fc_vload_every_f64(const double *p, int64_t step, uint32_t bits)
 {
-    const __m512i low3 = _mm512_setr_epi64(0, 3, 6, 9, 12, 15, 0, 0),
-        high3 = _mm512_setr_epi64(0, 1, 2, 3, 4, 5, 10, 13);
+    const __m512i low3 = _mm512_setr_epi64(0, 3, 6, 9, 12, 15, 0, 0);
+    const __m512i high3 = _mm512_setr_epi64(0, 1, 2, 3, 4, 5, 10, 13);
     const __m512i by4 = _mm512_setr_epi64(0, 4, 8, 12, 0, 4, 8, 12);
     const __mmask8 lanes = (__mmask8)bits;
     if (lanes == 0)

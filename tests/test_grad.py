@@ -128,6 +128,15 @@ CASES: dict[str, tuple[int, int, tuple[int, int], tuple[int, int], dict[str, Any
         (1, 2),
         {"groups": 4, "stride": (2, 1), "padding": ((3, 4), (1, 0))},
     ),
+    "5 groups of 3 to 5: the last of fewer groups": (15, 25, (7, 9), (3, 3), {"groups": 5, "padding": 1}),
+    "roles exchanged, 33 to 2": (33, 2, (9, 12), (3, 3), {"padding": (1, 2)}),
+    "roles exchanged, 3 groups of 17 to 3": (51, 9, (8, 9), (2, 3), {"groups": 3, "dilation": (1, 2)}),
+    "roles exchanged, 5 groups of 5 to 1": (25, 5, (8, 9), (3, 2), {"groups": 5, "padding": 1}),
+    "roles exchanged, columns left out": (20, 3, (13, 17), (5, 1), {"stride": (1, 3), "padding": (2, 0)}),
+    "roles exchanged, two parts": (64, 24, (4, 4), (7, 7), {"padding": 3}),
+    "rows left out": (6, 24, (13, 9), (1, 5), {"stride": 3}),
+    "columns left out": (6, 24, (9, 14), (5, 1), {"stride": 4, "padding": (2, 0)}),
+    "256 to 64: pixels that share cache sets": (256, 64, (4, 5), (3, 3), {"padding": 1}),
     "an output that sees padding only": (3, 6, (3, 2), (1, 1), {"stride": 5, "padding": ((1, 0), (0, 0))}),
 }
 every_case = pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
@@ -274,6 +283,24 @@ def test_weight_grad_with_winograd_refuses() -> None:
     fastconv.set_exact(True)
     with pytest.raises(ValueError, match="exact"):
         fastconv.conv2d_weight_grad(grad, normal((1, 2, 5, 5), np.float32), **options)
+
+
+# More than a cache holds, so that groups share their blocks of pixels where channels are adjacent.
+MANY_PIXELS = {
+    "9 groups of 4": (36, 36, (100, 91), (3, 3), {"groups": 9, "padding": 1}),
+    "11 groups of 3 to 5, stride 2": (33, 55, (120, 121), (3, 2), {"groups": 11, "padding": 1, "stride": 2}),
+    "3 groups of 16 to 17": (48, 51, (90, 91), (1, 3), {"groups": 3, "padding": (0, 1)}),
+    "2 groups of 24 to 3, roles exchanged": (48, 6, (90, 91), (2, 2), {"groups": 2}),
+}
+
+
+@pytest.mark.parametrize("case", MANY_PIXELS.values(), ids=MANY_PIXELS.keys())
+@both_layouts
+@every_isa
+def test_weight_grad_of_groups_from_memory(case: Any, layout: str, name: str) -> None:
+    data = Data(case, np.float32, layout, 1)
+    with isa(name):
+        data.check_weight_grad(data.weight_grad(algorithm="direct"))
 
 
 @both_layouts

@@ -314,6 +314,8 @@ static double cost(const fc_conv *conv, const fc_machine *machine)
     const fc_count counts[] = {
         { (double)conv->groups * (double)(conv->batch * conv->out_pixels), pixel },
         { (double)conv->out_channels * (double)conv->in_per_group / machine->lanes, exchange ? 10 : 4 },
+        { conv->groups > 1 && conv->channels_last ? (double)conv->groups * (double)(conv->batch * conv->out_pixels) : 0,
+          40 },                                                                    /* pixels in pieces */
         { (double)conv->groups, 300 },
         { 1, 8000 },
     };

@@ -372,6 +372,12 @@ cdef class Plan:
         """Memory of the prepared weights."""
         return self.plan.prepared_bytes
 
+    @property
+    def met_kernel(self):
+        """Size of the part of the kernel that meets more than padding."""
+        cdef const fc_conv* conv = &self.plan.conv
+        return tuple([conv.kernel[axis] for axis in range(3 - conv.spatial, 3)])
+
     def candidates(self):
         """Return what every algorithm says of this problem, as dicts."""
         cdef const fc_conv* conv = &self.plan.conv

@@ -3,6 +3,7 @@
  * zero.  Called by _core. */
 #include "input_grad.h"
 #include "../base/parallel.h"
+#include "../base/scratch.h"
 #include "../base/size.h"
 #include "geometry.h"
 #include "input_grad_depthwise.h"
@@ -10,6 +11,7 @@
 #include "input_grad_patches.h"
 #include "input_grad_phases.h"
 #include "input_grad_pixels.h"
+#include "trim.h"
 #include <string.h>
 
 enum { ZERO_TASKS = 16 };
@@ -80,8 +82,8 @@ static fc_status run_phases(const fc_grad_phases *phases, const void *grad_outpu
     return status;
 }
 
-fc_status fc_conv_input_grad(const fc_conv *conv, const char *algorithm, const void *grad_output, const void *weight,
-                             void *grad_input, fc_error *error)
+static fc_status input_grad(const fc_conv *conv, const char *algorithm, const void *grad_output, const void *weight,
+                            void *grad_input, fc_error *error)
 {
     fc_grad_phases phases;
     const bool rows = fc_input_grad_by_rows(conv), any = strcmp(algorithm, "auto") == 0;
@@ -112,5 +114,21 @@ fc_status fc_conv_input_grad(const fc_conv *conv, const char *algorithm, const v
                           : run_phases(&phases, grad_output, grad_input, error);
     }
     fc_grad_phases_free(&phases);
+    return status;
+}
+
+/* Taps that meet padding only reach no pixel. */
+fc_status fc_conv_input_grad(const fc_conv *conv, const char *algorithm, const void *grad_output, const void *weight,
+                             void *grad_input, fc_error *error)
+{
+    fc_trim trim;
+    if (conv->batch == 0 || strcmp(algorithm, "auto") != 0 || !fc_trim_make(conv, &trim))
+        return input_grad(conv, algorithm, grad_output, weight, grad_input, error);
+    void *kept = fc_scratch_borrow(fc_trim_bytes(&trim));
+    if (!kept)
+        return fc_fail(error, FC_NO_MEMORY, "weight: no memory for %zu bytes of its taps", fc_trim_bytes(&trim));
+    (void)fc_trim_weight(&trim, weight, kept);
+    const fc_status status = input_grad(&trim.conv, algorithm, grad_output, kept, grad_input, error);
+    fc_scratch_give_back(kept);
     return status;
 }

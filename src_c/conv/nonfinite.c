@@ -9,16 +9,16 @@ static bool finite_at(const fc_conv *conv, const void *weight, int64_t at)
     return isfinite(conv->dtype == FC_F32 ? (double)((const float *)weight)[at] : ((const double *)weight)[at]);
 }
 
-/* Whether there may be such a weight: a sum of numbers of which one is not finite is not finite. */
-static bool suspicious(const fc_conv_run *run, const void *weight, int64_t count)
+/* A sum of numbers of which one is not finite is not finite. */
+bool fc_surely_finite(fc_dtype dtype, const void *values, int64_t count)
 {
     double total64 = 0;
     float total32 = 0;
-    const bool single = run->conv->dtype == FC_F32;
-    const fc_sum_rows sum = { .rows = 1, .cols = count, .along = 1, .src = weight,
+    const bool single = dtype == FC_F32;
+    const fc_sum_rows sum = { .rows = 1, .cols = count, .along = 1, .src = values,
                               .dst = single ? (void *)&total32 : (void *)&total64 };
-    run->table->sum_rows(&sum);
-    return !isfinite(single ? (double)total32 : total64);
+    fc_table_for(dtype)->sum_rows(&sum);
+    return isfinite(single ? (double)total32 : total64);
 }
 
 /* Rows of one tap of one channel: outputs that see padding through it. */
@@ -54,7 +54,7 @@ void fc_nonfinite_padding(const fc_conv_run *run, const void *weight, int64_t ch
     const fc_conv *conv = run->conv;
     const int64_t *k = conv->kernel, count = (conv->out_channels - 1) * channel_step +
                                              (conv->depth - 1) * index_step + 1;
-    if (fc_unpadded(conv) || !suspicious(run, weight, count))
+    if (fc_unpadded(conv) || fc_surely_finite(conv->dtype, weight, count))
         return;
     for (int64_t channel = 0; channel < conv->out_channels; channel++)
         for (int64_t i = 0; i < conv->depth; i++) {

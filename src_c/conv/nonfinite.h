@@ -1,5 +1,5 @@
 /* Padding times a weight that is infinite or no number, which is no number: for algorithms whose kernels never
- * multiply padding.  Called by depthwise.c and grouped.c once y is computed. */
+ * multiply padding.  Called by depthwise.c and grouped.c once y is computed, and by trim.c. */
 #ifndef FC_CONV_NONFINITE_H
 #define FC_CONV_NONFINITE_H
 #include "algorithm.h"
@@ -8,4 +8,6 @@
  * taps) of an output channel is weight[channel * channel_step + index * index_step]; unused memory between them is
  * read too, and may only hold finite numbers. */
 void fc_nonfinite_padding(const fc_conv_run *run, const void *weight, int64_t channel_step, int64_t index_step);
+/* False where one of the values is infinite or no number; it may be false of very large ones too. */
+bool fc_surely_finite(fc_dtype dtype, const void *values, int64_t count);
 #endif

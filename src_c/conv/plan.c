@@ -1,6 +1,7 @@
 /* Plans: an algorithm chosen and its weights prepared once, then run many times.
  * The one way from a checked problem to an algorithm; called by _core and by the public C API. */
 #include "plan.h"
+#include "../base/scratch.h"
 #include "../base/size.h"
 #include <stdlib.h>
 #include <string.h>
@@ -19,7 +20,7 @@ static fc_status begin(fc_plan *plan, const fc_conv *conv, const char *algorithm
     plan->table = fc_table_for(conv->dtype);
     plan->pads = fc_pads_otherwise(conv);
     plan->named = strcmp(algorithm, "auto") != 0;
-    plan->prepared = NULL;
+    plan->prepared = plan->kept = NULL;
     plan->prepared_bytes = 0;
     plan->conv.pad_mode = FC_PAD_ZEROS;
     if (plan->pads) {
@@ -31,22 +32,51 @@ static fc_status begin(fc_plan *plan, const fc_conv *conv, const char *algorithm
     return fc_algorithm_choose(&plan->conv, algorithm, prepared, &plan->algorithm, error);
 }
 
+/* Whether taps may go: not where the algorithm can only do without. */
+static bool trims(const fc_conv *conv, const char *algorithm, fc_trim *trim)
+{
+    const fc_algorithm *chosen;
+    fc_error none;
+    return !fc_pads_otherwise(conv) && fc_trim_make(conv, trim) &&
+           fc_algorithm_choose(&trim->conv, algorithm, false, &chosen, &none) == FC_OK;
+}
+
+static fc_status reserve(void **memory, size_t bytes, fc_error *error)
+{
+    if (bytes <= SIZE_MAX - ALIGNMENT)
+        *memory = aligned_alloc(ALIGNMENT, (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT);
+    if (!*memory)
+        return fc_fail(error, FC_NO_MEMORY, "weight: no memory for %zu bytes of prepared weights", bytes);
+    return FC_OK;
+}
+
 fc_status fc_plan_init(fc_plan *plan, const fc_conv *conv, const char *algorithm, const void *weight, fc_error *error)
 {
-    fc_status status = begin(plan, conv, algorithm, true, error);
-    if (status != FC_OK)
-        return status;
-    conv = &plan->conv;
-    const size_t bytes = prepared_size(plan->algorithm, conv, plan->table);
-    if (bytes == 0)
-        return FC_OK;
-    if (bytes <= SIZE_MAX - ALIGNMENT)
-        plan->prepared = aligned_alloc(ALIGNMENT, (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT);
-    if (!plan->prepared)
-        return fc_fail(error, FC_NO_MEMORY, "weight: no memory for %zu bytes of prepared weights", bytes);
-    plan->prepared_bytes = bytes;
-    plan->algorithm->prepare(conv, plan->table, weight, plan->prepared);
-    return FC_OK;
+    fc_trim trim;
+    void *kept = NULL;
+    fc_status status = FC_OK;
+    if (trims(conv, algorithm, &trim)) {
+        status = reserve(&kept, fc_trim_bytes(&trim), error);
+        if (status == FC_OK && !fc_trim_weight(&trim, weight, kept)) {
+            free(kept);
+            kept = NULL;
+        }
+    }
+    plan->prepared = plan->kept = NULL;
+    if (status == FC_OK)
+        status = begin(plan, kept ? &trim.conv : conv, algorithm, true, error);
+    const size_t bytes = status == FC_OK ? prepared_size(plan->algorithm, &plan->conv, plan->table) : 0;
+    if (bytes > 0)
+        status = reserve(&plan->prepared, bytes, error);
+    if (plan->prepared)
+        plan->algorithm->prepare(&plan->conv, plan->table, kept ? kept : weight, plan->prepared);
+    if (plan->prepared || status != FC_OK) {
+        free(kept);
+        kept = NULL;
+    }
+    plan->kept = kept;
+    plan->prepared_bytes = kept ? fc_trim_bytes(&trim) : bytes;
+    return status;
 }
 
 fc_status fc_plan_run(const fc_plan *plan, const void *x, const int64_t x_stride[FC_AXES], const void *weight,
@@ -58,7 +88,8 @@ fc_status fc_plan_run(const fc_plan *plan, const void *x, const int64_t x_stride
     memcpy(conv.x_stride, x_stride, sizeof conv.x_stride);
     memcpy(conv.y_stride, y_stride, sizeof conv.y_stride);
     const fc_conv_run run = {
-        .conv = &conv, .table = plan->table, .x = x, .weight = weight, .bias = bias, .prepared = plan->prepared, .y = y,
+        .conv = &conv, .table = plan->table, .x = x, .weight = plan->kept ? plan->kept : weight, .bias = bias,
+        .prepared = plan->prepared, .y = y,
     };
     return plan->pads ? fc_padded_run(&plan->padded, &run, plan->algorithm, plan->named, error)
                       : plan->algorithm->forward(&run, error);
@@ -67,7 +98,8 @@ fc_status fc_plan_run(const fc_plan *plan, const void *x, const int64_t x_stride
 void fc_plan_free(fc_plan *plan)
 {
     free(plan->prepared);
-    plan->prepared = NULL;
+    free(plan->kept);
+    plan->prepared = plan->kept = NULL;
     plan->prepared_bytes = 0;
 }
 
@@ -79,12 +111,10 @@ static fc_status forward_padded(const fc_conv *conv, const char *algorithm, cons
     return status == FC_OK ? fc_plan_run(&plan, x, conv->x_stride, weight, bias, y, conv->y_stride, error) : status;
 }
 
-fc_status fc_conv_forward(const fc_conv *conv, const char *algorithm, const void *x, const void *weight,
-                          const void *bias, void *y, fc_error *error)
+static fc_status forward(const fc_conv *conv, const char *algorithm, const void *x, const void *weight,
+                         const void *bias, void *y, fc_error *error)
 {
     const fc_algorithm *chosen;
-    if (fc_pads_otherwise(conv))
-        return forward_padded(conv, algorithm, x, weight, bias, y, error);
     const fc_status status = fc_algorithm_choose(conv, algorithm, false, &chosen, error);
     if (status != FC_OK || conv->batch == 0)
         return status;
@@ -92,4 +122,22 @@ fc_status fc_conv_forward(const fc_conv *conv, const char *algorithm, const void
         .conv = conv, .table = fc_table_for(conv->dtype), .x = x, .weight = weight, .bias = bias, .y = y,
     };
     return chosen->forward(&run, error);
+}
+
+fc_status fc_conv_forward(const fc_conv *conv, const char *algorithm, const void *x, const void *weight,
+                          const void *bias, void *y, fc_error *error)
+{
+    fc_trim trim;
+    if (fc_pads_otherwise(conv))
+        return forward_padded(conv, algorithm, x, weight, bias, y, error);
+    if (!trims(conv, algorithm, &trim))
+        return forward(conv, algorithm, x, weight, bias, y, error);
+    void *kept = fc_scratch_borrow(fc_trim_bytes(&trim));
+    if (!kept)
+        return fc_fail(error, FC_NO_MEMORY, "weight: no memory for %zu bytes of its taps", fc_trim_bytes(&trim));
+    const fc_status status = fc_trim_weight(&trim, weight, kept)
+        ? forward(&trim.conv, algorithm, x, kept, bias, y, error)
+        : forward(conv, algorithm, x, weight, bias, y, error);
+    fc_scratch_give_back(kept);
+    return status;
 }

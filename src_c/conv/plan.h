@@ -2,16 +2,19 @@
 #ifndef FC_CONV_PLAN_H
 #define FC_CONV_PLAN_H
 #include "padding.h"
+#include "trim.h"
 
 typedef struct fc_plan {
-    fc_conv conv;                             /* what the algorithm computes: the core where `pads` */
+    fc_conv conv;                             /* what the algorithm computes: the core where `pads`, or without the
+                                               * taps that meet padding only */
     fc_conv original;
     bool pads, named;                         /* another padding than zeros; algorithm named by the user */
     fc_padded padded;
     const fc_algorithm *algorithm;
     const fc_table *table;                    /* of the ISA in use when the plan was made */
     void *prepared;                           /* owned; NULL where raw weights are as good */
-    size_t prepared_bytes;
+    size_t prepared_bytes;                    /* of prepared, or of kept */
+    void *kept;                               /* owned: the weights that are left and not prepared, or NULL */
 } fc_plan;
 
 /* Prepares weights for many runs.  The conv is checked already. */

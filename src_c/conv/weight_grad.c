@@ -9,6 +9,8 @@
 #include "../base/scratch.h"
 #include "../base/size.h"
 #include "geometry.h"
+#include "nonfinite.h"
+#include "trim.h"
 #include <string.h>
 
 enum {
@@ -156,8 +158,8 @@ static void flatten(fc_conv *conv)
     conv->in_size[FC_HEIGHT] = conv->in_size[FC_DEPTH] = conv->out_size[FC_HEIGHT] = conv->out_size[FC_DEPTH] = 1;
 }
 
-fc_status fc_conv_weight_grad(const fc_conv *original, const char *algorithm, const void *grad_output, const void *x,
-                              void *grad_weight, fc_error *error)
+static fc_status weight_grad(const fc_conv *original, const char *algorithm, const void *grad_output, const void *x,
+                             void *grad_weight, fc_error *error)
 {
     fc_conv conv = *original;
     const fc_weight_method *method;
@@ -188,5 +190,33 @@ fc_status fc_conv_weight_grad(const fc_conv *original, const char *algorithm, co
         status = fc_parallel(fc_div_up(elements, ADD_BLOCK), (double)elements * (double)job.chunks * 2e-10, 0, add_task,
                              &job, error);
     fc_scratch_give_back(job.partial);
+    return status;
+}
+
+/* Whether grad_output, times padding, is zero: it is finite where the sums of its channels are. */
+static fc_status is_finite(const fc_conv *conv, const void *grad_output, void *sums, bool *finite, fc_error *error)
+{
+    const fc_status status = fc_conv_bias_grad(conv, grad_output, sums, error);
+    *finite = status == FC_OK && fc_surely_finite(conv->dtype, sums, conv->out_channels);
+    return status;
+}
+
+fc_status fc_conv_weight_grad(const fc_conv *conv, const char *algorithm, const void *grad_output, const void *x,
+                              void *grad_weight, fc_error *error)
+{
+    fc_trim trim;
+    if (conv->batch == 0 || strcmp(algorithm, "auto") != 0 || !fc_trim_make(conv, &trim))
+        return weight_grad(conv, algorithm, grad_output, x, grad_weight, error);
+    bool finite;
+    void *kept = fc_scratch_borrow(fc_trim_bytes(&trim)); /* more than one a channel: the sums fit */
+    if (!kept)
+        return fc_fail(error, FC_NO_MEMORY, "weight_shape: no memory for %zu bytes of taps", fc_trim_bytes(&trim));
+    fc_status status = is_finite(conv, grad_output, kept, &finite, error);
+    if (status == FC_OK)
+        status = finite ? weight_grad(&trim.conv, algorithm, grad_output, x, kept, error)
+                        : weight_grad(conv, algorithm, grad_output, x, grad_weight, error);
+    if (status == FC_OK && finite)
+        fc_trim_expand(&trim, kept, grad_weight);
+    fc_scratch_give_back(kept);
     return status;
 }

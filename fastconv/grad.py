@@ -60,7 +60,8 @@ def conv2d_input_grad(
         Order of the axes of `grad_output`, of `input_shape` and of the result.
     algorithm : str
         ``"auto"``, or one of the algorithms of `conv2d`: the gradient is a convolution with stride 1 of
-        `grad_output`, for each pixel of a stride.  ``"direct"`` computes all pixels of a stride together.
+        `grad_output`, for each pixel of a stride.  ``"direct"`` computes all pixels of a stride together,
+        ``"taps"`` adds the products of one tap after the other (images of up to 8192 pixels).
         Naming one that cannot compute it is an error that says why.
     out : ndarray, optional
         Array to write to, as in `conv2d`.

@@ -28,6 +28,7 @@ both_layouts = pytest.mark.parametrize("layout", LAYOUTS)
 every_isa = pytest.mark.parametrize("name", ISAS)
 METHODS = ("auto", "direct", "rows")
 INPUT_METHODS = ("auto", "direct")
+TAPS_PIXELS = 8192  # of an image, at most
 
 # channels, outputs, size, kernel, options: shapes on and around the tiles, and every option.
 CASES: dict[str, tuple[int, int, tuple[int, int], tuple[int, int], dict[str, Any]]] = {
@@ -134,6 +135,12 @@ CASES: dict[str, tuple[int, int, tuple[int, int], tuple[int, int], dict[str, Any
     "roles exchanged, 5 groups of 5 to 1": (25, 5, (8, 9), (3, 2), {"groups": 5, "padding": 1}),
     "roles exchanged, columns left out": (20, 3, (13, 17), (5, 1), {"stride": (1, 3), "padding": (2, 0)}),
     "roles exchanged, two parts": (64, 24, (4, 4), (7, 7), {"padding": 3}),
+    "taps: 4 pixels of 3 panels": (145, 20, (2, 2), (3, 3), {"padding": 1}),
+    "taps: rows of 14 and 15 to a vector": (16, 20, (5, 15), (2, 2), {"padding": (0, 1)}),
+    "taps: kernels of 1 to 4 wide": (19, 7, (6, 9), (1, 4), {"padding": (0, 2), "stride": (1, 2)}),
+    "taps: 2 groups of 17, 1x3": (34, 10, (6, 9), (1, 3), {"groups": 2, "padding": (0, 1)}),
+    "taps: 1x2 of 33 channels": (33, 6, (5, 8), (1, 2), {}),
+    "taps that meet nothing": (18, 6, (1, 9), (5, 3), {"padding": (2, 1)}),
     "rows left out": (6, 24, (13, 9), (1, 5), {"stride": 3}),
     "columns left out": (6, 24, (9, 14), (5, 1), {"stride": 4, "padding": (2, 0)}),
     "256 to 64: pixels that share cache sets": (256, 64, (4, 5), (3, 3), {"padding": 1}),
@@ -206,8 +213,42 @@ def test_input_grad(case: Any, layout: str, dtype: Any, name: str) -> None:
     data = Data(case, dtype, layout)
     fastconv.set_exact(True)
     with isa(name):
-        for algorithm in INPUT_METHODS:
+        for algorithm in (*INPUT_METHODS, *["taps"] * bool(np.prod(case[2]) <= TAPS_PIXELS)):
             data.check_input_grad(data.input_grad(algorithm=algorithm))
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+@both_layouts
+def test_input_grad_by_taps_in_rounds_and_passes(layout: str, batch: int) -> None:
+    """More sums of images than scratch holds, and more filters than are turned at a time."""
+    options = {"padding": 1, "stride": 3, "groups": 8}
+    data = Data((8 * 17, 8 * 100, (39, 38), (7, 7), options), np.float32, layout, batch)
+    data.leave_nan_behind()
+    data.check_input_grad(data.input_grad(algorithm="taps"))
+
+
+def test_input_grad_by_taps_refuses() -> None:
+    grad, weight = normal((1, 3, 91, 91), np.float32), normal((3, 2, 1, 1), np.float32)
+    with pytest.raises(ValueError, match="smaller images"):
+        fastconv.conv2d_input_grad(grad, weight, input_shape=(1, 2, 91, 91), algorithm="taps")
+    none = fastconv.conv2d_input_grad(
+        np.zeros((0, 3, 4, 4)), np.ones((3, 2, 2, 2)), input_shape=(0, 2, 5, 5), algorithm="taps"
+    )
+    assert none.shape == (0, 2, 5, 5)
+
+
+def test_input_grad_by_taps_of_deep_images() -> None:
+    """The longest axis of the outputs is the depth; channels of an array that is no whole one."""
+    weight = normal((5, 3, 3, 2, 2), np.float64, 2)
+    for stride in (1, (2, 1, 1)):
+        shape = reference.conv3d(normal((2, 3, 9, 3, 2), np.float64), weight, stride=stride, padding=1).shape
+        grad = normal((shape[0], 8, *shape[2:]), np.float64, 3)[:, 1:6]
+        expected = reference.conv3d_input_grad(
+            grad, weight, input_shape=(2, 3, 9, 3, 2), stride=stride, padding=1
+        )
+        how = {"stride": stride, "padding": 1, "algorithm": "taps"}
+        result = fastconv.conv3d_input_grad(grad, weight, input_shape=(2, 3, 9, 3, 2), **how)
+        assert_within(result, expected, 1e-13 * np.abs(expected).max())
 
 
 @every_case
@@ -559,6 +600,24 @@ def test_nan_reaches_only_the_weights_that_see_it(method: str, groups: int, layo
     )
     assert np.isnan(result[..., 2]).all()
     np.testing.assert_array_equal(result[..., :2], 44)
+
+
+@both_layouts
+@every_isa
+@np.errstate(invalid="ignore")
+def test_what_is_not_finite_where_roles_are_exchanged(layout: str, name: str) -> None:
+    """Few outputs of many channels: x and grad_output exchange their roles, but not what they do to each other."""
+    shape = (2, 40, 2, 3)
+    for padding, in_x in ((0, True), (1, True), (1, False)):
+        x, grad = normal((1, 40, 5, 9), np.float32, 1), normal((1, 2, 4 + 2 * padding, 7 + 2 * padding), np.float32)
+        (x if in_x else grad)[0, 1, 0, -1] = np.inf
+        x, grad = to_layout(x, layout), to_layout(grad, layout)
+        how = {"weight_shape": shape, "padding": padding, "layout": layout}
+        expected = reference.conv2d_weight_grad(grad, x, **how)
+        with isa(name):
+            found = fastconv.conv2d_weight_grad(grad, x, algorithm="direct", **how)
+        np.testing.assert_array_equal(np.isfinite(found), np.isfinite(expected))
+        assert np.isfinite(found).any()
 
 
 # --- Arguments ----------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 /* The input gradient: convolutions of grad_output with the filters turned round, one for each phase of
- * the stride (see input_grad_phases.h), written to every stride-th pixel.  Pixels that no tap meets are
- * zero.  Called by _core. */
+ * the stride (see input_grad_phases.h), written to every stride-th pixel, or all of them at once, or products
+ * tap by tap: the headers included here say when.  Pixels that no tap meets are zero.  Called by _core. */
 #include "input_grad.h"
 #include "../base/parallel.h"
 #include "../base/scratch.h"
@@ -11,12 +11,15 @@
 #include "input_grad_patches.h"
 #include "input_grad_phases.h"
 #include "input_grad_pixels.h"
+#include "input_grad_taps.h"
 #include "trim.h"
+#include <math.h>
 #include <string.h>
 
 enum { ZERO_TASKS = 16 };
-/* What computing blocks of rows costs beyond the phases at once: per element of the gradient, as a part. */
-static const double WEAVE_SECONDS = 5e-10, SMALL_BLOCKS = 0.25;
+/* What computing blocks of rows costs beyond the phases at once: per element of the gradient, as a part, per phase
+ * of an image. */
+static const double WEAVE_SECONDS = 5e-10, SMALL_BLOCKS = 0.25, CALL_SECONDS = 1.3e-6;
 
 typedef struct zero_job {
     const fc_conv *conv;
@@ -82,30 +85,61 @@ static fc_status run_phases(const fc_grad_phases *phases, const void *grad_outpu
     return status;
 }
 
+static double weave_seconds(const fc_grad_phases *phases)
+{
+    const fc_conv *conv = phases->conv;
+    const double pixels = (double)conv->batch * (double)(conv->in_size[0] * conv->in_size[1] * conv->in_size[2]);
+    return WEAVE_SECONDS * pixels * (double)conv->in_channels + SMALL_BLOCKS * phases->seconds +
+           CALL_SECONDS * (double)(conv->batch * phases->all);
+}
+
+/* The ways of a call that no choice comes before: those that are always the fastest, and those that are named.
+ * False: there is a choice. */
+static bool without_choice(const fc_conv *conv, const char *algorithm, const void *grad_output, const void *weight,
+                           void *grad_input, fc_status *status, fc_error *error)
+{
+    const bool any = strcmp(algorithm, "auto") == 0, direct = strcmp(algorithm, "direct") == 0;
+    const char *no_taps = fc_input_grad_taps_supports(conv);
+    if (strcmp(algorithm, "taps") == 0 && no_taps)
+        *status = fc_fail(error, FC_BAD_VALUE, "algorithm=\"taps\" cannot compute this gradient: %s", no_taps);
+    else if (strcmp(algorithm, "taps") == 0)
+        *status = conv->batch == 0 ? FC_OK : fc_input_grad_taps(conv, grad_output, weight, grad_input, error);
+    else if (conv->batch == 0) {              /* only the algorithm's name may be wrong */
+        const fc_algorithm *named;
+        *status = fc_algorithm_choose(conv, algorithm, false, &named, error);
+    } else if ((any || strcmp(algorithm, "depthwise") == 0) && fc_input_grad_depthwise_supports(conv) == NULL &&
+               (conv->stride[FC_HEIGHT] > 1 || conv->stride[FC_WIDTH] > 1))
+        *status = fc_input_grad_depthwise(conv, grad_output, weight, grad_input, error);
+    else if ((any || direct) && fc_input_grad_patches_supports(conv))
+        *status = fc_input_grad_patches(conv, grad_output, weight, grad_input, error);
+    else if ((any || direct) && fc_input_grad_pixels_supports(conv))
+        *status = fc_input_grad_pixels(conv, grad_output, weight, grad_input, error);
+    else if (direct && fc_input_grad_direct_supports(conv) == NULL)
+        *status = fc_input_grad_direct(conv, grad_output, weight, grad_input, error);
+    else
+        return false;
+    return true;
+}
+
 static fc_status input_grad(const fc_conv *conv, const char *algorithm, const void *grad_output, const void *weight,
                             void *grad_input, fc_error *error)
 {
     fc_grad_phases phases;
+    fc_status status;
+    if (without_choice(conv, algorithm, grad_output, weight, grad_input, &status, error))
+        return status;
     const bool rows = fc_input_grad_by_rows(conv), any = strcmp(algorithm, "auto") == 0;
-    const bool direct = fc_input_grad_direct_supports(conv) == NULL;
-    if (conv->batch == 0) {                   /* only the algorithm's name may be wrong */
-        const fc_algorithm *named;
-        return fc_algorithm_choose(conv, algorithm, false, &named, error);
-    }
-    if ((any || strcmp(algorithm, "depthwise") == 0) && fc_input_grad_depthwise_supports(conv) == NULL &&
-        (conv->stride[FC_HEIGHT] > 1 || conv->stride[FC_WIDTH] > 1))
-        return fc_input_grad_depthwise(conv, grad_output, weight, grad_input, error);
-    if ((any || strcmp(algorithm, "direct") == 0) && fc_input_grad_patches_supports(conv))
-        return fc_input_grad_patches(conv, grad_output, weight, grad_input, error);
-    if ((any || strcmp(algorithm, "direct") == 0) && fc_input_grad_pixels_supports(conv))
-        return fc_input_grad_pixels(conv, grad_output, weight, grad_input, error);
-    if (direct && strcmp(algorithm, "direct") == 0)
-        return fc_input_grad_direct(conv, grad_output, weight, grad_input, error);
-    fc_status status = fc_grad_phases_init(&phases, conv, algorithm, rows, error);
-    const double pixels = (double)conv->batch * (double)(conv->in_size[0] * conv->in_size[1] * conv->in_size[2]);
-    const double weave = WEAVE_SECONDS * pixels * (double)conv->in_channels + SMALL_BLOCKS * phases.seconds;
-    const double seconds = phases.seconds + (rows ? weave : 0);
-    if (status == FC_OK && any && direct && fc_input_grad_direct_cost(conv, fc_machine_for(conv->dtype)) < seconds) {
+    const fc_machine *machine = fc_machine_for(conv->dtype);
+    double by_direct = INFINITY, by_taps = INFINITY;
+    if (any && fc_input_grad_direct_supports(conv) == NULL)
+        by_direct = fc_input_grad_direct_cost(conv, machine);
+    if (any && fc_input_grad_taps_supports(conv) == NULL)
+        by_taps = fc_input_grad_taps_cost(conv, machine);
+    status = fc_grad_phases_init(&phases, conv, algorithm, rows, fmin(by_direct, by_taps), error);
+    const double seconds = phases.seconds + (rows ? weave_seconds(&phases) : 0);
+    if (status == FC_OK && by_taps < by_direct && by_taps < seconds) {
+        status = fc_input_grad_taps(conv, grad_output, weight, grad_input, error);
+    } else if (status == FC_OK && by_direct < seconds) {
         status = fc_input_grad_direct(conv, grad_output, weight, grad_input, error);
     } else if (status == FC_OK) {
         status = fc_grad_phases_reserve(&phases, weight, rows, error);

@@ -190,18 +190,32 @@ static direct_block block_of(const direct_job *job, int64_t task, char *memory)
     return b;
 }
 
+/* The first tap of an axis that is of phase `rest`, `kernel` if there is none; further ones are *step apart. */
+static int64_t first_tap(const fc_grad_axis *a, int64_t kernel, int64_t rest, int64_t *step)
+{
+    *step = a->stride;
+    if (a->dilation == 1)
+        return fc_min(rest, kernel);
+    int64_t first = 0, next;
+    while (first < kernel && fc_grad_rest(a, first) != rest)
+        first++;
+    for (next = first + 1; next < kernel && fc_grad_rest(a, next) != rest;)
+        next++;
+    *step = next - first;
+    return first;
+}
+
 /* The taps of phase `rest`, appended to order; returns how many. */
 static int64_t taps_of(const fc_conv *conv, const direct_split *s, const int64_t rest[FC_SPATIAL], int64_t *order)
 {
     const int64_t *k = conv->kernel;
-    int64_t count = 0;
-    for (int64_t line = 0; line < k[0] * k[1]; line++) {
-        if (fc_grad_rest(&s->axis[0], line / k[1]) != rest[0] || fc_grad_rest(&s->axis[1], line % k[1]) != rest[1])
-            continue;
-        for (int64_t w = 0; w < k[2]; w++)
-            if (fc_grad_rest(&s->axis[2], w) == rest[2])
-                order[count++] = line * k[2] + w;
-    }
+    int64_t count = 0, first[FC_SPATIAL], step[FC_SPATIAL];
+    for (int axis = 0; axis < FC_SPATIAL; axis++)
+        first[axis] = first_tap(&s->axis[axis], k[axis], rest[axis], &step[axis]);
+    for (int64_t d = first[0]; d < k[0]; d += step[0])
+        for (int64_t h = first[1]; h < k[1]; h += step[1])
+            for (int64_t w = first[2]; w < k[2]; w += step[2])
+                order[count++] = (d * k[1] + h) * k[2] + w;
     return count;
 }
 
@@ -442,18 +456,21 @@ double fc_input_grad_direct_cost(const fc_conv *conv, const fc_machine *machine)
 {
     const direct_split s = split_of(conv, fc_table_for(conv->dtype));
     const double groups = (double)conv->groups, lanes = machine->lanes, phases = (double)phases_of(&s);
-    const double vectors = (double)(s.panels * s.vectors), outs = (double)conv->out_per_group;
-    const double pixels = (double)s.blocks * (double)(s.images * s.rows * s.cols), taps = (double)conv->taps;
+    const double vectors = (double)fc_div_up(conv->in_per_group, machine->lanes), outs = (double)conv->out_per_group;
+    const double pixels = (double)(conv->batch * s.axis[0].count) * (double)(s.axis[1].count * s.axis[2].count);
+    const double taps = (double)conv->taps;
     const double passes = (double)fc_div_up(conv->out_per_group, s.channels), nchw = conv->x_stride[FC_C] != 1;
     const double band = s.copies ? (double)(s.tasks * s.images * s.band.size) * passes / lanes : 0;
     const fc_count counts[] = {
-        { groups * taps * outs * vectors * pixels, 1.08 },                  /* multiply */
+        { groups * taps * outs * vectors * pixels, vectors == 1 ? 1.3 : 1.08 }, /* multiply */
         { groups * taps * outs * vectors, 10 },                             /* turn filters */
         { band, conv->y_stride[FC_C] == 1 ? 5 : 14 },                       /* copy bands */
         { (double)s.tasks * taps * outs, 2 },                               /* offsets */
         { groups * passes * phases * pixels / 5 * vectors / 2, 75 },        /* tiles of the product */
         { !s.in_place * groups * phases * pixels * vectors, 3 + 3 * nchw }, /* out of the tile */
         { groups * pixels * (double)s.channel_blocks, 5 },                  /* addresses */
+        { groups > 1 ? groups * phases * pixels * vectors : 0, 35 },        /* pixels in pieces */
+        { fc_lines_in_pieces(conv, 1), 120 },
         { (double)s.tasks, 326 },
         { 1, 2500 },
     };

@@ -264,7 +264,7 @@ static fc_status prepare_all(fc_grad_phases *phases, fc_error *error)
 }
 
 fc_status fc_grad_phases_init(fc_grad_phases *phases, const fc_conv *conv, const char *algorithm, bool prepare,
-                              fc_error *error)
+                              double most, fc_error *error)
 {
     *phases = (fc_grad_phases){ .conv = conv, .table = fc_table_for(conv->dtype), .all = 1 };
     for (int axis = 0; axis < FC_SPATIAL; axis++)
@@ -273,7 +273,7 @@ fc_status fc_grad_phases_init(fc_grad_phases *phases, const fc_conv *conv, const
     phases->taps = malloc((size_t)conv->taps * sizeof *phases->taps);
     if (!phases->phase || !phases->taps)
         return fc_fail(error, FC_NO_MEMORY, "weight: no memory for %lld phases of a stride", (long long)phases->all);
-    for (int64_t i = 0; i < phases->all; i++) {
+    for (int64_t i = 0; i < phases->all && phases->seconds <= most; i++) {
         const fc_status status = make_phase(phases, i, algorithm, prepare, error);
         if (status != FC_OK)
             return status;

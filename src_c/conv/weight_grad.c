@@ -158,38 +158,48 @@ static void flatten(fc_conv *conv)
     conv->in_size[FC_HEIGHT] = conv->in_size[FC_DEPTH] = conv->out_size[FC_HEIGHT] = conv->out_size[FC_DEPTH] = 1;
 }
 
-static fc_status weight_grad(const fc_conv *original, const char *algorithm, const void *grad_output, const void *x,
-                             void *grad_weight, fc_error *error)
+static fc_status run_method(fc_weight_run *run, const fc_weight_method *method, void *grad_weight, fc_error *error)
 {
-    fc_conv conv = *original;
-    const fc_weight_method *method;
-    const int64_t elements = conv.out_channels * conv.depth;
-    const size_t size = fc_size_of(conv.dtype);
-    conv.batch = fc_max(1, conv.batch);       /* methods need not think of none */
-    fc_status status = choose(&conv, algorithm, &method, error);
-    if (status != FC_OK)
-        return status;
-    if (original->batch == 0) {
-        memset(grad_weight, 0, (size_t)elements * size);
-        return FC_OK;
-    }
-    flatten(&conv);
-    fc_weight_run run = { .conv = &conv, .table = fc_table_for(conv.dtype), .g = grad_output, .x = x };
-    run.split = method->split(&conv, run.table);
-    weight_job job = { .run = &run, .method = method, .elements = elements, .out = grad_weight };
-    const double seconds = method->cost(&conv, fc_machine_for(conv.dtype));
-    job.chunks = chunks_of(&run, elements, seconds);
+    const fc_conv *conv = run->conv;
+    const int64_t elements = conv->out_channels * conv->depth;
+    const size_t size = fc_size_of(conv->dtype);
+    run->split = method->split(conv, run->table);
+    weight_job job = { .run = run, .method = method, .elements = elements, .out = grad_weight };
+    const double seconds = method->cost(conv, fc_machine_for(conv->dtype));
+    job.chunks = chunks_of(run, elements, seconds);
     if (job.chunks > 1) {
         const size_t bytes = (size_t)((job.chunks - 1) * elements) * size;
         job.partial = fc_scratch_borrow(bytes);
         if (!job.partial)
             return fc_fail(error, FC_NO_MEMORY, "weight_shape: no memory for %zu bytes of partial sums", bytes);
     }
-    status = fc_parallel(run.split.parts * job.chunks, seconds, run.split.bytes, run_task, &job, error);
+    fc_status status = fc_parallel(run->split.parts * job.chunks, seconds, run->split.bytes, run_task, &job, error);
     if (status == FC_OK && job.chunks > 1)
         status = fc_parallel(fc_div_up(elements, ADD_BLOCK), (double)elements * (double)job.chunks * 2e-10, 0, add_task,
                              &job, error);
     fc_scratch_give_back(job.partial);
+    return status;
+}
+
+static fc_status weight_grad(const fc_conv *original, const char *algorithm, const void *grad_output, const void *x,
+                             void *grad_weight, fc_error *error)
+{
+    fc_conv conv = *original;
+    const fc_weight_method *method;
+    const int64_t elements = conv.out_channels * conv.depth;
+    conv.batch = fc_max(1, conv.batch);       /* methods need not think of none */
+    fc_status status = choose(&conv, algorithm, &method, error);
+    if (status != FC_OK)
+        return status;
+    if (original->batch == 0) {
+        memset(grad_weight, 0, (size_t)elements * fc_size_of(conv.dtype));
+        return FC_OK;
+    }
+    flatten(&conv);
+    fc_weight_run run = { .conv = &conv, .table = fc_table_for(conv.dtype), .g = grad_output, .x = x };
+    status = run_method(&run, method, grad_weight, error);
+    if (status == FC_OK && run.split.spreads && !fc_surely_finite(conv.dtype, grad_weight, elements))
+        status = run_method(&run, method->plain, grad_weight, error);
     return status;
 }
 

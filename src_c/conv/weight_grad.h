@@ -35,6 +35,7 @@ typedef struct fc_weight_split {
     fc_pixel_blocks blocks;
     int64_t a[10];                            /* the method's own */
     size_t at[6], bytes;                      /* scratch layout; bytes in all */
+    bool spreads;                             /* values that are not finite reach other weights than they should */
 } fc_weight_split;
 
 typedef struct fc_weight_run {
@@ -44,7 +45,8 @@ typedef struct fc_weight_run {
     fc_weight_split split;
 } fc_weight_run;
 
-typedef struct fc_weight_method {
+typedef struct fc_weight_method fc_weight_method;
+struct fc_weight_method {
     const char *name;
     const char *(*supports)(const fc_conv *conv);
     double (*cost)(const fc_conv *conv, const fc_machine *machine);
@@ -52,7 +54,9 @@ typedef struct fc_weight_method {
     /* Writes this part's share of the gradient, summed over pixel blocks first .. end, to its place in
      * `out`, laid out as weights are. */
     void (*task)(const fc_weight_run *run, int64_t part, int64_t first, int64_t end, void *out, void *scratch);
-} fc_weight_method;
+    /* What computes it again where a split spreads values and not all results are finite. */
+    const fc_weight_method *plain;
+};
 
 extern const fc_weight_method fc_weight_pointwise, fc_weight_dense, fc_weight_rows, fc_weight_channels,
     fc_weight_winograd;

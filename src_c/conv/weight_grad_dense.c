@@ -27,10 +27,10 @@ enum {
     MOST_UNIT_SUMS = 1 << 17, /* elements of a part with several units */
 };
 static const double PART_FLOPS = 4e7;         /* a part is worth a thread */
-/* Of split.a: whether roles are exchanged; groups of a unit; units of a part, blocks of them; channels of a unit
+/* Of split.a: groups of a unit; units of a part, blocks of them; channels of a unit
  * that a part takes; elements of a panel; whether x is copied, with how many elements to a pixel if its channels
  * are adjacent, else 0. */
-enum { EXCHANGED, MERGED, UNITS, OC, OC_BLOCKS, IC, IC_BLOCKS, PANEL, COPIES, PITCH };
+enum { MERGED, UNITS, OC, OC_BLOCKS, IC, IC_BLOCKS, PANEL, COPIES, PITCH };
 enum { SUMS_AT, CHAIN_AT, BAND_AT, PANELS_AT, OFFSETS_AT, ROWS_AT }; /* of split.at */
 
 static const char *supports(const fc_conv *conv)
@@ -93,22 +93,26 @@ static double copied(const fc_conv *conv, int64_t lanes)
            g * (conv->y_stride[FC_C] == 1 ? 4 : 12) * (double)fc_div_up(conv->depth, ROWS);
 }
 
-static bool exchanges(const fc_conv *conv, int64_t lanes)
+/* Where strides allow it; and every output must meet a pixel, for what it is if not finite must be seen. */
+static bool exchanges(const fc_conv *original, int64_t lanes)
 {
-    for (int axis = 0; axis < FC_SPATIAL; axis++)
-        if (conv->stride[axis] > 1 || conv->pad_before[axis] > (conv->kernel[axis] - 1) * conv->dilation[axis])
+    fc_conv dropped = *original, *conv = &dropped;
+    drop_pixels(conv);
+    for (int axis = 0; axis < FC_SPATIAL; axis++) {
+        const int64_t pad = fc_max(conv->pad_before[axis], conv->pad_after[axis]);
+        if (conv->stride[axis] > 1 || pad > conv->kernel[axis] - 1 || (pad > 0 && conv->dilation[axis] > 1))
             return false;
+    }
     const fc_conv e = exchanged(conv);
     return products(&e, lanes) + copied(&e, lanes) < 0.9 * (products(conv, lanes) + copied(conv, lanes));
 }
 
 /* The problem as it is computed: units are its groups. */
-static fc_conv computed(const fc_conv *conv, int64_t lanes, int64_t *exchange, int64_t *merged)
+static fc_conv computed(const fc_conv *conv, int64_t lanes, bool exchange, int64_t *merged)
 {
     fc_conv c = *conv;
     drop_pixels(&c);
-    *exchange = exchanges(&c, lanes);
-    if (*exchange)
+    if (exchange)
         c = exchanged(&c);
     *merged = fc_max(1, fc_min(lanes / c.out_per_group, c.groups));
     c.groups = fc_div_up(c.groups, *merged);
@@ -190,10 +194,10 @@ static void cut_channels(fc_weight_split *s, const fc_conv *conv, const fc_table
     s->parts = conv->groups * s->a[OC_BLOCKS] * s->a[IC_BLOCKS];
 }
 
-static fc_weight_split split(const fc_conv *original, const fc_table *table)
+static fc_weight_split split_as(const fc_conv *original, const fc_table *table, bool exchange)
 {
-    fc_weight_split s = { 0 };
-    const fc_conv computes = computed(original, table->lanes, &s.a[EXCHANGED], &s.a[MERGED]), *conv = &computes;
+    fc_weight_split s = { .spreads = exchange };
+    const fc_conv computes = computed(original, table->lanes, exchange, &s.a[MERGED]), *conv = &computes;
     const int64_t size = (int64_t)fc_size_of(conv->dtype);
     const int64_t vectors = fc_panel_vectors(table, fc_div_up(conv->out_per_group, table->lanes));
     s.a[PANEL] = vectors * table->lanes;
@@ -218,6 +222,13 @@ static fc_weight_split split(const fc_conv *original, const fc_table *table)
     s.bytes = s.at[ROWS_AT] + (size_t)taps * sizeof(void *);
     return s;
 }
+
+static fc_weight_split split(const fc_conv *conv, const fc_table *table)
+{
+    return split_as(conv, table, exchanges(conv, table->lanes));
+}
+
+static fc_weight_split split_plain(const fc_conv *conv, const fc_table *table) { return split_as(conv, table, false); }
 
 /* What one part adds up, and where a block of x and of grad_output lies. */
 typedef struct dense_part {
@@ -451,7 +462,7 @@ static void finish_unit(const dense_part *p, int64_t unit, const void *sums, voi
     const int64_t taps = original->taps, depth = original->depth, row = s->a[OC], ins = ins_of(p, unit);
     const int64_t groups = fc_min(s->a[MERGED], original->groups - unit * s->a[MERGED]);
     const int64_t ic_group = p->conv.in_per_group / s->a[MERGED], oc_group = p->conv.out_per_group / s->a[MERGED];
-    const bool exchange = s->a[EXCHANGED] != 0, by_tap = interleaved(&p->conv) && taps > 1;
+    const bool exchange = s->spreads, by_tap = interleaved(&p->conv) && taps > 1;
     if (by_tap && !exchange)
         sums = order(p, ins, sums);
     for (int64_t i = 0; i < groups; i++) {
@@ -486,12 +497,10 @@ static void finish_unit(const dense_part *p, int64_t unit, const void *sums, voi
 static dense_part part_of(const fc_weight_run *run, int64_t part, void *scratch)
 {
     const fc_weight_split *s = &run->split;
-    int64_t exchange, merged;
-    dense_part p = { .run = run, .conv = computed(run->conv, run->table->lanes, &exchange, &merged),
-                     .x = exchange ? run->g : run->x, .g = exchange ? run->x : run->g, .scratch = scratch };
+    int64_t merged;
+    dense_part p = { .run = run, .conv = computed(run->conv, run->table->lanes, s->spreads, &merged),
+                     .x = s->spreads ? run->g : run->x, .g = s->spreads ? run->x : run->g, .scratch = scratch };
     const fc_conv *conv = &p.conv;
-    p.x = exchange ? run->g : run->x;
-    p.g = exchange ? run->x : run->g;
     p.band = band_of(conv, s);
     p.ic = part % s->a[IC_BLOCKS] * s->a[IC];
     p.ics = fc_min(s->a[IC], conv->in_per_group - p.ic);
@@ -530,8 +539,8 @@ static void task(const fc_weight_run *run, int64_t part, int64_t first, int64_t 
 
 static double cost(const fc_conv *conv, const fc_machine *machine)
 {
-    int64_t exchange, merged;
-    const fc_conv c = computed(conv, machine->lanes, &exchange, &merged);
+    int64_t merged;
+    const fc_conv c = computed(conv, machine->lanes, exchanges(conv, machine->lanes), &merged);
     const double sums = (double)c.groups * (double)c.depth * (double)fc_div_up(c.out_per_group, machine->lanes);
     const fc_count counts[] = {
         { products(&c, machine->lanes), 1 },
@@ -543,4 +552,5 @@ static double cost(const fc_conv *conv, const fc_machine *machine)
     return FC_COST(counts, machine);
 }
 
-const fc_weight_method fc_weight_dense = { "direct", supports, cost, split, task };
+static const fc_weight_method plain = { "direct", supports, cost, split_plain, task, NULL };
+const fc_weight_method fc_weight_dense = { "direct", supports, cost, split, task, &plain };

@@ -304,4 +304,4 @@ static double cost(const fc_conv *conv, const fc_machine *machine)
     return FC_COST(counts, machine);
 }
 
-const fc_weight_method fc_weight_winograd = { "winograd4", supports, cost, split, task };
+const fc_weight_method fc_weight_winograd = { "winograd4", supports, cost, split, task, NULL };

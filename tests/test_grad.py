@@ -606,10 +606,11 @@ def test_nan_reaches_only_the_weights_that_see_it(method: str, groups: int, layo
 @every_isa
 @np.errstate(invalid="ignore")
 def test_what_is_not_finite_where_roles_are_exchanged(layout: str, name: str) -> None:
-    """Few outputs of many channels: x and grad_output exchange their roles, but not what they do to each other."""
+    """Few outputs of many channels: x and grad_output exchange their roles, but not what they meet."""
     shape = (2, 40, 2, 3)
     for padding, in_x in ((0, True), (1, True), (1, False)):
-        x, grad = normal((1, 40, 5, 9), np.float32, 1), normal((1, 2, 4 + 2 * padding, 7 + 2 * padding), np.float32)
+        x = normal((1, 40, 5, 9), np.float32, 1)
+        grad = normal((1, 2, 4 + 2 * padding, 7 + 2 * padding), np.float32)
         (x if in_x else grad)[0, 1, 0, -1] = np.inf
         x, grad = to_layout(x, layout), to_layout(grad, layout)
         how = {"weight_shape": shape, "padding": padding, "layout": layout}

@@ -403,16 +403,16 @@ static double cost(const fc_conv *conv, const fc_machine *machine, bool prepared
     const double passes = (double)fc_div_up(conv->in_per_group, s.channels), channels = (double)conv->out_per_group;
     const double band = (double)(s.tasks * s.band.size) * passes / machine->lanes, nhwc = conv->channels_last;
     const fc_count counts[] = {
-        { rows * channels * (double)conv->depth * (double)vectors, 0.95 },                           /* multiply */
-        { band, 10 },                                                                                /* copy bands */
-        { (double)(s.tasks * s.band.rows * s.band.depth * s.band.phases) * passes, 35 },             /* calls of move */
-        { rows * (double)(fc_div_up(conv->out_per_group, 5) * fc_div_up(vectors, 3)) * passes, 50 }, /* tiles */
-        { nhwc * band, 3.3 },                                                                        /* transposes in */
-        { conv->in_per_group == 1 ? nhwc * band * machine->lanes : 0, 10 },                          /* values alone */
-        { nhwc * rows * channels * (double)vectors, 9.8 },                                          /* transposes out */
-        { (double)s.tasks * (double)(s.channels * conv->taps), 36 },                                 /* offsets */
-        { (double)s.tasks, 212 },
-        { 1, 4490 },
+        { rows * channels * (double)conv->depth * (double)vectors, 1.1 },                             /* multiply */
+        { band, 13.5 },                                                                               /* copy bands */
+        { (double)(s.tasks * s.band.rows * s.band.depth * s.band.phases) * passes, 54.4 },            /* calls of move */
+        { rows * (double)(fc_div_up(conv->out_per_group, 5) * fc_div_up(vectors, 3)) * passes, 111 }, /* tiles */
+        { nhwc * band, 3.5 },                                                                         /* transposes in */
+        { conv->in_per_group == 1 ? nhwc * band * machine->lanes : 0, 1.35 },                         /* values alone */
+        { nhwc * rows * channels * (double)vectors, 5.56 },                                           /* transposes out */
+        { (double)s.tasks * (double)(s.channels * conv->taps), 39 },                                  /* offsets */
+        { (double)s.tasks, 231 },
+        { 1, 4720 },
     };
     return FC_COST(counts, machine);
 }

@@ -195,21 +195,21 @@ static double cost(const fc_conv *conv, const fc_machine *machine, bool prepared
     const double size = (double)fc_size_of(conv->dtype), x_far = fc_far(conv, fc_x_count(conv));
     const double y_far = fc_far(conv, s.pixels * conv->out_channels);
     const fc_count counts[] = {
-        { groups * depth * rows * vectors, 0.937 },                      /* multiply */
-        { packs * depth * vectors, 9.13 },                               /* pack */
+        { groups * depth * rows * vectors, 0.964 },                      /* multiply */
+        { packs * depth * vectors, 7.45 },                               /* pack */
         { nchw * gathers * packs * depth * vectors, 27.4 },              /* of a stride above 4 */
-        { nchw * picks * packs * depth * vectors, 8.5 },                 /* of a stride of 2 to 4 */
-        { nchw * packs * runs * taps, 35.4 },                            /* pieces */
-        { nhwc * packs * depth * vectors, 5.33 },                        /* transposes in */
-        { nhwc * packs * runs * taps, 93.7 },                            /* calls of move */
-        { groups * rows / 9 * (double)s.k_blocks * panels, 165 },        /* tiles */
-        { nhwc * groups * rows * vectors * (double)s.k_blocks, 12.5 },   /* transposes out */
-        { x_far * packs * (double)fc_x_count(conv) * size / 64, 0.517 }, /* lines not in cache */
-        { y_far * groups * (double)s.pixels * rows * size / 64, 5.11 },
-        { fc_lines_in_pieces(conv, s.row_blocks), 30 },
-        { groups * rows * depth / (double)machine->lanes, 0.706 },       /* weights read */
-        { (double)s.tasks, 936 },
-        { 1, 3510 },
+        { nchw * picks * packs * depth * vectors, 7.86 },                /* of a stride of 2 to 4 */
+        { nchw * packs * runs * taps, 90.8 },                            /* pieces */
+        { nhwc * packs * depth * vectors, 9.25 },                        /* transposes in */
+        { nhwc * packs * runs * taps, 224 },                             /* calls of move */
+        { groups * rows / 9 * (double)s.k_blocks * panels, 115 },        /* tiles */
+        { nhwc * groups * rows * vectors * (double)s.k_blocks, 16.8 },   /* transposes out */
+        { x_far * packs * (double)fc_x_count(conv) * size / 64, 0.471 }, /* lines not in cache */
+        { y_far * groups * (double)s.pixels * rows * size / 64, 2.96 },
+        { fc_lines_in_pieces(conv, s.row_blocks), 15.4 },
+        { groups * rows * depth / (double)machine->lanes, 1.15 },        /* weights read */
+        { (double)s.tasks, 1490 },
+        { 1, 5090 },
     };
     return FC_COST(counts, machine);
 }

@@ -403,16 +403,16 @@ static double cost(const fc_conv *conv, const fc_machine *machine, bool prepared
     const double passes = (double)fc_div_up(conv->in_per_group, s.channels), channels = (double)conv->out_per_group;
     const double band = (double)(s.tasks * s.band.size) * passes / machine->lanes, nhwc = conv->channels_last;
     const fc_count counts[] = {
-        { rows * channels * (double)conv->depth * (double)vectors, 1.1 },                             /* multiply */
-        { band, 13.5 },                                                                               /* copy bands */
-        { (double)(s.tasks * s.band.rows * s.band.depth * s.band.phases) * passes, 54.4 },            /* calls of move */
-        { rows * (double)(fc_div_up(conv->out_per_group, 5) * fc_div_up(vectors, 3)) * passes, 111 }, /* tiles */
-        { nhwc * band, 3.5 },                                                                         /* transposes in */
-        { conv->in_per_group == 1 ? nhwc * band * machine->lanes : 0, 1.35 },                         /* values alone */
-        { nhwc * rows * channels * (double)vectors, 5.56 },                                           /* transposes out */
-        { (double)s.tasks * (double)(s.channels * conv->taps), 39 },                                  /* offsets */
-        { (double)s.tasks, 231 },
-        { 1, 4720 },
+        { rows * channels * (double)conv->depth * (double)vectors, 1.08 },                            /* multiply */
+        { band, 15 },                                                                                 /* copy bands */
+        { (double)(s.tasks * s.band.rows * s.band.depth * s.band.phases) * passes, 55.5 },            /* calls of move */
+        { rows * (double)(fc_div_up(conv->out_per_group, 5) * fc_div_up(vectors, 3)) * passes, 128 }, /* tiles */
+        { nhwc * band, 3.48 },                                                                        /* transposes in */
+        { conv->in_per_group == 1 ? nhwc * band * machine->lanes : 0, 0.611 },                        /* values alone */
+        { nhwc * rows * channels * (double)vectors, 4.32 },                                           /* transposes out */
+        { (double)s.tasks * (double)(s.channels * conv->taps), 41.2 },                                /* offsets */
+        { (double)s.tasks, 240 },
+        { 1, 4690 },
     };
     return FC_COST(counts, machine);
 }

@@ -195,21 +195,21 @@ static double cost(const fc_conv *conv, const fc_machine *machine, bool prepared
     const double size = (double)fc_size_of(conv->dtype), x_far = fc_far(conv, fc_x_count(conv));
     const double y_far = fc_far(conv, s.pixels * conv->out_channels);
     const fc_count counts[] = {
-        { groups * depth * rows * vectors, 0.964 },                      /* multiply */
-        { packs * depth * vectors, 7.45 },                               /* pack */
-        { nchw * gathers * packs * depth * vectors, 27.4 },              /* of a stride above 4 */
-        { nchw * picks * packs * depth * vectors, 7.86 },                /* of a stride of 2 to 4 */
-        { nchw * packs * runs * taps, 90.8 },                            /* pieces */
-        { nhwc * packs * depth * vectors, 9.25 },                        /* transposes in */
-        { nhwc * packs * runs * taps, 224 },                             /* calls of move */
-        { groups * rows / 9 * (double)s.k_blocks * panels, 115 },        /* tiles */
-        { nhwc * groups * rows * vectors * (double)s.k_blocks, 16.8 },   /* transposes out */
-        { x_far * packs * (double)fc_x_count(conv) * size / 64, 0.471 }, /* lines not in cache */
-        { y_far * groups * (double)s.pixels * rows * size / 64, 2.96 },
-        { fc_lines_in_pieces(conv, s.row_blocks), 15.4 },
-        { groups * rows * depth / (double)machine->lanes, 1.15 },        /* weights read */
-        { (double)s.tasks, 1490 },
-        { 1, 5090 },
+        { groups * depth * rows * vectors, 1.02 },                      /* multiply */
+        { packs * depth * vectors, 7.06 },                              /* pack */
+        { nchw * gathers * packs * depth * vectors, 27.4 },             /* of a stride above 4 */
+        { nchw * picks * packs * depth * vectors, 7.85 },               /* of a stride of 2 to 4 */
+        { nchw * packs * runs * taps, 97.4 },                           /* pieces */
+        { nhwc * packs * depth * vectors, 13.4 },                       /* transposes in */
+        { nhwc * packs * runs * taps, 250 },                            /* calls of move */
+        { groups * rows / 9 * (double)s.k_blocks * panels, 114 },       /* tiles */
+        { nhwc * groups * rows * vectors * (double)s.k_blocks, 24.9 },  /* transposes out */
+        { x_far * packs * (double)fc_x_count(conv) * size / 64, 0.45 }, /* lines not in cache */
+        { y_far * groups * (double)s.pixels * rows * size / 64, 1.92 },
+        { fc_lines_in_pieces(conv, s.row_blocks), 8.2 },
+        { groups * rows * depth / (double)machine->lanes, 1.37 },       /* weights read */
+        { (double)s.tasks, 1730 },
+        { 1, 7170 },
     };
     return FC_COST(counts, machine);
 }

@@ -197,15 +197,15 @@ double fc_pointwise_cost(const fc_conv *conv, const fc_machine *machine)
     const double x_far = fc_far(conv, fc_x_count(conv));
     const double y_far = fc_far(conv, conv->batch * conv->out_pixels * conv->out_channels);
     const fc_count counts[] = {
-        { images * depth * rows * vectors, 0.732 },                                    /* multiply */
-        { images * (double)s.row_blocks * depth * vectors, 6.59 },                     /* copy */
-        { images * rows / tile * k_blocks * panels, 17.2 },                            /* tiles */
-        { images * rows * vectors * k_blocks, 8.48 },                                  /* stores */
-        { images * rows * depth * (double)s.tail / (double)s.lanes, 4.6 },             /* tails */
-        { x_far * (double)s.row_blocks * (double)fc_x_count(conv) * size / 64, 7.18 }, /* lines not in cache */
-        { y_far * images * (double)conv->out_pixels * rows * size / 64, 1.58 },
-        { (double)s.tasks, 1050 },
-        { 1, 4180 },
+        { images * depth * rows * vectors, 0.706 },                                    /* multiply */
+        { images * (double)s.row_blocks * depth * vectors, 7.21 },                     /* copy */
+        { images * rows / tile * k_blocks * panels, 17.4 },                            /* tiles */
+        { images * rows * vectors * k_blocks, 7.38 },                                  /* stores */
+        { images * rows * depth * (double)s.tail / (double)s.lanes, 4.64 },            /* tails */
+        { x_far * (double)s.row_blocks * (double)fc_x_count(conv) * size / 64, 8.43 }, /* lines not in cache */
+        { y_far * images * (double)conv->out_pixels * rows * size / 64, 1.46 },
+        { (double)s.tasks, 1090 },
+        { 1, 3960 },
     };
     return FC_COST(counts, machine);
 }

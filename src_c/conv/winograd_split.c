@@ -191,19 +191,19 @@ double fc_winograd_cost(const fc_conv *conv, const fc_machine *machine, bool pre
     const double xis = (double)s.xis, tiles = (double)fc_div_up(s.tiles, 14), chunks = (double)s.chunks;
     const bool far = s.chunks > 1 && 2 * s.panels * (int64_t)s.p_bytes > machine->l2; /* products of all panels */
     const fc_count counts[] = {
-        { points * (double)conv->in_per_group * out, 0.876 },               /* multiply */
-        { points * in, 6.16 },                                              /* transform in */
-        { points * out, 11.2 },                                             /* transform out */
-        { (conv->channels_last ? 0 : 1) * images * pixels * out, 6.43 },    /* transposes out */
-        { xis * filters * makes, 9.95 },                                    /* U made */
-        { (prepared ? 0 : taps) * filters, 11.3 },                          /* weights turned */
-        { (cold ? taps : 0) * filters, 6.79 },                              /* weights read from memory */
-        { made ? 0 : xis * filters * blocks / (double)conv->groups, 1.79 }, /* U read from L2 */
-        { copies * (double)s.band.size / machine->lanes, 23.3 },            /* copy bands */
-        { xis * blocks * tiles * (double)s.panels * chunks, 126 },          /* blocks of products */
-        { far ? chunks * points * out : 0, 20.2 },                          /* products read and written */
-        { fc_lines_in_pieces(conv, 1), 27.5 },
-        { 1, 8810 },
+        { points * (double)conv->in_per_group * out, 0.921 },               /* multiply */
+        { points * in, 5.51 },                                              /* transform in */
+        { points * out, 11 },                                               /* transform out */
+        { (conv->channels_last ? 0 : 1) * images * pixels * out, 8.06 },    /* transposes out */
+        { xis * filters * makes, 9.37 },                                    /* U made */
+        { (prepared ? 0 : taps) * filters, 11.4 },                          /* weights turned */
+        { (cold ? taps : 0) * filters, 6.34 },                              /* weights read from memory */
+        { made ? 0 : xis * filters * blocks / (double)conv->groups, 2.01 }, /* U read from L2 */
+        { copies * (double)s.band.size / machine->lanes, 24.4 },            /* copy bands */
+        { xis * blocks * tiles * (double)s.panels * chunks, 131 },          /* blocks of products */
+        { far ? chunks * points * out : 0, 19.5 },                          /* products read and written */
+        { fc_lines_in_pieces(conv, 1), 22.6 },
+        { 1, 9070 },
     };
     return FC_COST(counts, machine);
 }

@@ -16,6 +16,9 @@ enum {
     FEW_ROWS = 36,            /* output channels of a task that multiplies in about the time that x takes to come */
     MANY_L2 = 4,              /* an image that much larger than what may be expected in L2 comes from memory */
     TAIL_ROWS = 144,          /* output channels at a time where there is a tail */
+    STREAM_ROWS = 8,          /* so few output channels multiply x as it streams by, without a copy: */
+    STREAM_K = 8,             /* so many channels at a time, of */
+    STREAM_BYTES = 4096,      /* so much of an image, whose sums stay in L1 */
 };
 
 typedef struct pointwise_split {
@@ -140,6 +143,39 @@ static void pack_panels(const fc_table *table, size_t size, fc_gemm *g, void *pa
     g->b_far = 0;
 }
 
+static bool streams(const fc_conv *conv, int64_t rows)
+{
+    return rows <= STREAM_ROWS && conv->out_pixels * (int64_t)fc_size_of(conv->dtype) >= 2 * STREAM_BYTES &&
+           packs(conv, rows);
+}
+
+/* x is read along its rows, a few of them at a time, which the processor foresees; a panel's reads jump from channel
+ * to channel.  What is left, less than a vector, stays in g. */
+static void stream(const fc_conv_run *run, fc_gemm *g)
+{
+    const size_t size = fc_size_of(run->conv->dtype);
+    const int64_t whole = g->n / run->table->lanes * run->table->lanes, pixels = STREAM_BYTES / (int64_t)size;
+    const void *weights[STREAM_ROWS];
+    for (int64_t j = 0; j < whole; j += pixels)
+        for (int64_t k = 0; k < g->k; k += STREAM_K) {
+            fc_gemm part = *g;
+            for (int64_t i = 0; i < g->m; i++)
+                weights[i] = fc_at(g->a[i], k, size);
+            part.a = weights;
+            part.n = fc_min(pixels, whole - j);
+            part.k = fc_min(STREAM_K, g->k - k);
+            part.b = fc_at(g->b, k * g->b_step + j, size);
+            part.b_far = 0;
+            part.c = fc_at_mut(g->c, j, size);
+            part.accumulate = g->accumulate || k > 0;
+            part.finish = g->finish && k + part.k == g->k;
+            run->table->gemm(&part);
+        }
+    g->n -= whole;
+    g->b = fc_at(g->b, whole, size);
+    g->c = fc_at_mut(g->c, whole, size);
+}
+
 static void run_task(void *context, int64_t task, void *memory)
 {
     const pointwise_job *job = context;
@@ -177,11 +213,15 @@ static void run_task(void *context, int64_t task, void *memory)
         const fc_tail tail = { image, group, k0, g.k, row, rows };
         if (has_tail)
             fc_tail_pack(run, &tail, tail_packed);
+        const fc_gemm all = g;
+        if (streams(conv, rows))
+            stream(run, &g);
         if (packs(conv, rows))
             pack_panels(run->table, size, &g, memory);
         else if (g.k >= LEAST_COPIED_K || g.n % s->lanes > 0)
             g.b_copy = memory;
         multiply(run, &g, has_tail ? &tail : NULL, tail_packed);
+        g = all;
     }
 }
 

@@ -31,6 +31,7 @@ typedef struct fc_algorithm {
     const char *(*supports)(const fc_conv *conv);
     /* Predicted seconds on one core, weights not prepared unless `prepared`. */
     double (*cost)(const fc_conv *conv, const fc_machine *machine, bool prepared);
+    double least;                             /* no cost is less, in the unit of prices (cost.h); 0 if not known */
     /* Bytes per thread. */
     size_t (*scratch)(const fc_conv *conv, const fc_table *table);
     /* Bytes of prepared weights, 0 where raw weights are as good; prepare() fills them (64-byte aligned). */

@@ -242,6 +242,7 @@ const fc_algorithm fc_algorithm_im2col = {
     .summary = "implicit GEMM: image panels packed per cache block, weights in place",
     .supports = supports,
     .cost = cost,
+    .least = FC_POINTWISE_LEAST,              /* the smaller of its two */
     .scratch = scratch,
     .forward = forward,
     .describe = describe,

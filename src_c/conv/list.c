@@ -1,6 +1,7 @@
 /* Every convolution algorithm, and the choice among them.  Called by plan.c and by _core.
  * A new algorithm is its file and one line in each of the two lists below. */
 #include "algorithm.h"
+#include "cost.h"
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -36,14 +37,15 @@ static const fc_algorithm *cheapest(const fc_conv *conv, bool prepared)
     double best_cost = 0;
     fc_conv declared = *conv;                 /* a choice follows the layout, never the strides */
     fc_conv_default_strides(&declared, conv->channels_last);
+    const double unit = fc_cost_unit(machine);
     for (const fc_algorithm *const *a = fc_algorithms; *a; a++) {
-        if ((*a)->supports(conv) || ((*a)->error && (*a)->error(conv) > most_error * fc_epsilon(conv->dtype)))
-            continue;
+        if ((best && (*a)->least * unit >= best_cost) || (*a)->supports(conv))
+            continue;                         /* a cost takes a while to work out, beside a tiny problem */
         const double cost = (*a)->cost(&declared, machine, prepared);
-        if (!best || cost < best_cost) {
-            best = *a;
-            best_cost = cost;
-        }
+        if ((best && cost >= best_cost) || ((*a)->error && (*a)->error(conv) > most_error * fc_epsilon(conv->dtype)))
+            continue;
+        best = *a;
+        best_cost = cost;
     }
     return best;
 }

@@ -245,7 +245,7 @@ double fc_pointwise_cost(const fc_conv *conv, const fc_machine *machine)
         { x_far * (double)s.row_blocks * (double)fc_x_count(conv) * size / 64, 8.43 }, /* lines not in cache */
         { y_far * images * (double)conv->out_pixels * rows * size / 64, 1.46 },
         { (double)s.tasks, 1090 },
-        { 1, 3960 },
+        { 1, FC_POINTWISE_LEAST },
     };
     return FC_COST(counts, machine);
 }

@@ -8,6 +8,7 @@
 bool fc_pointwise_fits(const fc_conv *conv);
 /* Whether it is that with the strides that x and y have. */
 bool fc_pointwise_supports(const fc_conv *conv);
+enum { FC_POINTWISE_LEAST = 3960 };           /* of the cost, whatever the problem */
 double fc_pointwise_cost(const fc_conv *conv, const fc_machine *machine);
 size_t fc_pointwise_scratch(const fc_conv *conv, const fc_table *table);
 fc_status fc_pointwise_forward(const fc_conv_run *run, fc_error *error);

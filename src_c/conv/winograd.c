@@ -436,7 +436,8 @@ static fc_status forward_of(const fc_conv_run *run, fc_error *error, int m)
     }                                                                                                                  \
     static double error_##M(const fc_conv *c) { return fc_winograd_error(c, M); }                                      \
     const fc_algorithm fc_algorithm_winograd##M = {                                                                    \
-        .name = "winograd" #M, .summary = SUMMARY, .supports = supports_##M, .cost = cost_##M, .scratch = scratch_##M, \
+        .name = "winograd" #M, .summary = SUMMARY, .supports = supports_##M, .cost = cost_##M,                         \
+        .least = FC_WINOGRAD_LEAST, .scratch = scratch_##M,                                                            \
         .prepared_size = size_##M, .prepare = prepare_##M, .forward = forward_##M, .describe = describe_##M,           \
         .error = error_##M,                                                                                            \
     };

@@ -25,6 +25,8 @@ static int form_of(const fc_conv *conv, int axis, int m)
     }
 }
 
+bool fc_winograd_has_form(const fc_conv *conv, int axis, int m) { return form_of(conv, axis, m) >= 0; }
+
 static fc_winograd_class class_of(int form, int64_t outputs, int64_t first, int64_t count)
 {
     return (fc_winograd_class){ { form, fc_winograd_edge(form, outputs) }, (int)outputs, first, first + count };

@@ -30,6 +30,8 @@ typedef struct fc_winograd_axis {
 
 /* `m` outputs per tile (2 or 4; 1 along an axis with one tap).  With no form for the kernel, points is 0. */
 fc_winograd_axis fc_winograd_axis_of(const fc_conv *conv, int axis, int m);
+/* Whether it has one. */
+bool fc_winograd_has_form(const fc_conv *conv, int axis, int m);
 /* The first output of tile i. */
 static inline int64_t fc_winograd_at(const fc_winograd_axis *axis, int64_t i)
 {

@@ -33,11 +33,13 @@ const char *fc_winograd_supports(const fc_conv *conv, int m)
             return "Winograd needs a dilation of at most 24";
     if (conv->taps == 1)
         return "Winograd needs a kernel larger than 1x1";
-    const fc_winograd_axis y = fc_winograd_axis_of(conv, FC_HEIGHT, m), x = fc_winograd_axis_of(conv, FC_WIDTH, m);
-    if (!y.points || !x.points)
+    if (!fc_winograd_has_form(conv, FC_HEIGHT, m) || !fc_winograd_has_form(conv, FC_WIDTH, m))
         return m == 2
             ? "Winograd with two outputs per tile needs kernels of 1, 3 or 5 taps along each axis"
             : "Winograd with four outputs per tile needs a kernel of 3x3, or of 3, 5 or 7 taps along one axis";
+    if (conv->dilation[FC_HEIGHT] == 1 && conv->dilation[FC_WIDTH] == 1)
+        return NULL;
+    const fc_winograd_axis y = fc_winograd_axis_of(conv, FC_HEIGHT, m), x = fc_winograd_axis_of(conv, FC_WIDTH, m);
     const double tiles = (double)(y.phases * x.phases), outputs = (double)conv->out_per_group;
     if (tiles > 1 && tiles * y.points * x.points * outputs * (double)fc_size_of(conv->dtype) > MOST_PHASE_BYTES)
         return "Winograd would need too much memory for a tile of every phase of this dilation";
@@ -203,7 +205,7 @@ double fc_winograd_cost(const fc_conv *conv, const fc_machine *machine, bool pre
         { xis * blocks * tiles * (double)s.panels * chunks, 131 },          /* blocks of products */
         { far ? chunks * points * out : 0, 19.5 },                          /* products read and written */
         { fc_lines_in_pieces(conv, 1), 22.6 },
-        { 1, 9070 },
+        { 1, FC_WINOGRAD_LEAST },
     };
     return FC_COST(counts, machine);
 }

@@ -36,6 +36,7 @@ typedef struct fc_winograd_split {
 /* m: outputs per tile and axis, 2 or 4. */
 const char *fc_winograd_supports(const fc_conv *conv, int m);
 fc_winograd_split fc_winograd_split_of(const fc_conv *conv, const fc_table *table, int m);
+enum { FC_WINOGRAD_LEAST = 9070 };            /* of its cost, whatever the problem */
 double fc_winograd_cost(const fc_conv *conv, const fc_machine *machine, bool prepared, int m);
 double fc_winograd_error(const fc_conv *conv, int m);
 /* Whether pixels are written where they belong; else a tile of them is, and moved. */

@@ -454,22 +454,22 @@ static double cost(const fc_conv *conv, const fc_machine *machine, bool prepared
     const double lines = (double)fc_size_of(conv->dtype) / 64, x_far = fc_far(conv, fc_x_count(conv));
     const double y_far = fc_far(conv, conv->batch * conv->out_pixels * conv->out_channels);
     const fc_count counts[] = {
-        { groups * depth * vectors * pixels, 0.954 },                                      /* multiply */
-        { prepared ? 0 : weights, 11.2 },                                                  /* pack weights */
+        { groups * depth * vectors * pixels, 0.962 },                                      /* multiply */
+        { prepared ? 0 : weights, 11.4 },                                                  /* pack weights */
         { weights, 0 },                                                                    /* and read them */
-        { band, 23.6 },                                                                    /* copy bands */
-        { (double)s.tasks * depth, 14.9 },                                                 /* offsets */
-        { groups * pixels / tile_rows * (double)s.panels * (double)s.k_blocks, 88.5 },     /* tiles */
-        { nchw * groups * pixels * vectors, 12.9 },                                        /* transposes out */
-        { nchw * y_far * groups * pixels * vectors, 7.07 },                                /* to lines not in cache */
-        { nchw * !s.copies * groups * depth * pixels * (double)s.channel_blocks, 0.219 },  /* pixels far apart */
-        { nchw * !s.copies * x_far * groups * depth / (double)conv->taps * pixels, 1.57 }, /* from lines not in cache */
-        { x_far * (double)(s.channel_blocks * fc_x_count(conv)) * lines, 0.503 },
-        { y_far * pixels * (double)conv->out_channels * lines, 1.24 },
-        { fc_lines_in_pieces(conv, s.channel_blocks), nchw > 0 ? 5.1 : 8.6 },
-        { groups * pixels * (double)s.channel_blocks, 9.2 },                               /* addresses */
-        { (double)s.tasks, 1090 },
-        { 1, 4070 },
+        { band, 24.5 },                                                                    /* copy bands */
+        { (double)s.tasks * depth, 16.9 },                                                 /* offsets */
+        { groups * pixels / tile_rows * (double)s.panels * (double)s.k_blocks, 67.6 },     /* tiles */
+        { nchw * groups * pixels * vectors, 11.2 },                                        /* transposes out */
+        { nchw * y_far * groups * pixels * vectors, 7.43 },                                /* to lines not in cache */
+        { nchw * !s.copies * groups * depth * pixels * (double)s.channel_blocks, 0.25 },   /* pixels far apart */
+        { nchw * !s.copies * x_far * groups * depth / (double)conv->taps * pixels, 1.86 }, /* from lines not in cache */
+        { x_far * (double)(s.channel_blocks * fc_x_count(conv)) * lines, 0.506 },
+        { y_far * pixels * (double)conv->out_channels * lines, 1.1 },
+        { fc_lines_in_pieces(conv, s.channel_blocks), nchw > 0 ? 4.4 : 7.5 },
+        { groups * pixels * (double)s.channel_blocks, 9.75 },                              /* addresses */
+        { (double)s.tasks, 1150 },
+        { 1, 4030 },
     };
     return FC_COST(counts, machine);
 }

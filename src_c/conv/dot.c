@@ -201,17 +201,17 @@ static double cost(const fc_conv *conv, const fc_machine *machine, bool prepared
     const double packed = packs * groups * (double)conv->depth * pixels / machine->lanes;
     const double windows = packs * pixels * (double)(conv->kernel[FC_DEPTH] * conv->kernel[FC_HEIGHT]);
     const fc_count counts[] = {
-        { groups * vectors * rows * pixels, 1.07 },                                 /* multiply */
-        { groups * vectors * rows * (double)fc_div_up(s.pixels, 8), 1.52 },         /* weights read */
-        { groups * rows * pixels * (1 + (double)(conv->depth / s.k_block)), 7.45 }, /* sums of lanes */
-        { groups * pixels, 11.1 },                                                  /* addresses */
-        { pointwise * packed, 26.3 },
-        { (1 - pointwise) * windows, 71.7 },                                        /* calls of move */
-        { (1 - pointwise) * !conv->channels_last * windows * (double)conv->in_channels, 7.72 },
-        { (1 - pointwise) * conv->channels_last * windows * (double)conv->in_channels, 7.71 },
-        { (1 - pointwise) * windows * (double)(conv->in_channels * fc_max(0, conv->kernel[FC_WIDTH] - 7)), 1.83 },
-        { passes * groups * (double)s.row_blocks, 32.8 },
-        { 1, 3220 },
+        { groups * vectors * rows * pixels, 1.04 },                                 /* multiply */
+        { groups * vectors * rows * (double)fc_div_up(s.pixels, 8), 1.74 },         /* weights read */
+        { groups * rows * pixels * (1 + (double)(conv->depth / s.k_block)), 7.69 }, /* sums of lanes */
+        { groups * pixels, 10.9 },                                                  /* addresses */
+        { pointwise * packed, 26.9 },
+        { (1 - pointwise) * windows, 62.6 },                                        /* calls of move */
+        { (1 - pointwise) * !conv->channels_last * windows * (double)conv->in_channels, 7.78 },
+        { (1 - pointwise) * conv->channels_last * windows * (double)conv->in_channels, 10.4 },
+        { (1 - pointwise) * windows * (double)(conv->in_channels * fc_max(0, conv->kernel[FC_WIDTH] - 7)), 1.95 },
+        { passes * groups * (double)s.row_blocks, 32 },
+        { 1, 3210 },
     };
     return FC_COST(counts, machine);
 }

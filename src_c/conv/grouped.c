@@ -403,16 +403,16 @@ static double cost(const fc_conv *conv, const fc_machine *machine, bool prepared
     const double passes = (double)fc_div_up(conv->in_per_group, s.channels), channels = (double)conv->out_per_group;
     const double band = (double)(s.tasks * s.band.size) * passes / machine->lanes, nhwc = conv->channels_last;
     const fc_count counts[] = {
-        { rows * channels * (double)conv->depth * (double)vectors, 1.08 },                            /* multiply */
-        { band, 15 },                                                                                 /* copy bands */
-        { (double)(s.tasks * s.band.rows * s.band.depth * s.band.phases) * passes, 55.5 },            /* calls of move */
-        { rows * (double)(fc_div_up(conv->out_per_group, 5) * fc_div_up(vectors, 3)) * passes, 128 }, /* tiles */
-        { nhwc * band, 3.48 },                                                                        /* transposes in */
-        { conv->in_per_group == 1 ? nhwc * band * machine->lanes : 0, 0.611 },                        /* values alone */
-        { nhwc * rows * channels * (double)vectors, 4.32 },                                           /* transposes out */
-        { (double)s.tasks * (double)(s.channels * conv->taps), 41.2 },                                /* offsets */
-        { (double)s.tasks, 240 },
-        { 1, 4690 },
+        { rows * channels * (double)conv->depth * (double)vectors, 1.09 },                            /* multiply */
+        { band, 17.5 },                                                                               /* copy bands */
+        { (double)(s.tasks * s.band.rows * s.band.depth * s.band.phases) * passes, 55 },              /* calls of move */
+        { rows * (double)(fc_div_up(conv->out_per_group, 5) * fc_div_up(vectors, 3)) * passes, 106 }, /* tiles */
+        { nhwc * band, 3.43 },                                                                        /* transposes in */
+        { conv->in_per_group == 1 ? nhwc * band * machine->lanes : 0, 0.403 },                        /* values alone */
+        { nhwc * rows * channels * (double)vectors, 4.02 },                                           /* transposes out */
+        { (double)s.tasks * (double)(s.channels * conv->taps), 37.1 },                                /* offsets */
+        { (double)s.tasks, 251 },
+        { 1, 4320 },
     };
     return FC_COST(counts, machine);
 }

@@ -196,20 +196,20 @@ static double cost(const fc_conv *conv, const fc_machine *machine, bool prepared
     const double y_far = fc_far(conv, s.pixels * conv->out_channels);
     const fc_count counts[] = {
         { groups * depth * rows * vectors, 1.02 },                      /* multiply */
-        { packs * depth * vectors, 7.06 },                              /* pack */
+        { packs * depth * vectors, 7.22 },                              /* pack */
         { nchw * gathers * packs * depth * vectors, 27.4 },             /* of a stride above 4 */
-        { nchw * picks * packs * depth * vectors, 7.85 },               /* of a stride of 2 to 4 */
-        { nchw * packs * runs * taps, 97.4 },                           /* pieces */
-        { nhwc * packs * depth * vectors, 13.4 },                       /* transposes in */
-        { nhwc * packs * runs * taps, 250 },                            /* calls of move */
-        { groups * rows / 9 * (double)s.k_blocks * panels, 114 },       /* tiles */
-        { nhwc * groups * rows * vectors * (double)s.k_blocks, 24.9 },  /* transposes out */
-        { x_far * packs * (double)fc_x_count(conv) * size / 64, 0.45 }, /* lines not in cache */
-        { y_far * groups * (double)s.pixels * rows * size / 64, 1.92 },
-        { fc_lines_in_pieces(conv, s.row_blocks), 8.2 },
-        { groups * rows * depth / (double)machine->lanes, 1.37 },       /* weights read */
-        { (double)s.tasks, 1730 },
-        { 1, 7170 },
+        { nchw * picks * packs * depth * vectors, 8.34 },               /* of a stride of 2 to 4 */
+        { nchw * packs * runs * taps, 93.3 },                           /* pieces */
+        { nhwc * packs * depth * vectors, 16.4 },                       /* transposes in */
+        { nhwc * packs * runs * taps, 222 },                            /* calls of move */
+        { groups * rows / 9 * (double)s.k_blocks * panels, 121 },       /* tiles */
+        { nhwc * groups * rows * vectors * (double)s.k_blocks, 30.8 },  /* transposes out */
+        { x_far * packs * (double)fc_x_count(conv) * size / 64, 0.41 }, /* lines not in cache */
+        { y_far * groups * (double)s.pixels * rows * size / 64, 1.47 },
+        { fc_lines_in_pieces(conv, s.row_blocks), 5.1 },
+        { groups * rows * depth / (double)machine->lanes, 1.76 },       /* weights read */
+        { (double)s.tasks, 1830 },
+        { 1, 6160 },
     };
     return FC_COST(counts, machine);
 }

@@ -193,18 +193,18 @@ double fc_winograd_cost(const fc_conv *conv, const fc_machine *machine, bool pre
     const double xis = (double)s.xis, tiles = (double)fc_div_up(s.tiles, 14), chunks = (double)s.chunks;
     const bool far = s.chunks > 1 && 2 * s.panels * (int64_t)s.p_bytes > machine->l2; /* products of all panels */
     const fc_count counts[] = {
-        { points * (double)conv->in_per_group * out, 0.921 },               /* multiply */
-        { points * in, 5.51 },                                              /* transform in */
-        { points * out, 11 },                                               /* transform out */
-        { (conv->channels_last ? 0 : 1) * images * pixels * out, 8.06 },    /* transposes out */
-        { xis * filters * makes, 9.37 },                                    /* U made */
-        { (prepared ? 0 : taps) * filters, 11.4 },                          /* weights turned */
-        { (cold ? taps : 0) * filters, 6.34 },                              /* weights read from memory */
-        { made ? 0 : xis * filters * blocks / (double)conv->groups, 2.01 }, /* U read from L2 */
-        { copies * (double)s.band.size / machine->lanes, 24.4 },            /* copy bands */
+        { points * (double)conv->in_per_group * out, 0.938 },               /* multiply */
+        { points * in, 5.34 },                                              /* transform in */
+        { points * out, 10.6 },                                             /* transform out */
+        { (conv->channels_last ? 0 : 1) * images * pixels * out, 10.4 },    /* transposes out */
+        { xis * filters * makes, 9.15 },                                    /* U made */
+        { (prepared ? 0 : taps) * filters, 11.9 },                          /* weights turned */
+        { (cold ? taps : 0) * filters, 6 },                                 /* weights read from memory */
+        { made ? 0 : xis * filters * blocks / (double)conv->groups, 2.17 }, /* U read from L2 */
+        { copies * (double)s.band.size / machine->lanes, 24.3 },            /* copy bands */
         { xis * blocks * tiles * (double)s.panels * chunks, 131 },          /* blocks of products */
-        { far ? chunks * points * out : 0, 19.5 },                          /* products read and written */
-        { fc_lines_in_pieces(conv, 1), 22.6 },
+        { far ? chunks * points * out : 0, 19 },                            /* products read and written */
+        { fc_lines_in_pieces(conv, 1), 20.3 },
         { 1, FC_WINOGRAD_LEAST },
     };
     return FC_COST(counts, machine);

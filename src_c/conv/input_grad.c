@@ -18,8 +18,10 @@
 
 enum { ZERO_TASKS = 16 };
 /* What computing blocks of rows costs beyond the phases at once: per element of the gradient, as a part, per phase
- * of an image. */
-static const double WEAVE_SECONDS = 5e-10, SMALL_BLOCKS = 0.25, CALL_SECONDS = 1.3e-6;
+ * of an image, and more for each of its groups, if there are several; these also have a price otherwise. */
+static const double WEAVE_SECONDS = 5e-10, SMALL_BLOCKS = 0.25, CALL_SECONDS = 1.3e-6, GROUP_SECONDS = 4.5e-7,
+                    PIECE_SECONDS = 4e-8;
+static const double TRIM_SECONDS = 2.5e-10;   /* per weight */
 
 typedef struct zero_job {
     const fc_conv *conv;
@@ -85,12 +87,16 @@ static fc_status run_phases(const fc_grad_phases *phases, const void *grad_outpu
     return status;
 }
 
-static double weave_seconds(const fc_grad_phases *phases)
+/* Of the phases, blocks of rows or not. */
+static double phases_seconds(const fc_grad_phases *phases, bool rows)
 {
     const fc_conv *conv = phases->conv;
     const double pixels = (double)conv->batch * (double)(conv->in_size[0] * conv->in_size[1] * conv->in_size[2]);
-    return WEAVE_SECONDS * pixels * (double)conv->in_channels + SMALL_BLOCKS * phases->seconds +
-           CALL_SECONDS * (double)(conv->batch * phases->all);
+    const double calls = (double)(conv->batch * phases->all), groups = conv->groups > 1 ? (double)conv->groups : 0;
+    if (!rows)
+        return phases->seconds + PIECE_SECONDS * calls * groups;
+    return (1 + SMALL_BLOCKS) * phases->seconds + WEAVE_SECONDS * pixels * (double)conv->in_channels +
+           calls * (CALL_SECONDS + GROUP_SECONDS * groups);
 }
 
 /* The ways of a call that no choice comes before: those that are always the fastest, and those that are named.
@@ -136,7 +142,7 @@ static fc_status input_grad(const fc_conv *conv, const char *algorithm, const vo
     if (any && fc_input_grad_taps_supports(conv) == NULL)
         by_taps = fc_input_grad_taps_cost(conv, machine);
     status = fc_grad_phases_init(&phases, conv, algorithm, rows, fmin(by_direct, by_taps), error);
-    const double seconds = phases.seconds + (rows ? weave_seconds(&phases) : 0);
+    const double seconds = phases_seconds(&phases, rows);
     if (status == FC_OK && by_taps < by_direct && by_taps < seconds) {
         status = fc_input_grad_taps(conv, grad_output, weight, grad_input, error);
     } else if (status == FC_OK && by_direct < seconds) {
@@ -151,6 +157,19 @@ static fc_status input_grad(const fc_conv *conv, const char *algorithm, const vo
     return status;
 }
 
+/* Tap by tap those that meet padding only cost nothing, but that they are read: less than to copy the others? */
+static bool by_taps_anyway(const fc_conv *conv, const fc_conv *trimmed)
+{
+    if (fc_input_grad_taps_supports(conv))
+        return false;
+    const fc_machine *machine = fc_machine_for(conv->dtype);
+    double others = fc_input_grad_taps_cost(trimmed, machine);
+    if (fc_input_grad_direct_supports(trimmed) == NULL)
+        others = fmin(others, fc_input_grad_direct_cost(trimmed, machine));
+    others += TRIM_SECONDS * (double)conv->out_channels * (double)conv->depth;
+    return fc_input_grad_taps_cost(conv, machine) < others;
+}
+
 /* Taps that meet padding only reach no pixel. */
 fc_status fc_conv_input_grad(const fc_conv *conv, const char *algorithm, const void *grad_output, const void *weight,
                              void *grad_input, fc_error *error)
@@ -158,6 +177,8 @@ fc_status fc_conv_input_grad(const fc_conv *conv, const char *algorithm, const v
     fc_trim trim;
     if (conv->batch == 0 || strcmp(algorithm, "auto") != 0 || !fc_trim_make(conv, &trim))
         return input_grad(conv, algorithm, grad_output, weight, grad_input, error);
+    if (by_taps_anyway(conv, &trim.conv))
+        return fc_input_grad_taps(conv, grad_output, weight, grad_input, error);
     void *kept = fc_scratch_borrow(fc_trim_bytes(&trim));
     if (!kept)
         return fc_fail(error, FC_NO_MEMORY, "weight: no memory for %zu bytes of its taps", fc_trim_bytes(&trim));

@@ -469,8 +469,8 @@ double fc_input_grad_direct_cost(const fc_conv *conv, const fc_machine *machine)
         { groups * passes * phases * pixels / 5 * vectors / 2, 75 },        /* tiles of the product */
         { !s.in_place * groups * phases * pixels * vectors, 3 + 3 * nchw }, /* out of the tile */
         { groups * pixels * (double)s.channel_blocks, 5 },                  /* addresses */
-        { groups > 1 ? groups * phases * pixels * vectors : 0, 35 },        /* pixels in pieces */
-        { fc_lines_in_pieces(conv, 1), 120 },
+        { groups > 1 ? groups * phases * pixels * vectors : 0, 20 },        /* pixels in pieces */
+        { fc_lines_in_pieces(conv, 1), 60 },
         { (double)s.tasks, 326 },
         { 1, 2500 },
     };

@@ -93,16 +93,27 @@ static double copied(const fc_conv *conv, int64_t lanes)
            g * (conv->y_stride[FC_C] == 1 ? 4 : 12) * (double)fc_div_up(conv->depth, ROWS);
 }
 
+/* Every output of an axis meets a pixel through some tap. */
+static bool all_meet(const fc_conv *conv, int axis)
+{
+    const int64_t pad = conv->pad_before[axis], dilation = conv->dilation[axis], out = conv->out_size[axis];
+    for (int64_t o = 0; o < fc_min(pad, out); o++) {
+        const int64_t tap = fc_div_up(pad - o, dilation);
+        if (tap >= conv->kernel[axis] || o - pad + tap * dilation >= conv->in_size[axis])
+            return false;
+    }
+    return out - 1 - pad < conv->in_size[axis];
+}
+
 /* Where strides allow it; and every output must meet a pixel, for what it is if not finite must be seen. */
 static bool exchanges(const fc_conv *original, int64_t lanes)
 {
     fc_conv dropped = *original, *conv = &dropped;
     drop_pixels(conv);
-    for (int axis = 0; axis < FC_SPATIAL; axis++) {
-        const int64_t pad = fc_max(conv->pad_before[axis], conv->pad_after[axis]);
-        if (conv->stride[axis] > 1 || pad > conv->kernel[axis] - 1 || (pad > 0 && conv->dilation[axis] > 1))
+    for (int axis = 0; axis < FC_SPATIAL; axis++)
+        if (conv->stride[axis] > 1 || conv->pad_before[axis] > (conv->kernel[axis] - 1) * conv->dilation[axis] ||
+            !all_meet(conv, axis))
             return false;
-    }
     const fc_conv e = exchanged(conv);
     return products(&e, lanes) + copied(&e, lanes) < 0.9 * (products(conv, lanes) + copied(conv, lanes));
 }

@@ -417,6 +417,51 @@ def grouped() -> Iterator[Case]:
     yield Case("2 groups of 256, 7x1 valid, rows of 80", 512, 6, (8, 80), (7, 1), groups=2)
 
 
+def depthwise_lanes() -> Iterator[Case]:
+    """Blocks of channels amid zeros: tiles of 1 to 8 columns by rows, images or pieces of a row."""
+    heights, channels, kernels = (
+        cycle([5, 1, 8, 2, 16, 3, 9]),
+        cycle([33, 16, 40, 8, 64, 15]),
+        cycle([3, 5, 4, 9]),
+    )
+    for width in (1, 2, 3, 4, 5, 6, 7, 8, 9, 15, 16, 17, 31):
+        c, height, k = next(channels), next(heights), next(kernels)
+        size = (3 * height - 2, 3 * width - 2)
+        yield Case(f"lanes {height}x{width} outputs", c, c, size, (k, k), groups=c, stride=3, padding=k // 2)
+    for batch in (2, 7, 8, 9, 17):
+        yield Case(f"lanes of {batch} images", 24, 24, (4, 3), (5, 3), batch=batch, groups=24, padding=(2, 1))
+        yield Case(f"lanes of {batch} pixels", 80, 80, (1, 1), (3, 3), batch=batch, groups=80, padding=1)
+    yield Case("lanes, one row in pieces", 24, 24, (1, 131), (1, 15), groups=24, stride=4, padding=(0, 7))
+    yield Case("lanes, one column", 40, 40, (35, 1), (9, 9), groups=40, padding=4)
+    yield Case("lanes, kernel beyond the image", 40, 40, (7, 5), (31, 31), groups=40, padding=15, batch=2)
+    yield Case(
+        "lanes, kernel beyond the image, stride 2", 17, 17, (9, 8), (15, 31), groups=17, stride=2, padding=15
+    )
+    yield Case(
+        "lanes, dilation beyond the image",
+        32,
+        32,
+        (3, 4),
+        (3, 5),
+        groups=32,
+        padding=(7, 10),
+        dilation=(7, 5),
+    )
+    yield Case("lanes, strides apart", 24, 24, (20, 34), (2, 1), groups=24, stride=(4, 5), batch=2)
+    yield Case(
+        "lanes, strides apart, dilation", 48, 48, (22, 20), (2, 2), groups=48, stride=4, dilation=2, padding=1
+    )
+    yield Case(
+        "lanes, blocks of rows and columns", 20, 20, (90, 301), (7, 9), groups=20, stride=3, padding=(3, 4)
+    )
+    yield Case(
+        "lanes, padding of four widths", 24, 24, (11, 13), groups=24, stride=3, padding=((0, 3), (4, 1))
+    )
+    yield Case("lanes, multiplier 3", 11, 33, (13, 13), (5, 5), groups=11, stride=3, padding=2, batch=2)
+    yield Case("lanes, multiplier 20", 3, 60, (10, 9), (4, 4), groups=3, stride=3, padding=1)
+    yield Case("lanes, multiplier 2, strides apart", 16, 32, (9, 9), (1, 1), groups=16, stride=3)
+
+
 def _varied(cases: Iterator[Case]) -> Iterator[Case]:
     """Let bias and activation go round, so that each meets every kind of shape."""
     leaky = ("leaky_relu", 0.125)
@@ -425,5 +470,17 @@ def _varied(cases: Iterator[Case]) -> Iterator[Case]:
         yield replace(case, bias=bias, activation=case.activation or activation)
 
 
-FAMILIES = (tiles, depths, kernels, steps, borders, batches, few_pixels, large, depthwise, grouped)
+FAMILIES = (
+    tiles,
+    depths,
+    kernels,
+    steps,
+    borders,
+    batches,
+    few_pixels,
+    large,
+    depthwise,
+    depthwise_lanes,
+    grouped,
+)
 CASES = [case for family in FAMILIES for case in _varied(family())]

@@ -2,11 +2,13 @@
  *
  * NCHW problems are computed with pixels of a row as lanes, NHWC ones with channels as lanes, from x
  * to y directly where those lanes are adjacent in both; otherwise blocks of x are first copied to
- * scratch, split by stride phase.  Padding is never materialised on the direct way.  Listed in list.c. */
+ * scratch, split by stride phase.  Padding is never materialised on the direct way.  Where blocks of
+ * channels are predicted to be faster than all of these, depthwise_lanes.c computes them.  Listed in list.c. */
 #include "../base/parallel.h"
 #include "../base/scratch.h"
 #include "cost.h"
 #include "depthwise.h"
+#include "depthwise_lanes.h"
 #include "nonfinite.h"
 #include <stdio.h>
 #include <string.h>
@@ -100,35 +102,61 @@ static bool is_direct(const fc_conv *conv)
            (stride == 1 || (stride == 2 && (conv->out_size[FC_HEIGHT] == 1 || conv->stride[FC_HEIGHT] % 2 == 0)));
 }
 
-static double cost(const fc_conv *conv, const fc_machine *machine, bool prepared)
+/* Of all ways but that of depthwise_lanes.c. */
+static double plain_cost(const fc_conv *conv, const fc_machine *machine, bool prepared)
 {
     const double rows = (double)(conv->batch * conv->out_size[FC_DEPTH] * conv->out_size[FC_HEIGHT]);
     const double width = (double)conv->out_size[FC_WIDTH], channels = (double)conv->out_channels;
-    const double taps = (double)conv->taps, strided = conv->stride[FC_WIDTH] > 1;
-    const double across = by_channel(conv), along = 1 - across;
-    const double vectors = across > 0 ? rows * width * (double)fc_div_up(conv->out_channels, machine->lanes)
-                                  : rows * channels * (double)fc_div_up(conv->out_size[FC_WIDTH], machine->lanes);
+    const double taps = (double)conv->taps, seen = taps / (double)conv->kernel[FC_HEIGHT] *
+                        (double)fc_min(conv->kernel[FC_HEIGHT], conv->in_size[FC_HEIGHT]);
+    const double blocks = (double)fc_div_up(conv->out_channels, machine->lanes);
+    const double by_2 = conv->stride[FC_WIDTH] == 2, further = conv->stride[FC_WIDTH] > 2;
     double inputs = (double)(conv->batch * conv->in_channels);
     for (int axis = 0; axis < FC_SPATIAL; axis++)
         inputs *= (double)conv->in_size[axis];
     const double moved = (inputs + rows * width * channels) * (double)fc_size_of(conv->dtype);
+    const double lines = moved > (double)machine->l2 ? moved / 64 : 0; /* from beyond L2 */
     const double copied = is_direct(conv) ? 0 : (inputs + rows * width * channels) / machine->lanes;
+    if (by_channel(conv)) {
+        const double vectors = rows * width * blocks;
+        const fc_count counts[] = {
+            { vectors * seen, 1.06 + 0.92 * by_2 + 3.1 * further + (is_direct(conv) ? 0 : 1.26) }, /* multiply */
+            { vectors, 11 },                                   /* store */
+            { rows * blocks, 53 },                             /* edges */
+            { rows, 138 }, { rows * taps, 14.7 },
+            { lines, 4.1 },
+            { copied, 51 },
+            { prepared ? 0 : channels * taps, 1.8 },           /* pack weights */
+            { 1, 4920 },
+        };
+        return FC_COST(counts, machine);
+    }
+    const double planes = (double)conv->batch * channels;
+    const double vectors = rows * channels * (double)fc_div_up(conv->out_size[FC_WIDTH], machine->lanes);
     const fc_count counts[] = {
-        { along * vectors * taps, 1.09 },                      /* multiply */
-        { along * strided * vectors * taps, 2.2 },
-        { along * (conv->stride[FC_WIDTH] > 2) * vectors * taps, 12 },
-        { across * vectors * taps, 1.21 },
-        { across * strided * vectors * taps, 1.08 },
-        { along * vectors, 11.8 },                             /* store, edges */
-        { across * vectors, 16.9 },
-        { moved > (double)machine->l2 ? moved / 64 : 0, 5.5 }, /* lines from beyond L2 */
-        { prepared ? 0 : across * channels * taps, 4.1 },      /* pack weights */
-        { !conv->channels_last * copied, 32 },                 /* copies */
-        { conv->channels_last * copied, 16.3 },
-        { is_direct(conv) ? 0 : along * (double)conv->batch * channels, 1700 }, /* planes */
+        { vectors * taps, 1 + 1.42 * by_2 + 6.3 * further },   /* multiply */
+        { vectors, 8.4 },                                      /* store, edges */
+        { planes, 17 }, { planes * taps, 3.6 },
+        { lines, 7.6 },
+        { copied, conv->channels_last ? 72 : 8.7 },
+        { conv->channels_last || is_direct(conv) ? 0 : planes, 570 },
         { 1, 4920 },
     };
     return FC_COST(counts, machine);
+}
+
+/* Whether blocks of channels are the fastest way: the same for every view of arrays of this layout. */
+static bool by_blocks(const fc_conv *conv)
+{
+    const fc_machine *machine = fc_machine_for(conv->dtype);
+    fc_conv declared = *conv;
+    fc_conv_default_strides(&declared, conv->channels_last);
+    return fc_depthwise_lanes_cost(&declared, machine, true) < plain_cost(&declared, machine, true);
+}
+
+static double cost(const fc_conv *conv, const fc_machine *machine, bool prepared)
+{
+    return by_blocks(conv) ? fc_depthwise_lanes_cost(conv, machine, prepared) : plain_cost(conv, machine, prepared);
 }
 
 /* About this long should a task take, in seconds. */
@@ -205,23 +233,31 @@ static size_t scratch_of(const fc_depthwise_split *s) { return s->list_bytes + s
 
 static size_t scratch(const fc_conv *conv, const fc_table *table)
 {
+    if (by_blocks(conv))
+        return fc_depthwise_lanes_scratch(conv, table);
     const fc_depthwise_split s = split_of(conv, table);
     return scratch_of(&s);
 }
 
 static size_t prepared_size(const fc_conv *conv, const fc_table *table)
 {
-    return split_of(conv, table).weight_bytes;
+    return by_blocks(conv) ? fc_depthwise_lanes_prepared_size(conv, table) : split_of(conv, table).weight_bytes;
 }
 
 static void prepare(const fc_conv *conv, const fc_table *table, const void *weight, void *prepared)
 {
+    if (by_blocks(conv)) {
+        fc_depthwise_lanes_prepare(conv, table, weight, prepared);
+        return;
+    }
     pack_weights(conv, table, 0, conv->out_channels, split_of(conv, table).w_tap, weight, prepared);
 }
 
 static fc_status forward(const fc_conv_run *run, fc_error *error)
 {
     const fc_conv *conv = run->conv;
+    if (by_blocks(conv))
+        return fc_depthwise_lanes_forward(run, error);
     fc_conv_run prepared = *run;
     fc_depthwise_job job = { &prepared, split_of(conv, run->table) };
     const double seconds = cost(conv, fc_machine_for(conv->dtype), run->prepared != NULL);
@@ -249,6 +285,10 @@ static fc_status forward(const fc_conv_run *run, fc_error *error)
 
 static void describe(const fc_conv *conv, const fc_table *table, char *text, size_t size)
 {
+    if (by_blocks(conv)) {
+        fc_depthwise_lanes_describe(conv, table, text, size);
+        return;
+    }
     const fc_depthwise_split s = split_of(conv, table);
     snprintf(text, size, "%s as lanes, %s; %lld images x %lld channel blocks x %lld row blocks",
              s.by_channel ? "channels" : "pixels", s.direct ? "in place" : "through copied blocks",

@@ -1,5 +1,5 @@
 /* Padding times a weight that is infinite or no number, which is no number: for algorithms whose kernels never
- * multiply padding.  Called by depthwise.c and grouped.c once y is computed, and by trim.c. */
+ * multiply padding.  Called by depthwise.c, depthwise_lanes.c and grouped.c once y is computed, and by trim.c. */
 #ifndef FC_CONV_NONFINITE_H
 #define FC_CONV_NONFINITE_H
 #include "algorithm.h"

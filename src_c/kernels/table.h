@@ -7,6 +7,7 @@
 #ifndef FC_KERNELS_TABLE_H
 #define FC_KERNELS_TABLE_H
 #include "depthwise.h"
+#include "depthwise_lanes.h"
 #include "dot.h"
 #include "gemm.h"
 #include "grad.h"
@@ -37,6 +38,8 @@ typedef struct fc_table {
     int depthwise_filters; /* that may share an input there, then with runs of 3 and 1; 0 for no more than one */
     void (*depthwise)(const fc_depthwise *d);
     void (*depthwise_spread)(const fc_depthwise_spread *s);
+    int lanes_sums;        /* as fc_lanes_tile_of takes it */
+    void (*depthwise_lanes)(const fc_depthwise_lanes *d);
     void (*pool_clear)(const fc_pool_clear *c);
     void (*pool_wholes)(const fc_pool_wholes *w);
     void (*pool_whole_pixels)(const fc_pool_whole_pixels *w);

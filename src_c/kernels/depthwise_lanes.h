@@ -1,0 +1,49 @@
+/* Depthwise filters over blocks of channels, one vector of them, in a border of zeros.  Part of the kernel table;
+ * filled by conv/depthwise_lanes.c. */
+#ifndef FC_KERNELS_DEPTHWISE_LANES_H
+#define FC_KERNELS_DEPTHWISE_LANES_H
+#include "epilogue.h"
+#include <stdbool.h>
+#include <stdint.h>
+
+/* A tile: `cols` outputs of a row by `places`, which are rows, or images, or pieces of one row beside each other. */
+enum { FC_LANES_COLS = 8, FC_LANES_PLACES = 8 };
+typedef struct fc_lanes_tile {
+    int cols, places;
+    bool by_image, by_piece;
+} fc_lanes_tile;
+
+/* The tiles of so many outputs where up to `sums` are kept at a time. */
+static inline fc_lanes_tile fc_lanes_tile_of(int sums, int64_t images, int64_t rows, int64_t cols)
+{
+    const int64_t tiles = (cols + FC_LANES_COLS - 1) / FC_LANES_COLS;
+    fc_lanes_tile tile = { .cols = (int)((cols + tiles - 1) / tiles) };
+    tile.places = sums / tile.cols < FC_LANES_PLACES ? sums / tile.cols : FC_LANES_PLACES;
+    tile.by_image = images >= tile.places || images > rows;
+    tile.by_piece = images == 1 && rows == 1 && cols >= tile.places * tile.cols;
+    return tile;
+}
+
+/* One of the two axes.  Output o sees through tap k the input o * stride - pad + k * dilation, which is zero outside
+ * 0 .. in - 1. */
+typedef struct fc_lanes_axis {
+    int64_t first, count;                     /* the outputs to compute */
+    int64_t kernel, stride, dilation, pad, in;
+    int64_t x_out, x_tap, y_out, w_tap;       /* elements of x from output to output, from tap to tap; of y; of weights */
+} fc_lanes_axis;
+
+/* y(image, row, col)[lane] = activation(bias[lane] + sum over deep, taps of both axes of
+ *     weight(deep, tap, tap)[lane] * x(image, deep, row, col, tap, tap)[lane])
+ * for lane < lanes.  x points at what tap 0 of output 0 of both axes sees, whole vectors of it are read, and so are
+ * zeros around it: of a tap that any output of a tile sees inside x, all its outputs'.  Other taps are left out. */
+typedef struct fc_depthwise_lanes {
+    const void *x, *weight, *bias;            /* bias NULL for none */
+    void *y;                                  /* output 0 of both axes */
+    fc_lanes_axis row, col;
+    int64_t images, x_image, y_image;
+    int64_t deep, x_deep, w_deep;
+    int64_t lanes, bias_lanes;                /* 1 .. VLEN; biases that there are */
+    fc_activation activation;
+} fc_depthwise_lanes;
+
+#endif

@@ -466,7 +466,7 @@ static double cost(const fc_conv *conv, const fc_machine *machine, bool prepared
         { nchw * !s.copies * x_far * groups * depth / (double)conv->taps * pixels, 1.86 }, /* from lines not in cache */
         { x_far * (double)(s.channel_blocks * fc_x_count(conv)) * lines, 0.506 },
         { y_far * pixels * (double)conv->out_channels * lines, 1.1 },
-        { fc_lines_in_pieces(conv, s.channel_blocks), nchw > 0 ? 4.4 : 7.5 },
+        { fc_lines_in_pieces(conv, s.channel_blocks), nchw > 0 ? 45 : 75 },
         { groups * pixels * (double)s.channel_blocks, 9.75 },                              /* addresses */
         { (double)s.tasks, 1150 },
         { 1, 4030 },

@@ -398,21 +398,25 @@ static double cost(const fc_conv *conv, const fc_machine *machine, bool prepared
     if (by_channels(conv, fc_table_for(conv->dtype)))
         return cost_of_channels(conv, machine, prepared);
     const grouped_split s = split_of(conv, fc_table_for(conv->dtype));
-    const double rows = (double)(conv->batch * conv->out_size[FC_DEPTH] * conv->out_size[FC_HEIGHT] * conv->groups);
-    const int64_t vectors = fc_div_up(conv->out_size[FC_WIDTH], machine->lanes);
-    const double passes = (double)fc_div_up(conv->in_per_group, s.channels), channels = (double)conv->out_per_group;
-    const double band = (double)(s.tasks * s.band.size) * passes / machine->lanes, nhwc = conv->channels_last;
+    const int64_t pixels = s.in_place ? s.cols : (s.rows - 1) * s.pitch + s.cols; /* of a product */
+    const double products = (double)(s.tasks * s.groups * (s.in_place ? s.rows : 1));
+    const double passes = (double)fc_div_up(conv->in_per_group, s.channels), nhwc = conv->channels_last;
+    const double vectors = products * (double)(fc_div_up(pixels, machine->lanes) * conv->out_per_group);
+    const double tiles = products * (double)(fc_div_up(conv->out_per_group, 9) * fc_div_up(pixels, 3 * machine->lanes));
+    const double band = (double)(s.tasks * s.band.size) * passes / machine->lanes;
     const fc_count counts[] = {
-        { rows * channels * (double)conv->depth * (double)vectors, 1.09 },                            /* multiply */
-        { band, 17.5 },                                                                               /* copy bands */
-        { (double)(s.tasks * s.band.rows * s.band.depth * s.band.phases) * passes, 55 },              /* calls of move */
-        { rows * (double)(fc_div_up(conv->out_per_group, 5) * fc_div_up(vectors, 3)) * passes, 106 }, /* tiles */
-        { nhwc * band, 3.43 },                                                                        /* transposes in */
-        { conv->in_per_group == 1 ? nhwc * band * machine->lanes : 0, 0.403 },                        /* values alone */
-        { nhwc * rows * channels * (double)vectors, 4.02 },                                           /* transposes out */
-        { (double)s.tasks * (double)(s.channels * conv->taps), 37.1 },                                /* offsets */
-        { (double)s.tasks, 251 },
-        { 1, 4320 },
+        { vectors * (double)conv->depth, 1.04 },                                           /* multiply */
+        { band, 14.9 },                                                                    /* copy bands */
+        { (double)(s.tasks * s.band.rows * s.band.depth * s.band.phases) * passes, 67.1 }, /* calls of move */
+        { tiles * passes, 175 },
+        { vectors * passes, 4.08 },                                                        /* stores */
+        { nhwc * band, 6.41 },                                                             /* transposes in */
+        { conv->in_per_group == 1 ? nhwc * band * machine->lanes : 0, 0.253 },             /* values alone */
+        { nhwc * vectors, 4.01 },                                                          /* transposes out */
+        { (double)s.tasks * (double)(s.channels * conv->taps), 41.4 },                     /* offsets */
+        { fc_lines_in_pieces(conv, 1), 3.79 },
+        { (double)s.tasks, 347 },
+        { 1, 5110 },
     };
     return FC_COST(counts, machine);
 }

@@ -206,7 +206,7 @@ static double cost(const fc_conv *conv, const fc_machine *machine, bool prepared
         { nhwc * groups * rows * vectors * (double)s.k_blocks, 30.8 },  /* transposes out */
         { x_far * packs * (double)fc_x_count(conv) * size / 64, 0.41 }, /* lines not in cache */
         { y_far * groups * (double)s.pixels * rows * size / 64, 1.47 },
-        { fc_lines_in_pieces(conv, s.row_blocks), 5.1 },
+        { fc_lines_in_pieces(conv, s.row_blocks), 30 },
         { groups * rows * depth / (double)machine->lanes, 1.76 },       /* weights read */
         { (double)s.tasks, 1830 },
         { 1, 6160 },

@@ -204,7 +204,7 @@ double fc_winograd_cost(const fc_conv *conv, const fc_machine *machine, bool pre
         { copies * (double)s.band.size / machine->lanes, 24.3 },            /* copy bands */
         { xis * blocks * tiles * (double)s.panels * chunks, 131 },          /* blocks of products */
         { far ? chunks * points * out : 0, 19 },                            /* products read and written */
-        { fc_lines_in_pieces(conv, 1), 20.3 },
+        { fc_lines_in_pieces(conv, 1), 50 },
         { 1, FC_WINOGRAD_LEAST },
     };
     return FC_COST(counts, machine);

@@ -18,9 +18,9 @@
 
 enum { ZERO_TASKS = 16 };
 /* What computing blocks of rows costs beyond the phases at once: per element of the gradient, as a part, per phase
- * of an image, and more for each of its groups, if there are several; these also have a price otherwise. */
+ * of an image, and more for each of its groups, if there are several; these of several phases always have a price. */
 static const double WEAVE_SECONDS = 5e-10, SMALL_BLOCKS = 0.25, CALL_SECONDS = 1.3e-6, GROUP_SECONDS = 4.5e-7,
-                    PIECE_SECONDS = 4e-8;
+                    PIECE_SECONDS = 1e-7;
 static const double TRIM_SECONDS = 2.5e-10;   /* per weight */
 
 typedef struct zero_job {
@@ -94,7 +94,7 @@ static double phases_seconds(const fc_grad_phases *phases, bool rows)
     const double pixels = (double)conv->batch * (double)(conv->in_size[0] * conv->in_size[1] * conv->in_size[2]);
     const double calls = (double)(conv->batch * phases->all), groups = conv->groups > 1 ? (double)conv->groups : 0;
     if (!rows)
-        return phases->seconds + PIECE_SECONDS * calls * groups;
+        return phases->seconds + (phases->all > 1 ? PIECE_SECONDS * calls * groups : 0);
     return (1 + SMALL_BLOCKS) * phases->seconds + WEAVE_SECONDS * pixels * (double)conv->in_channels +
            calls * (CALL_SECONDS + GROUP_SECONDS * groups);
 }

@@ -188,6 +188,7 @@ static fc_status weight_grad(const fc_conv *original, const char *algorithm, con
     const fc_weight_method *method;
     const int64_t elements = conv.out_channels * conv.depth;
     conv.batch = fc_max(1, conv.batch);       /* methods need not think of none */
+    flatten(&conv);
     fc_status status = choose(&conv, algorithm, &method, error);
     if (status != FC_OK)
         return status;
@@ -195,7 +196,6 @@ static fc_status weight_grad(const fc_conv *original, const char *algorithm, con
         memset(grad_weight, 0, (size_t)elements * fc_size_of(conv.dtype));
         return FC_OK;
     }
-    flatten(&conv);
     fc_weight_run run = { .conv = &conv, .table = fc_table_for(conv.dtype), .g = grad_output, .x = x };
     status = run_method(&run, method, grad_weight, error);
     if (status == FC_OK && run.split.spreads && !fc_surely_finite(conv.dtype, grad_weight, elements))

@@ -320,8 +320,9 @@ static void copy_bands(const dense_part *p, const fc_pixel_block *b)
     const fc_conv *conv = &p->conv;
     const fc_conv_run run = { .conv = conv, .table = p->run->table, .x = p->x };
     const int64_t first = p->unit * conv->in_per_group + p->ic;
-    const int64_t channels = p->run->split.a[UNITS] > 1 ? fc_min(p->units * conv->in_per_group, conv->in_channels - first)
-                                          : ins_of(p, p->unit);
+    const int64_t channels = p->run->split.a[UNITS] > 1
+                                 ? fc_min(p->units * conv->in_per_group, conv->in_channels - first)
+                                 : ins_of(p, p->unit);
     for (int64_t n = 0; n < b->images; n++) {
         const fc_block_origin origin = { b->image + n, b->depth, b->row, b->col };
         fc_band_copy(&run, &p->band, &origin, first, channels,

@@ -8,6 +8,7 @@
 #include "geometry.h"
 #include "input_grad_depthwise.h"
 #include "input_grad_direct.h"
+#include "input_grad_lanes.h"
 #include "input_grad_patches.h"
 #include "input_grad_phases.h"
 #include "input_grad_pixels.h"
@@ -113,7 +114,9 @@ static bool without_choice(const fc_conv *conv, const char *algorithm, const voi
     else if (conv->batch == 0) {              /* only the algorithm's name may be wrong */
         const fc_algorithm *named;
         *status = fc_algorithm_choose(conv, algorithm, false, &named, error);
-    } else if ((any || strcmp(algorithm, "depthwise") == 0) && fc_input_grad_depthwise_supports(conv) == NULL &&
+    } else if ((any || strcmp(algorithm, "depthwise") == 0) && fc_input_grad_lanes_chosen(conv))
+        *status = fc_input_grad_lanes(conv, grad_output, weight, grad_input, error);
+    else if ((any || strcmp(algorithm, "depthwise") == 0) && fc_input_grad_depthwise_supports(conv) == NULL &&
                (conv->stride[FC_HEIGHT] > 1 || conv->stride[FC_WIDTH] > 1))
         *status = fc_input_grad_depthwise(conv, grad_output, weight, grad_input, error);
     else if ((any || direct) && fc_input_grad_patches_supports(conv))

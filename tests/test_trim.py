@@ -11,6 +11,7 @@ from support import (
     DTYPES,
     ISAS,
     LAYOUTS,
+    amid_nan,
     assert_conv2d,
     assert_within,
     error_bound,
@@ -36,6 +37,7 @@ CASES: dict[str, tuple[int, int, tuple[int, int], tuple[int, int], dict[str, Any
     "stride over the image": (8, 9, (1, 3), (7, 3), {"stride": (2, 1), "padding": (6, 1)}, (7, 3)),
     "stride from one tap to another": (8, 9, (1, 9), (5, 3), {"stride": 4, "padding": (2, 1)}, (1, 3)),
     "groups": (12, 20, (2, 1), (5, 3), {"padding": (2, 1), "groups": 4, "activation": "relu"}, (3, 1)),
+    "groups, channels as lanes": (24, 24, (17, 1), (3, 3), {"padding": 1, "groups": 3}, (3, 1)),
     "every tap meets a pixel": (8, 9, (2, 2), (3, 3), {"padding": 1}, (3, 3)),
     "no tap meets a pixel": (3, 4, (1, 1), (2, 2), {"padding": ((5, 0), (5, 0)), "stride": 3}, (1, 1)),
 }
@@ -67,6 +69,7 @@ def test_forward(case: Any, layout: str, dtype: Any, name: str) -> None:
             y = plan(x)
             assert_conv2d(y, x, weight, bias, **options)
             assert same_bits(y, fastconv.conv2d(x, weight, bias, algorithm=plan.algorithm, **options))
+            assert_conv2d(plan(amid_nan(x, "steps")), x, weight, bias, **options)
             assert same_bits(y, pickle.loads(pickle.dumps(plan))(x))
 
 

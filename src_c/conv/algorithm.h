@@ -18,7 +18,7 @@ const fc_machine *fc_machine_for(fc_dtype dtype);
 typedef struct fc_conv_run {
     const fc_conv *conv;
     const fc_table *table;
-    const void *x, *weight, *bias;            /* bias may be NULL; weight may be NULL if prepared is given */
+    const void *x, *weight, *bias;            /* bias may be NULL */
     const void *prepared;                     /* from prepare(), or NULL */
     void *y;
 } fc_conv_run;

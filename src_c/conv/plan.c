@@ -70,12 +70,12 @@ fc_status fc_plan_init(fc_plan *plan, const fc_conv *conv, const char *algorithm
         status = reserve(&plan->prepared, bytes, error);
     if (plan->prepared)
         plan->algorithm->prepare(&plan->conv, plan->table, kept ? kept : weight, plan->prepared);
-    if (plan->prepared || status != FC_OK) {
+    if (status != FC_OK) {
         free(kept);
         kept = NULL;
     }
     plan->kept = kept;
-    plan->prepared_bytes = kept ? fc_trim_bytes(&trim) : bytes;
+    plan->prepared_bytes = bytes + (kept ? fc_trim_bytes(&trim) : 0);
     return status;
 }
 

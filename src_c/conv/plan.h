@@ -13,14 +13,14 @@ typedef struct fc_plan {
     const fc_algorithm *algorithm;
     const fc_table *table;                    /* of the ISA in use when the plan was made */
     void *prepared;                           /* owned; NULL where raw weights are as good */
-    size_t prepared_bytes;                    /* of prepared, or of kept */
-    void *kept;                               /* owned: the weights that are left and not prepared, or NULL */
+    size_t prepared_bytes;                    /* of prepared and kept */
+    void *kept;                               /* owned: the weights without those taps, or NULL */
 } fc_plan;
 
 /* Prepares weights for many runs.  The conv is checked already. */
 fc_status fc_plan_init(fc_plan *plan, const fc_conv *conv, const char *algorithm, const void *weight, fc_error *error);
-/* x and y with their own strides, same shapes.  weight is the one given to init: read only where the
- * algorithm prepares nothing. */
+/* x and y with their own strides, same shapes.  weight is the one given to init: read where the algorithm prepares
+ * nothing, or where strides ask for another of its loops. */
 fc_status fc_plan_run(const fc_plan *plan, const void *x, const int64_t x_stride[FC_AXES], const void *weight,
                       const void *bias, void *y, const int64_t y_stride[FC_AXES], fc_error *error);
 void fc_plan_free(fc_plan *plan);

@@ -151,7 +151,10 @@ static bool by_blocks(const fc_conv *conv)
     const fc_machine *machine = fc_machine_for(conv->dtype);
     fc_conv declared = *conv;
     fc_conv_default_strides(&declared, conv->channels_last);
-    return fc_depthwise_lanes_cost(&declared, machine, true) < plain_cost(&declared, machine, true);
+    /* Small kernels with pixels as lanes do better than their price where half a vector or more of them is used. */
+    const bool pixels = !conv->channels_last && conv->taps <= 49 && conv->stride[FC_WIDTH] <= 2;
+    const double margin = pixels && 2 * conv->out_size[FC_WIDTH] + 2 >= machine->lanes ? 0.4 : 1;
+    return fc_depthwise_lanes_cost(&declared, machine, true) < margin * plain_cost(&declared, machine, true);
 }
 
 static double cost(const fc_conv *conv, const fc_machine *machine, bool prepared)

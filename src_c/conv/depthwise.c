@@ -152,7 +152,8 @@ static bool by_blocks(const fc_conv *conv)
     fc_conv declared = *conv;
     fc_conv_default_strides(&declared, conv->channels_last);
     /* Small kernels with pixels as lanes do better than their price where half a vector or more of them is used. */
-    const bool pixels = !conv->channels_last && conv->taps <= 49 && conv->stride[FC_WIDTH] <= 2;
+    const bool pixels = !conv->channels_last && conv->taps <= 49 && conv->stride[FC_WIDTH] <= 2 &&
+                        conv->dilation[FC_HEIGHT] * conv->dilation[FC_WIDTH] == 1;
     const double margin = pixels && 2 * conv->out_size[FC_WIDTH] + 2 >= machine->lanes ? 0.4 : 1;
     return fc_depthwise_lanes_cost(&declared, machine, true) < margin * plain_cost(&declared, machine, true);
 }

@@ -123,6 +123,13 @@ CASES: dict[str, tuple[int, int, tuple[int, int], tuple[int, int], dict[str, Any
         (3, 4),
         {"groups": 24, "stride": 4, "dilation": (2, 3), "padding": ((0, 2), (4, 1))},
     ),
+    "depthwise lanes, taps of a phase apart": (
+        16,
+        16,
+        (14, 17),
+        (4, 5),
+        {"groups": 16, "stride": (3, 2), "dilation": (2, 3), "padding": (3, 5)},
+    ),
     "depthwise lanes, 4x4": (33, 33, (4, 4), (5, 3), {"groups": 33, "padding": (2, 1)}),
     "depthwise lanes, one row": (16, 16, (1, 67), (1, 9), {"groups": 16, "stride": 3, "padding": (0, 4)}),
     "depthwise lanes, 9x7 stride 2": (

@@ -100,8 +100,8 @@ def tiles() -> Iterator[Case]:
     yield Case("3x3 stride 2, panels across images", 9, 20, (9, 7), padding=1, stride=2, batch=4)
     yield Case("1x1, more image than L2 holds half of", 64, 19, (79, 70), (1, 1))
     # Few outputs: eight channels at a time, of 1024 and 512 pixels; a tail of them, and none.
-    for channels, outputs, size in ((67, 1, (79, 70)), (64, 3, (64, 80)), (71, 8, (73, 71)), (71, 9, (73, 71))):
-        yield Case(f"1x1, {channels} channels to {outputs} of an image from memory", channels, outputs, size, (1, 1))
+    for inputs, outputs, size in ((67, 1, (79, 70)), (64, 3, (64, 80)), (71, 8, (73, 71)), (71, 9, (73, 71))):
+        yield Case(f"1x1, {inputs} to {outputs} of an image from memory", inputs, outputs, size, (1, 1))
     yield Case("1x1, more weights than L2 holds half of", 600, 500, (5, 5), (1, 1))
 
 

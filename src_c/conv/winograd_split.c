@@ -192,6 +192,8 @@ double fc_winograd_cost(const fc_conv *conv, const fc_machine *machine, bool pre
     const bool cold = taps_bytes > 2.0 * (double)machine->l2;
     const double xis = (double)s.xis, tiles = (double)fc_div_up(s.tiles, 14), chunks = (double)s.chunks;
     const bool far = s.chunks > 1 && 2 * s.panels * (int64_t)s.p_bytes > machine->l2; /* products of all panels */
+    const double size = (double)fc_size_of(conv->dtype);
+    const bool y_far = fc_far(conv, conv->batch * conv->out_pixels * conv->out_channels);
     const fc_count counts[] = {
         { points * (double)conv->in_per_group * out, 0.938 },               /* multiply */
         { points * in, 5.34 },                                              /* transform in */
@@ -204,6 +206,7 @@ double fc_winograd_cost(const fc_conv *conv, const fc_machine *machine, bool pre
         { copies * (double)s.band.size / machine->lanes, 24.3 },            /* copy bands */
         { xis * blocks * tiles * (double)s.panels * chunks, 131 },          /* blocks of products */
         { far ? chunks * points * out : 0, 19 },                            /* products read and written */
+        { y_far ? (double)(conv->batch * conv->out_pixels * conv->out_channels) * size / 64 : 0, 40 }, /* far lines */
         { fc_lines_in_pieces(conv, 1), 50 },
         { 1, FC_WINOGRAD_LEAST },
     };

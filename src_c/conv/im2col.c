@@ -195,21 +195,22 @@ static double cost(const fc_conv *conv, const fc_machine *machine, bool prepared
     const double size = (double)fc_size_of(conv->dtype), x_far = fc_far(conv, fc_x_count(conv));
     const double y_far = fc_far(conv, s.pixels * conv->out_channels);
     const fc_count counts[] = {
-        { groups * depth * rows * vectors, 1.02 },                      /* multiply */
-        { packs * depth * vectors, 7.22 },                              /* pack */
-        { nchw * gathers * packs * depth * vectors, 27.4 },             /* of a stride above 4 */
-        { nchw * picks * packs * depth * vectors, 8.34 },               /* of a stride of 2 to 4 */
-        { nchw * packs * runs * taps, 93.3 },                           /* pieces */
-        { nhwc * packs * depth * vectors, 16.4 },                       /* transposes in */
-        { nhwc * packs * runs * taps, 222 },                            /* calls of move */
-        { groups * rows / 9 * (double)s.k_blocks * panels, 121 },       /* tiles */
-        { nhwc * groups * rows * vectors * (double)s.k_blocks, 30.8 },  /* transposes out */
-        { x_far * packs * (double)fc_x_count(conv) * size / 64, 0.41 }, /* lines not in cache */
-        { y_far * groups * (double)s.pixels * rows * size / 64, 1.47 },
+        { groups * depth * rows * vectors, 0.975 },                      /* multiply */
+        { packs * depth * vectors, 6.13 },                               /* pack */
+        { nchw * gathers * packs * depth * vectors, 27.4 },              /* of a stride above 4 */
+        { nchw * picks * packs * depth * vectors, 10.7 },                /* of a stride of 2 to 4 */
+        { nchw * packs * runs * taps, 83.1 },                            /* pieces */
+        { nchw * packs * image_rows * depth, 1.23 },                     /* of rows, each to its place in a vector */
+        { nhwc * packs * depth * vectors, 22.1 },                        /* transposes in */
+        { nhwc * packs * runs * taps, 172 },                             /* calls of move */
+        { groups * rows / 9 * (double)s.k_blocks * panels, 162 },        /* tiles */
+        { nhwc * groups * rows * vectors * (double)s.k_blocks, 43.8 },   /* transposes out */
+        { x_far * packs * (double)fc_x_count(conv) * size / 64, 0.437 }, /* lines not in cache */
+        { y_far * groups * (double)s.pixels * rows * size / 64, 1.07 },
         { fc_lines_in_pieces(conv, s.row_blocks), 30 },
-        { groups * rows * depth / (double)machine->lanes, 1.76 },       /* weights read */
-        { (double)s.tasks, 1830 },
-        { 1, 6160 },
+        { groups * rows * depth / (double)machine->lanes, 5.3 },         /* weights read */
+        { (double)s.tasks, 1950 },
+        { 1, 5210 },
     };
     return FC_COST(counts, machine);
 }

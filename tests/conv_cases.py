@@ -159,6 +159,9 @@ def steps() -> Iterator[Case]:
     yield Case("dilation as far as the image goes", 3, 4, (13, 15), dilation=(6, 7))
     yield Case("dilation that only touches padding", 5, 9, (5, 5), padding=20, dilation=20)
     yield Case("dilation (1, 7) in a row of 5", 5, 9, (6, 5), (1, 3), padding=(0, 7), dilation=(1, 7))
+    for stride in (2**31, 2**62):
+        yield Case(f"stride {stride}, depthwise", 6, 6, (5, 7), groups=6, stride=stride, padding=(1, 2))
+        yield Case(f"stride {stride} along one axis", 6, 6, (5, 40), (3, 2), groups=6, stride=(stride, 1))
     yield Case("dilation of a 1x1 kernel", 4, 6, (7, 9), (1, 1), dilation=2**62)
 
 

@@ -164,8 +164,8 @@ static void copy_pixels(const fc_conv_run *run, const lanes_block *b, const void
     const fc_span span = fc_span_of(0, count, step, start, row ? conv->in_size[FC_WIDTH] : 0);
     const fc_depthwise_spread spread = {
         .pixels = span.inside, .channels = b->channels, .repeat = repeat, .repeated = b->channel % repeat,
-        .src = row && span.inside ? fc_at(row, span.column * conv->x_stride[FC_W], size) : row, .src_pixel = step * conv->x_stride[FC_W],
-        .src_channel = conv->x_stride[FC_C],
+        .src = row && span.inside ? fc_at(row, span.column * conv->x_stride[FC_W], size) : row,
+        .src_pixel = step * conv->x_stride[FC_W], .src_channel = conv->x_stride[FC_C],
         .dst = (char *)to + (size_t)(span.before * out) * pixel, .dst_pixel = out * b->pitch,
     };
     if (span.inside > 0)

@@ -51,7 +51,7 @@ static fc_span outputs_of(const fc_conv *conv, int axis, int64_t first, int64_t 
 typedef struct lanes_phase {
     fc_lanes_axis axis;                       /* but for the steps of memory */
     int64_t first;                            /* pixel */
-    int64_t tap, tap_step;                    /* of the kernel: its first as the axis counts, and from one to the next */
+    int64_t tap, tap_step;                    /* of the kernel: its first as the axis counts, and to the next one */
 } lanes_phase;
 
 static lanes_phase phase_of(const fc_conv *conv, int axis, int64_t rest, int64_t first, int64_t count)

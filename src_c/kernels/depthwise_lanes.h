@@ -29,7 +29,7 @@ static inline fc_lanes_tile fc_lanes_tile_of(int sums, int64_t images, int64_t r
 typedef struct fc_lanes_axis {
     int64_t first, count;                     /* the outputs to compute */
     int64_t kernel, stride, dilation, pad, in;
-    int64_t x_out, x_tap, y_out, w_tap;       /* elements of x from output to output, from tap to tap; of y; of weights */
+    int64_t x_out, x_tap, y_out, w_tap;       /* elements of x from output to output, from tap to tap; y; weights */
 } fc_lanes_axis;
 
 /* y(image, row, col)[lane] = activation(bias[lane] + sum over deep, taps of both axes of

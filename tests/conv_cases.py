@@ -163,6 +163,10 @@ def steps() -> Iterator[Case]:
         yield Case(f"stride {stride}, depthwise", 6, 6, (5, 7), groups=6, stride=stride, padding=(1, 2))
         yield Case(f"stride {stride} along one axis", 6, 6, (5, 40), (3, 2), groups=6, stride=(stride, 1))
     yield Case("dilation of a 1x1 kernel", 4, 6, (7, 9), (1, 1), dilation=2**62)
+    most = 2**63 - 1
+    yield Case("dilation 2**63 - 1 of a 1x1 kernel", 4, 6, (7, 9), (1, 1), padding=7, dilation=most)
+    yield Case("the same, depthwise", 33, 33, (7, 9), (1, 1), padding=7, dilation=most, groups=33)
+    yield Case("the same of an axis", 33, 33, (7, 9), (3, 1), padding=40, dilation=(1, most), groups=33)
 
 
 def borders() -> Iterator[Case]:

@@ -100,6 +100,8 @@ CASES: dict[str, tuple[int, int, tuple[int, int], tuple[int, int], dict[str, Any
     "9 groups of 2 to 6": (18, 54, (8, 9), (3, 3), {"groups": 9, "padding": ((0, 2), (1, 0))}),
     "depthwise lanes, stride 3": (20, 20, (13, 14), (5, 4), {"groups": 20, "stride": 3, "padding": (2, 1)}),
     "depthwise lanes, stride beyond the kernel": (17, 17, (9, 11), (2, 1), {"groups": 17, "stride": 4}),
+    "depthwise lanes, stride 2**62": (17, 17, (9, 11), (3, 2), {"groups": 17, "stride": 2**62}),
+    "depthwise lanes, stride 9 of 5": (17, 17, (5, 7), (3, 2), {"groups": 17, "stride": 9, "padding": 6}),
     "depthwise lanes, strides 4 and 2": (
         16,
         16,

@@ -47,29 +47,30 @@ static fc_span outputs_of(const fc_conv *conv, int axis, int64_t first, int64_t 
     return span;
 }
 
-/* The pixels of one rest from `first` on, of `count`, as outputs of a convolution of grad_output. */
+/* Pixels of one rest as outputs of a convolution of grad_output. */
 typedef struct lanes_phase {
     fc_lanes_axis axis;                       /* but for the steps of memory */
     int64_t first;                            /* pixel */
     int64_t tap, tap_step;                    /* of the kernel: its first as the axis counts, and to the next one */
 } lanes_phase;
 
-static lanes_phase phase_of(const fc_conv *conv, int axis, int64_t rest, int64_t first, int64_t count)
+/* Of `pixel` and every stride-th after it, up to `end`. */
+static lanes_phase phase_of(const fc_conv *conv, int axis, int64_t pixel, int64_t end)
 {
     const int64_t stride = conv->stride[axis], dilation = conv->dilation[axis], pad = conv->pad_before[axis];
-    lanes_phase p = { .axis = { .stride = 1, .dilation = 1, .in = conv->out_size[axis] } };
+    const int64_t rest = (pixel + pad) % stride;
+    lanes_phase p = { .axis = { .stride = 1, .dilation = 1, .in = conv->out_size[axis] }, .first = pixel };
     int64_t tap = 0, period = 1;
     while (tap < conv->kernel[axis] && tap < stride && tap * dilation % stride != rest)
         tap++;
-    while (period * dilation % stride != 0)
+    while (period < conv->kernel[axis] && period * dilation % stride != 0)
         period++;
-    p.first = first + (rest + stride - (first + pad) % stride) % stride;
-    p.axis.count = p.first >= first + count ? 0 : (first + count - 1 - p.first) / stride + 1;
+    p.axis.count = (end - 1 - pixel) / stride + 1;
     if (tap >= conv->kernel[axis] || tap * dilation % stride != rest)
         return p;                             /* no taps: zeros */
     p.axis.kernel = (conv->kernel[axis] - 1 - tap) / period + 1;
-    p.axis.dilation = period * dilation / stride;
-    p.axis.pad = (p.axis.kernel - 1) * p.axis.dilation - (p.first + pad - tap * dilation) / stride;
+    p.axis.dilation = fc_max(1, period * dilation / stride); /* of one tap it says nothing */
+    p.axis.pad = (p.axis.kernel - 1) * p.axis.dilation - (pixel + pad - tap * dilation) / stride;
     p.tap = tap + (p.axis.kernel - 1) * period;
     p.tap_step = -period;
     return p;
@@ -144,8 +145,7 @@ static void filter_phase(const lanes_job *job, const lanes_block *b, const lanes
     d.col.x_tap = w->axis.dilation * lanes;
     d.col.y_out = conv->stride[FC_WIDTH] * x_col;
     d.col.w_tap = w->tap_step * lanes;
-    if (d.row.count > 0 && d.col.count > 0)
-        job->table->depthwise_lanes(&d);
+    job->table->depthwise_lanes(&d);
 }
 
 static void move_back(const lanes_job *job, const lanes_block *b, const void *memory)
@@ -174,12 +174,13 @@ static void run_task(void *context, int64_t task, void *memory)
                            : fc_at_mut(job->grad, b.image * conv->x_stride[FC_N] + b.channel * conv->x_stride[FC_C],
                                        size);
     copy_outputs(job, &b, memory);
-    for (int64_t rest_h = 0; rest_h < conv->stride[FC_HEIGHT]; rest_h++)
-        for (int64_t rest_w = 0; rest_w < conv->stride[FC_WIDTH]; rest_w++) {
-            const lanes_phase h = phase_of(conv, FC_HEIGHT, rest_h, b.row, b.rows);
-            const lanes_phase w = phase_of(conv, FC_WIDTH, rest_w, 0, conv->in_size[FC_WIDTH]);
+    for (int64_t i = 0; i < fc_min(conv->stride[FC_HEIGHT], b.rows); i++) {
+        const lanes_phase h = phase_of(conv, FC_HEIGHT, b.row + i, b.row + b.rows);
+        for (int64_t j = 0; j < fc_min(conv->stride[FC_WIDTH], conv->in_size[FC_WIDTH]); j++) {
+            const lanes_phase w = phase_of(conv, FC_WIDTH, j, conv->in_size[FC_WIDTH]);
             filter_phase(job, &b, &h, &w, memory, to);
         }
+    }
     if (job->turned)
         move_back(job, &b, to);
 }

@@ -94,6 +94,8 @@ static fc_status check_axis(fc_conv *conv, int axis, fc_error *error)
     conv->out_size[axis] = (padded - reach) / conv->stride[axis] + 1;
     if (conv->out_size[axis] == 1)            /* no step is made: a shorter one overflows nothing */
         conv->stride[axis] = fc_min(conv->stride[axis], fc_max(padded, INT32_MAX));
+    if (kernel == 1)                          /* nor is this one */
+        conv->dilation[axis] = fc_min(conv->dilation[axis], INT32_MAX);
     return check_pad_mode(conv, axis, error);
 }
 

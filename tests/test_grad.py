@@ -54,6 +54,11 @@ def test_input_grad_by_taps_refuses() -> None:
     grad, weight = normal((1, 3, 91, 91), np.float32), normal((3, 2, 1, 1), np.float32)
     with pytest.raises(ValueError, match="smaller images"):
         fastconv.conv2d_input_grad(grad, weight, input_shape=(1, 2, 91, 91), algorithm="taps")
+    padded = normal((1, 1, 402, 402), np.float32)
+    with pytest.raises(ValueError, match="less padding"):
+        fastconv.conv2d_input_grad(
+            padded, weight[:1, :1], input_shape=(1, 1, 2, 2), padding=200, algorithm="taps"
+        )
     none = fastconv.conv2d_input_grad(
         np.zeros((0, 3, 4, 4)), np.ones((3, 2, 2, 2)), input_shape=(0, 2, 5, 5), algorithm="taps"
     )

@@ -90,3 +90,13 @@ def test_bias_grad_errors() -> None:
         fastconv.conv2d_bias_grad(GRAD, out=np.empty(3, np.float32))
     with pytest.raises(ValueError, match="layout must be"):
         fastconv.conv2d_bias_grad(GRAD, layout="NCL")
+
+
+def test_padding_whose_copy_would_not_fit() -> None:
+    """Few outputs, but the rows of a block reach further than bytes can be counted."""
+    x, weight = np.ones((9, 32, 9, 5), np.float32), np.ones((64, 1, 2, 1), np.float32)
+    stride, before = 28823037615171175, 144115188075855863
+    grad = np.ones((9, 64, (before + 9 - 2) // stride + 1, 5), np.float32)
+    options: dict[str, Any] = {"stride": (stride, 1), "padding": [(before, 0), (0, 0)], "groups": 32}
+    with pytest.raises(ValueError, match="padding: x with its padding,"):
+        fastconv.conv2d_weight_grad(grad, x, weight_shape=weight.shape, **options)

@@ -56,6 +56,8 @@ const char *fc_input_grad_taps_supports(const fc_conv *conv)
 {
     if (conv->taps > MOST_TAPS)
         return "taps needs a smaller kernel";
+    if (conv->out_pixels > TILE)              /* an address of each is in scratch */
+        return "taps needs less padding";
     return pixels_of(conv) <= TILE / 16 ? NULL : "taps needs smaller images";
 }
 

@@ -110,6 +110,13 @@ static bool product_fits(const int64_t *factors, int count, int64_t *product)
     return p <= INT64_MAX / 64;
 }
 
+/* Elements of a padded image: some more are bytes of scratch, in vectors of channels with a border of strides. */
+static const int64_t MOST_PADDED = INT64_MAX >> 16;
+static int64_t padded_size(const fc_conv *conv, int axis)
+{
+    return conv->in_size[axis] + conv->pad_before[axis] + conv->pad_after[axis];
+}
+
 static fc_status check_products(fc_conv *conv, fc_error *error)
 {
     const int64_t *in = conv->in_size, *k = conv->kernel, *out = conv->out_size;
@@ -127,6 +134,11 @@ static fc_status check_products(fc_conv *conv, fc_error *error)
                        "padding or stride: the output of shape (%lld, %lld, %lld, %lld, %lld) has more elements than "
                        "fit 64 bits",
                        (long long)y[0], (long long)y[1], (long long)y[2], (long long)y[3], (long long)y[4]);
+    const int64_t padded[] = { conv->in_channels, padded_size(conv, 0), padded_size(conv, 1), padded_size(conv, 2) };
+    if (!product_fits(padded, 4, &elements) || elements > MOST_PADDED)
+        return fc_fail(error, FC_BAD_VALUE, "padding: %s with its padding, (%lld, %lld, %lld) pixels of %lld channels, "
+                       "is too large", x_of(conv), (long long)padded[1], (long long)padded[2], (long long)padded[3],
+                       (long long)padded[0]);
     conv->taps = k[0] * k[1] * k[2];
     conv->depth = conv->taps * conv->in_per_group;
     conv->out_pixels = out[0] * out[1] * out[2];

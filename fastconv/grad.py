@@ -61,7 +61,7 @@ def conv2d_input_grad(
     algorithm : str
         ``"auto"``, or one of the algorithms of `conv2d`: the gradient is a convolution with stride 1 of
         `grad_output`, for each pixel of a stride.  ``"direct"`` computes all pixels of a stride together,
-        ``"taps"`` adds the products of one tap after the other (images of up to 8192 pixels).
+        ``"taps"`` adds the products of one tap after the other (images of up to 8192 pixels, 131072 outputs).
         Naming one that cannot compute it is an error that says why.
     out : ndarray, optional
         Array to write to, as in `conv2d`.

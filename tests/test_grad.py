@@ -223,6 +223,23 @@ def test_other_ranks(rank: int, last: bool) -> None:
     check("bias", grad, layout=layout)
 
 
+@both_layouts
+@every_isa
+def test_depthwise_planes_before_the_image(layout: str, name: str) -> None:
+    """The one output plane is over padding: no pixel has a gradient."""
+    x, weight = np.ones((1, 20, 1, 3, 5), np.float32), normal((20, 1, 1, 1, 1), np.float32, 2)
+    options: dict[str, Any] = {"stride": 5, "padding": ((1, 0), 0, 0), "groups": 20}
+    if layout == "NHWC":
+        x, options["layout"] = np.ascontiguousarray(np.moveaxis(x, 1, -1)), "NDHWC"
+    grad = normal(reference.conv3d(x, weight, **options).shape, np.float32, 3)
+    with isa(name):
+        for algorithm in ("auto", "depthwise"):
+            found = fastconv.conv3d_input_grad(
+                grad, weight, input_shape=x.shape, algorithm=algorithm, **options
+            )
+            np.testing.assert_array_equal(found, np.zeros_like(x))
+
+
 # --- Against other definitions ------------------------------------------------------------------------
 
 DIFFERENCES = (

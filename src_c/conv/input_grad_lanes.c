@@ -242,7 +242,8 @@ bool fc_input_grad_lanes_chosen(const fc_conv *conv)
 {
     lanes_job job = { .conv = conv, .table = fc_table_for(conv->dtype) };
     if (conv->in_per_group != 1 || conv->out_per_group != 1 || conv->kernel[FC_DEPTH] != 1 ||
-        conv->in_size[FC_DEPTH] != 1 || conv->out_size[FC_DEPTH] != 1 || !is_fastest(conv))
+        conv->pad_before[FC_DEPTH] != 0 || conv->in_size[FC_DEPTH] != 1 || conv->out_size[FC_DEPTH] != 1 ||
+        !is_fastest(conv))
         return false;
     split(&job);                              /* scratch is bounded by the cache */
     return elements_of(&job) * (int64_t)fc_size_of(conv->dtype) <= fc_machine_for(conv->dtype)->l2 / 2;

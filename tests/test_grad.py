@@ -38,6 +38,48 @@ def test_input_grad(case: Any, layout: str, dtype: Any, name: str) -> None:
             data.check_input_grad(data.input_grad(algorithm=algorithm))
 
 
+# A case that each method computes, in the layout named where only one will do.
+INPUT_METHOD_CASES = [
+    ("lanes", "depthwise", "NCHW"),
+    ("lanes", "depthwise, 33 channels of 7x7", "NHWC"),
+    ("lanes", "depthwise stride 2, an odd plane", "NCHW"),
+    ("strided", "depthwise 5x5 stride 2", "NHWC"),
+    ("multiplied", "depthwise times 2, stride (3, 2)", "NCHW"),
+    ("patches", "patches of 2x3, more pixels than a panel", "NHWC"),
+    ("pixels", "1x1, 49 pixels, 25 to 33", "NHWC"),
+    ("dense", "8 groups of 4, stride 2", "NCHW"),
+    ("rows", "dilation (3, 2), stride 2", "NCHW"),
+    ("phases", "dilation (3, 2), stride 2", "NHWC"),
+    ("phases", "3x3, 48 to 40, Winograd", "NCHW"),
+]
+
+
+@pytest.mark.parametrize(("method", "case", "layout"), INPUT_METHOD_CASES)
+@both_dtypes
+@every_isa
+def test_input_grad_by_method(method: str, case: str, layout: str, dtype: Any, name: str) -> None:
+    fastconv.set_exact(True)
+    with isa(name):
+        data = Data(CASES[case], dtype, layout)
+        data.check_input_grad(data.input_grad(algorithm=method))
+
+
+@every_case
+@both_layouts
+@both_dtypes
+def test_input_grad_by_methods_that_support_it(case: Any, layout: str, dtype: Any) -> None:
+    """Every method, also where it is not the fastest; others say whose needs are not met."""
+    data = Data(case, dtype, layout)
+    fastconv.set_exact(True)
+    for method in ("lanes", "strided", "multiplied", "patches", "pixels", "dense", "rows", "phases"):
+        try:
+            result = data.input_grad(algorithm=method)
+        except ValueError as error:
+            assert f'algorithm="{method}" cannot compute this gradient' in str(error)  # noqa: PT017
+        else:
+            data.check_input_grad(result)
+
+
 @pytest.mark.parametrize("batch", [1, 3])
 @both_layouts
 def test_input_grad_by_taps_in_rounds_and_passes(layout: str, batch: int) -> None:

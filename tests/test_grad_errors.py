@@ -69,6 +69,27 @@ def test_weight_grad_errors(change: Any) -> None:
         fastconv.conv2d_weight_grad(**arguments)
 
 
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_depthwise_by_name_takes_no_multiplier(layout: str, stride: int) -> None:
+    """Whatever the stride, and however the arrays lie."""
+    grad, weight = np.ones((1, 6, 4, 4), np.float32), np.ones((6, 1, 2, 2), np.float32)
+    shape = (1, 3, 3 * stride + 2, 3 * stride + 2)
+    if layout == "NHWC":
+        grad, shape = np.ascontiguousarray(np.moveaxis(grad, 1, -1)), (*shape[:1], *shape[2:], 3)
+    for array in (grad, np.repeat(grad, 2, -1)[..., ::2]):
+        with pytest.raises(ValueError, match="cannot compute"):
+            fastconv.conv2d_input_grad(
+                array,
+                weight,
+                input_shape=shape,
+                stride=stride,
+                groups=3,
+                layout=layout,
+                algorithm="depthwise",
+            )
+
+
 def test_errors_leave_out_alone() -> None:
     out = np.full((1, 2, 5, 5), 7, np.float32)
     with pytest.raises(ValueError, match="cannot compute"):

@@ -1,14 +1,13 @@
-/* The input gradient of strided depthwise convolutions: see input_grad_depthwise.h, and
- * input_grad_axis.h for phases and q.
+/* The input gradient of strided depthwise convolutions: see input_grad_axis.h for phases and q.
  *
  * Blocks of grad_output are copied to a zero-bordered band, small beside the gradient, so that no
  * pixel is a special case.  NCHW: a plane's band is one long row, filtered once for each phase and
  * woven together as it is stored.  NHWC: lanes are channels, each phase writes its pixels in place. */
-#include "input_grad_depthwise.h"
 #include "../base/parallel.h"
 #include "../base/scratch.h"
 #include "../base/size.h"
 #include "band.h"
+#include "input_grad.h"
 #include "input_grad_axis.h"
 
 enum {
@@ -37,21 +36,33 @@ typedef struct depthwise_job {
     int64_t offset[MOST_TAPS], at[MOST_TAPS]; /* taps by phase: in a band, of the weights */
 } depthwise_job;
 
-const char *fc_input_grad_depthwise_supports(const fc_conv *conv)
+/* Whatever the multiplier. */
+static const char *fits(const fc_conv *conv)
 {
-    const char *reason = "lanes need adjacent channels, or adjacent pixels and a stride of at most 4";
     if (conv->in_per_group != 1 || conv->kernel[FC_DEPTH] != 1 || conv->stride[FC_DEPTH] != 1 ||
         conv->pad_before[FC_DEPTH] != 0 || conv->taps * conv->out_per_group > MOST_TAPS)
         return "it needs a depthwise convolution of one depth";
+    if (conv->stride[FC_HEIGHT] == 1 && conv->stride[FC_WIDTH] == 1)
+        return "it needs a stride";
     if (conv->out_size[FC_WIDTH] > MOST_PITCH || (conv->kernel[FC_WIDTH] - 1) * conv->dilation[FC_WIDTH] > MOST_PITCH ||
         (conv->kernel[FC_HEIGHT] - 1) * conv->dilation[FC_HEIGHT] > MOST_REACH)
         return "its rows would not fit scratch";
     if (conv->stride[FC_HEIGHT] > MOST_PHASES || conv->stride[FC_WIDTH] > MOST_PHASES / conv->stride[FC_HEIGHT])
         return "its strides are too large";
     if (conv->x_stride[FC_C] == 1 && conv->y_stride[FC_C] == 1 && conv->groups > 1)
-        return conv->out_per_group == 1 ? NULL : reason;
-    return conv->x_stride[FC_W] == 1 && conv->y_stride[FC_W] == 1 &&
-           conv->stride[FC_WIDTH] <= FC_WEAVE_PHASES ? NULL : reason;
+        return conv->out_per_group == 1 ? NULL : "it needs adjacent pixels";
+    return conv->x_stride[FC_W] == 1 && conv->y_stride[FC_W] == 1 && conv->stride[FC_WIDTH] <= FC_WEAVE_PHASES
+               ? NULL : "it needs adjacent channels, or adjacent pixels and a stride of at most 4";
+}
+
+static const char *supports(const fc_conv *conv)
+{
+    return conv->out_per_group > 1 ? "\"multiplied\" is for a channel multiplier" : fits(conv);
+}
+
+static const char *supports_multiplied(const fc_conv *conv)
+{
+    return conv->out_per_group == 1 ? "it needs a channel multiplier" : fits(conv);
 }
 
 /* Taps by phase; `channel`, `row` and `col` are the band's steps. */
@@ -320,18 +331,18 @@ static size_t split(depthwise_job *job)
     return (size_t)(job->last ? band.size + lanes : planes) * fc_size_of(conv->dtype);
 }
 
-fc_status fc_input_grad_depthwise(const fc_conv *conv, const void *grad_output, const void *weight, void *grad_input,
-                                  fc_error *error)
+static fc_status run(fc_input_call *call, fc_error *error)
 {
-    depthwise_job job = { .conv = conv, .table = fc_table_for(conv->dtype), .g = grad_output, .weight = weight,
-                          .grad = grad_input };
+    const fc_conv *conv = call->conv;
+    depthwise_job job = { .conv = conv, .table = call->table, .g = call->g, .weight = call->weight,
+                          .grad = call->grad };
     job.last = conv->x_stride[FC_C] == 1 && conv->y_stride[FC_C] == 1 && conv->groups > 1;
     job.seen = fc_grad_axes(conv, job.axis);
     job.w_tap = job.last ? fc_round_up(conv->in_channels, job.table->lanes) : 1;
     const size_t bytes = split(&job);
     void *turned = NULL;
     if (job.last) {
-        turned = turned_weights(&job, weight);
+        turned = turned_weights(&job, call->weight);
         if (!turned)
             return fc_fail(error, FC_NO_MEMORY, "weight: no memory for %lld filters turned round",
                            (long long)conv->in_channels);
@@ -345,3 +356,9 @@ fc_status fc_input_grad_depthwise(const fc_conv *conv, const void *grad_output, 
     fc_scratch_give_back(turned);
     return status;
 }
+
+/* Two methods, so that "depthwise" names one that takes no multiplier, whatever the layout and the stride. */
+const fc_input_method fc_input_strided = {
+    .name = "strided", .also = "depthwise", .supports = supports, .run = run,
+};
+const fc_input_method fc_input_multiplied = { .name = "multiplied", .supports = supports_multiplied, .run = run };

@@ -1,4 +1,4 @@
-/* The input gradient as dense products: see input_grad_direct.h.
+/* The input gradient as dense products, straight from the filters.
  *
  * Every phase (see input_grad_axis.h) is a dense product over (tap, output channel) of the same
  * outputs, broadcast, and of filters whose lanes are input channels; phases write every s-th pixel
@@ -6,13 +6,13 @@
  *
  * Outputs are read in place where none outside is seen, else from a zero-bordered band with adjacent
  * channels.  Filters are turned once, or by each task where few tasks share them. */
-#include "input_grad_direct.h"
 #include "../base/parallel.h"
 #include "../base/scratch.h"
 #include "../base/size.h"
 #include "band.h"
 #include "cost.h"
 #include "geometry.h"
+#include "input_grad.h"
 #include "input_grad_axis.h"
 
 enum {
@@ -135,12 +135,12 @@ static direct_split split_of(const fc_conv *conv, const fc_table *table)
     return s;
 }
 
-const char *fc_input_grad_direct_supports(const fc_conv *conv)
+static const char *supports(const fc_conv *conv)
 {
     int64_t phases = 1;
     for (int i = 0; i < FC_SPATIAL; i++)
         phases = conv->stride[i] > MOST_PHASES ? MOST_PHASES + 1 : phases * conv->stride[i];
-    return phases <= MOST_PHASES ? NULL : "direct needs smaller strides";
+    return phases <= MOST_PHASES ? NULL : "dense needs smaller strides";
 }
 
 typedef struct direct_job {
@@ -452,7 +452,7 @@ static void run_task(void *context, int64_t task, void *memory)
         scatter(job, &b);
 }
 
-double fc_input_grad_direct_cost(const fc_conv *conv, const fc_machine *machine)
+static double seconds_of(const fc_conv *conv, const fc_machine *machine)
 {
     const direct_split s = split_of(conv, fc_table_for(conv->dtype));
     const double groups = (double)conv->groups, lanes = machine->lanes, phases = (double)phases_of(&s);
@@ -477,12 +477,13 @@ double fc_input_grad_direct_cost(const fc_conv *conv, const fc_machine *machine)
     return FC_COST(counts, machine);
 }
 
-fc_status fc_input_grad_direct(const fc_conv *conv, const void *grad_output, const void *weight, void *grad_input,
-                               fc_error *error)
+static double cost(fc_input_call *call) { return seconds_of(call->conv, fc_machine_for(call->conv->dtype)); }
+
+static fc_status run(fc_input_call *call, fc_error *error)
 {
-    const fc_table *table = fc_table_for(conv->dtype);
-    direct_job job = { .conv = conv, .table = table, .g = grad_output, .weight = weight, .grad = grad_input,
-                       .split = split_of(conv, table) };
+    const fc_conv *conv = call->conv;
+    direct_job job = { .conv = conv, .table = call->table, .g = call->g, .weight = call->weight, .grad = call->grad,
+                       .split = split_of(conv, call->table) };
     const size_t size = fc_size_of(conv->dtype);
     fc_status status = FC_OK;
     void *filters = NULL;
@@ -497,8 +498,11 @@ fc_status fc_input_grad_direct(const fc_conv *conv, const void *grad_output, con
                              (size_t)(2 * conv->taps) * sizeof(int64_t), turn_task, &job, error);
     }
     if (status == FC_OK)
-        status = fc_parallel(job.split.tasks, fc_input_grad_direct_cost(conv, fc_machine_for(conv->dtype)),
-                             job.split.bytes, run_task, &job, error);
+        status = fc_parallel(job.split.tasks, cost(call), job.split.bytes, run_task, &job, error);
     fc_scratch_give_back(filters);
     return status;
 }
+
+const fc_input_method fc_input_direct = {
+    .name = "dense", .also = "direct", .supports = supports, .cost = cost, .run = run,
+};

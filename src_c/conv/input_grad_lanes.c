@@ -1,13 +1,14 @@
-/* The input gradient of depthwise convolutions, blocks of channels (see input_grad_lanes.h).
+/* The input gradient of depthwise convolutions by way of blocks of channels, as depthwise_lanes.h.
  *
  * Pixels of one rest, modulo the stride, see every stride-th tap: a phase, which is a depthwise convolution of stride
  * 1 of grad_output with these taps in reverse.  A vector of channels of grad_output is copied amid zeros, all phases
  * are written between each other, and where channels are not adjacent the result is turned back. */
-#include "input_grad_lanes.h"
 #include "../base/parallel.h"
 #include "../base/scratch.h"
 #include "depthwise_lanes.h"
 #include "geometry.h"
+#include "input_grad.h"
+#include <math.h>
 #include <string.h>
 
 enum { MOST_BYTES = 192 << 10 };              /* of a block's grad_output and gradient */
@@ -223,7 +224,7 @@ static void split(lanes_job *job)
     job->image_blocks = fc_div_up(conv->batch, job->images);
 }
 
-/* Where it was faster in 1450 random layers than what input_grad.c does without it. */
+/* Where it was faster in 1450 random layers than what is done without it. */
 static bool is_fastest(const fc_conv *conv)
 {
     enum { TINY = 16, NARROW = 8, MANY_TAPS = 30 };
@@ -238,28 +239,30 @@ static bool is_fastest(const fc_conv *conv)
     return pixels > 1 && (stride >= 3 || conv->taps > MANY_TAPS || width <= NARROW);
 }
 
-bool fc_input_grad_lanes_chosen(const fc_conv *conv)
+static const char *supports(const fc_conv *conv)
 {
     lanes_job job = { .conv = conv, .table = fc_table_for(conv->dtype) };
     if (conv->in_per_group != 1 || conv->out_per_group != 1 || conv->kernel[FC_DEPTH] != 1 ||
-        conv->pad_before[FC_DEPTH] != 0 || conv->in_size[FC_DEPTH] != 1 || conv->out_size[FC_DEPTH] != 1 ||
-        !is_fastest(conv))
-        return false;
+        conv->pad_before[FC_DEPTH] != 0 || conv->in_size[FC_DEPTH] != 1 || conv->out_size[FC_DEPTH] != 1)
+        return "lanes needs a depthwise convolution of one depth, without a multiplier";
     split(&job);                              /* scratch is bounded by the cache */
-    return elements_of(&job) * (int64_t)fc_size_of(conv->dtype) <= fc_machine_for(conv->dtype)->l2 / 2;
+    return elements_of(&job) * (int64_t)fc_size_of(conv->dtype) <= fc_machine_for(conv->dtype)->l2 / 2
+               ? NULL : "lanes needs shorter rows";
 }
 
-fc_status fc_input_grad_lanes(const fc_conv *conv, const void *grad_output, const void *weight, void *grad_input,
-                              fc_error *error)
+static double cost(fc_input_call *call) { return is_fastest(call->conv) ? 0 : INFINITY; }
+
+static fc_status run(fc_input_call *call, fc_error *error)
 {
-    lanes_job job = { .conv = conv, .table = fc_table_for(conv->dtype), .g = grad_output, .grad = grad_input };
+    const fc_conv *conv = call->conv;
+    lanes_job job = { .conv = conv, .table = call->table, .g = call->g, .grad = call->grad };
     const int64_t size = (int64_t)fc_size_of(conv->dtype);
     const size_t bytes = fc_depthwise_lanes_prepared_size(conv, job.table);
     split(&job);
     void *packed = fc_scratch_borrow(bytes);
     if (!packed)
         return fc_fail(error, FC_NO_MEMORY, "weight: no memory for %zu bytes of packed weights", bytes);
-    fc_depthwise_lanes_prepare(conv, job.table, weight, packed);
+    fc_depthwise_lanes_prepare(conv, job.table, call->weight, packed);
     job.weight = packed;
     const double pixels = (double)(conv->batch * conv->in_channels) * (double)(conv->in_size[1] * conv->in_size[2]);
     const fc_status status = fc_parallel(job.image_blocks * job.row_blocks * job.channel_blocks,
@@ -268,3 +271,6 @@ fc_status fc_input_grad_lanes(const fc_conv *conv, const void *grad_output, cons
     fc_scratch_give_back(packed);
     return status;
 }
+
+const fc_input_method fc_input_lanes = { .name = "lanes", .also = "depthwise", .supports = supports, .cost = cost,
+                                         .run = run };

@@ -1,23 +1,26 @@
-/* Patches: see input_grad_patches.h.
+/* The input gradient where every pixel is met by one tap, kernel and stride being the same: the first layer
+ * of networks that cut an image into patches.
  *
  * All values of a patch are rows of one product, whose lanes are output pixels: grad_output is read once for
  * all of them, and not once for each phase.  A task computes some rows of patches in scratch, [value of the
  * patch][pixel], and writes them transposed, a line of every patch after the other. */
-#include "input_grad_patches.h"
 #include "../base/parallel.h"
 #include "../base/scratch.h"
 #include "../base/size.h"
 #include "geometry.h"
+#include "input_grad.h"
 
 enum { TILE = 1 << 17 };      /* elements of scratch, at least those of one row of patches */
 
-bool fc_input_grad_patches_supports(const fc_conv *conv)
+static const char *supports(const fc_conv *conv)
 {
     for (int axis = 0; axis < FC_SPATIAL; axis++)
         if (conv->kernel[axis] != conv->stride[axis] || (conv->kernel[axis] > 1 && conv->dilation[axis] > 1) ||
             conv->pad_before[axis] != 0 || conv->in_size[axis] != conv->out_size[axis] * conv->stride[axis])
-            return false;
-    return conv->groups == 1 && conv->taps > 1 && conv->in_channels < fc_table_for(conv->dtype)->lanes;
+            return "patches needs a kernel as large as the stride and no padding";
+    if (conv->groups > 1 || conv->taps == 1 || conv->in_channels >= fc_table_for(conv->dtype)->lanes)
+        return "patches needs one group of few input channels"; /* phases of more are as well computed one by one */
+    return NULL;
 }
 
 typedef struct patches_job {
@@ -103,13 +106,13 @@ static void run_task(void *context, int64_t task, void *scratch)
     write_patches(job, image, depth, row, rows, tile);
 }
 
-fc_status fc_input_grad_patches(const fc_conv *conv, const void *grad_output, const void *weight, void *grad_input,
-                                fc_error *error)
+static fc_status run(fc_input_call *call, fc_error *error)
 {
-    const fc_table *table = fc_table_for(conv->dtype);
+    const fc_conv *conv = call->conv;
+    const fc_table *table = call->table;
     const size_t size = fc_size_of(conv->dtype), bytes = (size_t)(conv->depth * conv->out_channels) * size;
     const int64_t height = conv->out_size[FC_HEIGHT], width = conv->out_size[FC_WIDTH];
-    patches_job job = { .conv = conv, .table = table, .g = grad_output, .grad = grad_input };
+    patches_job job = { .conv = conv, .table = table, .g = call->g, .grad = call->grad };
     job.last = conv->x_stride[FC_C] == 1 && conv->x_stride[FC_W] == conv->in_channels;
     job.blocks = fc_div_up(height, fc_max(1, fc_min(height, TILE / ((conv->depth + conv->out_channels) * width))));
     job.rows = fc_div_up(height, job.blocks);
@@ -119,7 +122,7 @@ fc_status fc_input_grad_patches(const fc_conv *conv, const void *grad_output, co
     void *filters = fc_scratch_borrow(bytes);
     if (!filters)
         return fc_fail(error, FC_NO_MEMORY, "weight: no memory for %zu bytes of filters turned round", bytes);
-    turn(&job, weight, filters);
+    turn(&job, call->weight, filters);
     job.filters = filters;
     const size_t scratch = (size_t)((conv->depth + conv->out_channels) * job.pitch) * size + 64 +
                            (size_t)conv->depth * sizeof(void *);
@@ -129,3 +132,5 @@ fc_status fc_input_grad_patches(const fc_conv *conv, const void *grad_output, co
     fc_scratch_give_back(filters);
     return status;
 }
+
+const fc_input_method fc_input_patches = { .name = "patches", .also = "direct", .supports = supports, .run = run };

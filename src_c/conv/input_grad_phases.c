@@ -266,6 +266,8 @@ static fc_status prepare_all(fc_grad_phases *phases, fc_error *error)
 fc_status fc_grad_phases_init(fc_grad_phases *phases, const fc_conv *conv, const char *algorithm, bool prepare,
                               double most, fc_error *error)
 {
+    if (phases->phase)
+        return FC_OK;
     *phases = (fc_grad_phases){ .conv = conv, .table = fc_table_for(conv->dtype), .all = 1 };
     for (int axis = 0; axis < FC_SPATIAL; axis++)
         phases->all *= phases->count[axis] = fc_axis_phases(conv, axis);

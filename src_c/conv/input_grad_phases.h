@@ -1,4 +1,4 @@
-/* Phases of the input gradient.  Used by input_grad.c and input_grad_rows.c.
+/* Phases of the input gradient.  Used by input_grad_whole.c and input_grad_rows.c.
  *
  * Input pixels whose padded position leaves the same rest by the stride, along every axis, form a
  * phase.  A phase sees a fixed subset of the taps, so its gradient is a convolution with stride 1 of
@@ -48,7 +48,7 @@ typedef struct fc_grad_phases {
     void *memory;                             /* of all filters */
 } fc_grad_phases;
 
-/* Chooses algorithms.  Phases from where they would take more than `most` seconds on are not made: the caller has
+/* Chooses algorithms, once: a second call does nothing.  Phases from where they would take more than `most` seconds on are not made: the caller has
  * something faster. */
 fc_status fc_grad_phases_init(fc_grad_phases *phases, const fc_conv *conv, const char *algorithm, bool prepare,
                               double most, fc_error *error);
@@ -62,9 +62,4 @@ int64_t fc_turn_block(const fc_grad_phases *phases, const fc_grad_phase *phase);
 fc_status fc_turn_filters(const fc_grad_phases *phases, const fc_grad_phase *phase, int64_t first, int64_t count,
                           fc_error *error);
 void fc_grad_phases_free(fc_grad_phases *phases);
-
-/* Where columns have a stride and rows are adjacent pixels: blocks of rows are computed by phase in
- * scratch and woven together as they are stored. */
-bool fc_input_grad_by_rows(const fc_conv *conv);
-fc_status fc_input_grad_rows(const fc_grad_phases *phases, const void *grad_output, void *grad_input, fc_error *error);
 #endif

@@ -1,12 +1,13 @@
-/* Few pixels: see input_grad_pixels.h.
+/* The input gradient of 1x1 kernels for few pixels with adjacent channels: classifiers, squeeze and excitation,
+ * last stages.
  *
  * gx[pixel][ic] = sum over oc of gy[pixel][oc] * weight[oc][ic]: lanes are input channels, of filters as they
  * lie.  Nearly all the time goes into reading these from memory, once: turning them round would be another time.
  * A task computes some lanes of all pixels. */
-#include "input_grad_pixels.h"
 #include "../base/parallel.h"
 #include "../base/size.h"
 #include "geometry.h"
+#include "input_grad.h"
 
 enum {
     MOST_PIXELS = 128,
@@ -25,16 +26,17 @@ static int64_t pixel_step(const int64_t stride[FC_AXES], const int64_t size[FC_S
     return even && (batch == 1 || stride[FC_N] == pixels * stride[FC_W]) ? stride[FC_W] : 0;
 }
 
-bool fc_input_grad_pixels_supports(const fc_conv *conv)
+static const char *supports(const fc_conv *conv)
 {
+    static const char reason[] = "pixels needs a 1x1 kernel of one group and few pixels with adjacent channels";
     for (int axis = 0; axis < FC_SPATIAL; axis++)
         if (conv->pad_before[axis] != 0 || conv->in_size[axis] != conv->out_size[axis] ||
             (conv->stride[axis] != 1 && conv->in_size[axis] > 1))
-            return false;
+            return reason;
     return conv->taps == 1 && conv->groups == 1 && conv->x_stride[FC_C] == 1 &&
            conv->batch * conv->out_pixels <= MOST_PIXELS &&
            pixel_step(conv->x_stride, conv->in_size, conv->batch) != 0 &&
-           pixel_step(conv->y_stride, conv->out_size, conv->batch) != 0;
+           pixel_step(conv->y_stride, conv->out_size, conv->batch) != 0 ? NULL : reason;
 }
 
 typedef struct pixels_job {
@@ -95,12 +97,12 @@ static void run_task(void *context, int64_t task, void *scratch)
     }
 }
 
-fc_status fc_input_grad_pixels(const fc_conv *conv, const void *grad_output, const void *weight, void *grad_input,
-                               fc_error *error)
+static fc_status run(fc_input_call *call, fc_error *error)
 {
-    const fc_table *table = fc_table_for(conv->dtype);
+    const fc_conv *conv = call->conv;
+    const fc_table *table = call->table;
     const int64_t vectors = fc_div_up(conv->in_channels, table->lanes);
-    pixels_job job = { .conv = conv, .table = table, .g = grad_output, .weight = weight, .grad = grad_input };
+    pixels_job job = { .conv = conv, .table = table, .g = call->g, .weight = call->weight, .grad = call->grad };
     job.pixels = conv->batch * conv->out_pixels;
     job.g_step = pixel_step(conv->y_stride, conv->out_size, conv->batch);
     job.x_step = pixel_step(conv->x_stride, conv->in_size, conv->batch);
@@ -115,3 +117,5 @@ fc_status fc_input_grad_pixels(const fc_conv *conv, const void *grad_output, con
     return fc_parallel(job.tasks, conv->flops / machine->flops + bytes / machine->memory_bytes, scratch, run_task,
                        &job, error);
 }
+
+const fc_input_method fc_input_pixels = { .name = "pixels", .also = "direct", .supports = supports, .run = run };

@@ -1,22 +1,26 @@
-/* The input gradient of a convolution with a stride along rows of adjacent pixels.
+/* The input gradient of a convolution with a stride along rows of adjacent pixels, phase by phase.
  *
  * A task computes some rows of one image: every column phase as a convolution into scratch, then all
- * of them woven into the rows of the gradient, which are so written once, in order, zeros included.
- * Called by input_grad.c. */
+ * of them woven into the rows of the gradient, which are so written once, in order, zeros included. */
 #include "../base/parallel.h"
 #include "../base/size.h"
 #include "geometry.h"
-#include "input_grad_phases.h"
+#include "input_grad.h"
+#include <math.h>
 #include <stdatomic.h>
 
 /* Elements in scratch, at least one row: in L2 where tasks can be cut by groups, more where a block of
  * filters has to be read for it. */
 enum { TILE = 1 << 17, SMALL_TILE = 1 << 15 };
 
-bool fc_input_grad_by_rows(const fc_conv *conv)
+/* Beyond the phases at once: as a part of their time; per element of the gradient; per phase of an image; and for
+ * each of its groups, if there are several. */
+static const double SMALL_BLOCKS = 0.25, WEAVE_SECONDS = 5e-10, CALL_SECONDS = 1.3e-6, GROUP_SECONDS = 4.5e-7;
+
+static const char *supports(const fc_conv *conv)
 {
     return !conv->channels_last && conv->x_stride[FC_W] == 1 && conv->stride[FC_WIDTH] > 1 &&
-           conv->stride[FC_WIDTH] <= FC_WEAVE_PHASES;
+           conv->stride[FC_WIDTH] <= FC_WEAVE_PHASES ? NULL : "rows needs adjacent pixels and a stride of 2 to 4";
 }
 
 typedef struct rows_job {
@@ -143,7 +147,7 @@ static bool any_prepared(const fc_grad_phases *phases)
     return false;
 }
 
-fc_status fc_input_grad_rows(const fc_grad_phases *phases, const void *grad_output, void *grad_input, fc_error *error)
+static fc_status run_rows(const fc_grad_phases *phases, const void *grad_output, void *grad_input, fc_error *error)
 {
     const fc_conv *conv = phases->conv;
     const int64_t *size = conv->in_size, *stride = conv->stride;
@@ -174,3 +178,26 @@ fc_status fc_input_grad_rows(const fc_grad_phases *phases, const void *grad_outp
         return fc_fail(error, FC_NO_MEMORY, "grad_output: no memory for the scratch of a task");
     return status;
 }
+
+static double cost(fc_input_call *call)
+{
+    fc_error unused;                          /* a run tries again, and says why it cannot */
+    const fc_conv *conv = call->conv;
+    const fc_grad_phases *phases = &call->phases;
+    if (fc_grad_phases_init(&call->phases, conv, call->algorithm, true, call->most, &unused) != FC_OK)
+        return INFINITY;
+    const double pixels = (double)conv->batch * (double)(conv->in_size[0] * conv->in_size[1] * conv->in_size[2]);
+    const double calls = (double)(conv->batch * phases->all), groups = conv->groups > 1 ? (double)conv->groups : 0;
+    return (1 + SMALL_BLOCKS) * phases->seconds + WEAVE_SECONDS * pixels * (double)conv->in_channels +
+           calls * (CALL_SECONDS + GROUP_SECONDS * groups);
+}
+
+static fc_status run(fc_input_call *call, fc_error *error)
+{
+    fc_status status = fc_grad_phases_init(&call->phases, call->conv, call->algorithm, true, INFINITY, error);
+    if (status == FC_OK)
+        status = fc_grad_phases_reserve(&call->phases, call->weight, true, error);
+    return status == FC_OK ? run_rows(&call->phases, call->g, call->grad, error) : status;
+}
+
+const fc_input_method fc_input_rows = { .name = "rows", .supports = supports, .cost = cost, .run = run };

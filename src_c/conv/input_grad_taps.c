@@ -1,15 +1,16 @@
-/* The input gradient tap by tap: see input_grad_taps.h.
+/* The input gradient tap by tap: products of every output with the filters of one tap, added to the pixels that it
+ * meets.  As many products as the convolution has, padding left out, where images are small.
  *
  * With one tap, pixels of a row of outputs meet pixels of a row of the input that are evenly apart: a dense product
  * over output channels, added to these rows.  Lanes are input channels, of filters turned once for all images of a
  * task; outputs are broadcast from where they lie, so neither stride nor padding is seen.  The sums of an image are
  * in scratch, or in the gradient itself where its channels are adjacent.  A task computes some input channels of
  * some images. */
-#include "input_grad_taps.h"
 #include "../base/parallel.h"
 #include "../base/size.h"
 #include "cost.h"
 #include "geometry.h"
+#include "input_grad.h"
 
 enum {
     TILE = 1 << 17,           /* elements of the sums of an image, at most */
@@ -52,7 +53,7 @@ static int64_t pairs(const fc_conv *conv, int axis)
 
 static int64_t pixels_of(const fc_conv *conv) { return conv->in_size[0] * conv->in_size[1] * conv->in_size[2]; }
 
-const char *fc_input_grad_taps_supports(const fc_conv *conv)
+static const char *supports(const fc_conv *conv)
 {
     if (conv->taps > MOST_TAPS)
         return "taps needs a smaller kernel";
@@ -282,7 +283,7 @@ static void run_task(void *context, int64_t task, void *memory)
     }
 }
 
-double fc_input_grad_taps_cost(const fc_conv *conv, const fc_machine *machine)
+static double seconds_of(const fc_conv *conv, const fc_machine *machine)
 {
     const taps_split s = split_of(conv, fc_table_for(conv->dtype));
     const double groups = (double)conv->groups, outs = (double)conv->out_per_group, passes = (double)s.passes;
@@ -307,12 +308,13 @@ double fc_input_grad_taps_cost(const fc_conv *conv, const fc_machine *machine)
     return FC_COST(counts, machine);
 }
 
-fc_status fc_input_grad_taps(const fc_conv *conv, const void *grad_output, const void *weight, void *grad_input,
-                             fc_error *error)
+static double cost(fc_input_call *call) { return seconds_of(call->conv, fc_machine_for(call->conv->dtype)); }
+
+static fc_status run(fc_input_call *call, fc_error *error)
 {
-    const fc_table *table = fc_table_for(conv->dtype);
-    taps_job job = { .conv = conv, .table = table, .g = grad_output, .weight = weight, .grad = grad_input,
-                     .split = split_of(conv, table) };
-    return fc_parallel(job.split.tasks, fc_input_grad_taps_cost(conv, fc_machine_for(conv->dtype)), job.split.bytes,
-                       run_task, &job, error);
+    taps_job job = { .conv = call->conv, .table = call->table, .g = call->g, .weight = call->weight,
+                     .grad = call->grad, .split = split_of(call->conv, call->table) };
+    return fc_parallel(job.split.tasks, cost(call), job.split.bytes, run_task, &job, error);
 }
+
+const fc_input_method fc_input_taps = { .name = "taps", .supports = supports, .cost = cost, .run = run };

@@ -86,19 +86,14 @@ cdef class TensorReader:
         return self.levels._current_level >= 0
 
     cdef bint read(self, object tensor, fc_dlpack_tensor* seen) except -1:
-        """False where a tensor's numbers cannot be read from its memory."""
+        """False where a tensor does not lie in this memory; if it `is_neg()`, its numbers are the negatives."""
         kind = type(tensor)
         if kind is not self.tensor_type and kind is not self.parameter_type:
             return False
         if self.exchange.read(<PyObject*>tensor, seen) != 0:
             PyErr_Clear()
             return False
-        return (
-            seen.device_type == FC_DLPACK_CPU
-            and seen.data != NULL
-            and 0 < seen.rank <= MAX_AXES
-            and not tensor.is_neg()
-        )
+        return seen.device_type == FC_DLPACK_CPU and seen.data != NULL and 0 < seen.rank <= MAX_AXES
 
     cdef uintptr_t address(self, object made) except? 0:
         cdef fc_dlpack_tensor seen
@@ -157,7 +152,7 @@ cdef class TensorCall:
             return None
         memset(seen, 0, sizeof(seen))
         for i in range(self.count):
-            if tensors[i] is not None and not self.reader.read(tensors[i], &seen[i]):
+            if tensors[i] is not None and (not self.reader.read(tensors[i], &seen[i]) or tensors[i].is_neg()):
                 return None
         return self.compute(seen) if self.fits(seen) else None
 
@@ -207,38 +202,53 @@ cdef class TensorCall:
 
 
 cdef class Remembered:
-    """A call that was checked: by which arguments, and what it is where it is recorded for gradients."""
+    """A call that was checked: by which arguments, and what is done where it is recorded for gradients."""
 
     cdef TensorCall call
     cdef tuple given
-    cdef object recorded
+    cdef bint records
+    cdef object bound                    # to record, or None: the framework does, called with `rest`
+    cdef tuple rest
 
 
 cdef class TensorCalls:
-    """The calls of one function that were checked, found by shapes and arguments."""
+    """The calls of one function that were checked, found by shapes and arguments.
+
+    ``record(bound, *tensors)`` computes and records for gradients, ``theirs(*tensors, *rest)`` is the framework's
+    own function.
+    """
 
     cdef TensorReader reader
+    cdef object record, theirs
     cdef list slots
     cdef int evicted
 
-    def __cinit__(self, TensorReader reader):
-        self.reader = reader
+    def __cinit__(self, TensorReader reader, record, theirs):
+        self.reader, self.record, self.theirs = reader, record, theirs
         self.slots = [None] * SLOTS
 
-    def remember(self, TensorCall call, tuple given, recorded):
-        """Keep a call; ``recorded`` is what to return in place of a result, None where nothing is recorded."""
+    def remember(self, TensorCall call, tuple given):
+        """Keep a call that nothing is recorded of."""
+        self.keep(call, given, False, None, ())
+
+    def remember_recorded(self, TensorCall call, tuple given, bound, tuple rest):
+        """Keep one that is recorded: ``bound`` is for ``record``, None where ``theirs`` does it, with ``rest``."""
+        self.keep(call, given, True, bound, rest)
+
+    cdef int keep(self, TensorCall call, tuple given, bint records, object bound, tuple rest) except -1:
         cdef Remembered made = Remembered()
-        cdef Py_ssize_t way, first = slot_of(call.count, call.ranks, call.shapes, recorded is not None)
-        made.call, made.given, made.recorded = call, given, recorded
+        cdef Py_ssize_t way, first = slot_of(call.count, call.ranks, call.shapes, records)
+        made.call, made.given, made.records, made.bound, made.rest = call, given, records, bound, rest
         for way in range(WAYS):
             if self.slots[first + way] is None:
                 self.slots[first + way] = made
-                return
+                return 0
         self.evicted = (self.evicted + 1) % WAYS
         self.slots[first + self.evicted] = made
+        return 0
 
     def call(self, tuple tensors, tuple given):
-        """Compute, or return what was to be returned where the call is recorded for gradients.
+        """Compute, and record what is to be recorded.
 
         None where it must be looked at: nobody made it before, or since another took its slot; a tensor is no
         plain one in its layout; somebody watches.
@@ -248,8 +258,6 @@ cdef class TensorCalls:
         cdef int64_t shapes[MOST_TENSORS][MAX_AXES]
         cdef int i, count = <int>len(tensors)
         cdef bint records = False
-        if self.reader.watched():
-            return None
         memset(seen, 0, sizeof(seen))
         for i in range(count):
             tensor = tensors[i]
@@ -260,23 +268,43 @@ cdef class TensorCalls:
                 records = records or tensor.requires_grad
             ranks[i] = seen[i].rank
         records = records and self.reader.grad_enabled()
+        cdef Remembered made = self.find(seen, count, slot_of(count, ranks, shapes, records), records, given)
+        if made is None:
+            return None
+        if records and made.bound is None:   # whoever watches sees the framework's own call
+            return call_theirs(self.theirs, tensors, made.rest)
+        if self.reader.watched():
+            return None
+        for i in range(count):
+            if ranks[i] > 0 and tensors[i].is_neg():
+                return None
+        return self.record(made.bound, *tensors) if records else made.call.compute(seen)
+
+    cdef Remembered find(self, const fc_dlpack_tensor* seen, int count, Py_ssize_t first, bint records, tuple given):
         cdef Remembered made
-        cdef Py_ssize_t way, first = slot_of(count, ranks, shapes, records)
+        cdef Py_ssize_t way
         for way in range(WAYS):
             found = self.slots[first + way]
             if found is None:
                 return None
             made = <Remembered>found
             if (
-                (made.recorded is not None) == records
+                made.records == records
                 and made.call.count == count
                 and made.call.fits(seen)
                 # What lies in both layouts at once counts as the first.
                 and not (made.call.last[0] and lies_in_order(&seen[0], False))
                 and is_alike(made.given, given)
             ):
-                return made.recorded if records else made.call.compute(seen)
+                return made
         return None
+
+
+# Arguments that are left out take the framework least time.
+cdef object call_theirs(object theirs, tuple tensors, tuple rest):
+    if len(rest) == 0 and len(tensors) > 0 and tensors[len(tensors) - 1] is None:
+        return theirs(*tensors[:len(tensors) - 1])
+    return theirs(*tensors, *rest)
 
 
 cdef uintptr_t address_of(const fc_dlpack_tensor* x) noexcept:

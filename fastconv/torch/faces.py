@@ -26,7 +26,6 @@ _grad_enabled = torch.is_grad_enabled
 _is_compiling = torch.compiler.is_compiling
 
 
-TORCHS = "recorded by torch"
 # Where forward and backward are faster here than there: products of a convolution, numbers that a pool reads.
 RECORDED_FROM_PRODUCTS = 50_000
 RECORDED_FROM_NUMBERS = 5_000
@@ -48,6 +47,10 @@ class Face:
     options : callable
         ``options(shapes, given)`` makes the operator's canonical options of what the user gave; NotOurs,
         ValueError or TypeError where torch is to decide.
+    defaults : tuple
+        What torch need not be told of `given`; Ellipsis for what it must.
+    own_plainly : callable
+        What `own` comes to, without its questions; it takes no None.
     """
 
     def __init__(
@@ -55,18 +58,22 @@ class Face:
         name: str,
         own: Callable[..., Any],
         options: Callable[[Shapes, tuple[Any, ...]], tuple[Any, ...]],
+        defaults: tuple[Any, ...],
+        own_plainly: Callable[..., Any] | None = None,
     ) -> None:
         self.handle = HANDLES[name]
         self.graded = HANDLES[self.handle.graded] if self.handle.graded else None
         self.recorder = self.handle.record if self.graded is None else self.graded.record_first
         self.has_constants = self.graded is None and not all(self.handle.differentiable)
-        self.own, self.options = own, options
+        self.own, self.options, self.defaults = own, options, defaults
         # Slopes of powers are not torch's at 0, and an index outside a plane is an error in another place.
         self.exchangeable = not name.startswith(("lp_pool", "max_unpool"))
         self.format, self.rank = FORMATS.get(self.handle.op.spatial), self.handle.op.spatial + 2
         # By shapes, dtypes and arguments, the arguments as they came, and None for what torch is to decide.
         self.remembered: dict[Any, tuple[tuple[Any, ...], Bound | None]] = {}
-        self.quick = None if READER is None else TensorCalls(READER)
+        record = self.record if self.has_constants else self.recorder
+        self.calls = None if READER is None else TensorCalls(READER, record, own_plainly or own)
+        self.quick = _nothing if self.calls is None else self.calls.call
 
     def __call__(self, arrays: tuple[Any, ...], given: tuple[Any, ...], rest: tuple[Any, ...] = ()) -> Any:
         """Compute; `rest` are arguments that only torch's function gets, after `given`."""
@@ -95,9 +102,9 @@ class Face:
             had, bound = self.remember(key, arrays, given)
         if bound is None:
             return self.own(*arrays, *given, *rest)
-        return self.record(bound, arrays) if records else run(self.handle, bound, arrays)
+        return self.record(bound, *arrays) if records else run(self.handle, bound, arrays)
 
-    def record(self, bound: Bound, arrays: tuple[Any, ...]) -> Any:
+    def record(self, bound: Bound, *arrays: Any) -> Any:
         """Compute for gradients."""
         if self.has_constants:
             refuse_constants(self.handle, arrays)
@@ -105,24 +112,16 @@ class Face:
 
     def image(self, x: Any, given: tuple[Any, ...], rest: tuple[Any, ...] = ()) -> Any:
         """Do what a call does, quickly where the same was done before."""
-        if self.quick is not None and not _is_compiling():
-            made = self.quick.call((x,), given)
-            if type(made) is Bound:
-                return self.record(made, (x,))
-            if made is TORCHS:
-                return self.own(x, *given, *rest)
+        if not _is_compiling():
+            made = self.quick((x,), given)
             if made is not None:
                 return made
         return self((x,), given, rest)
 
     def filtered(self, x: Any, weight: Any, bias: Any, given: tuple[Any, ...]) -> Any:
         """Do so with filters and a bias, or None."""
-        if self.quick is not None and not _is_compiling():
-            made = self.quick.call((x, weight, bias), given)
-            if type(made) is Bound:
-                return self.record(made, (x, weight, bias))
-            if made is TORCHS:
-                return self.own(x, weight, bias, *given)
+        if not _is_compiling():
+            made = self.quick((x, weight, bias), given)
             if made is not None:
                 return made
         return self((x, weight, bias), given)
@@ -145,11 +144,22 @@ class Face:
             with suppress(NotOurs, ValueError, TypeError, KeyError):
                 bound = look_up(handle, arrays, self.options(shapes, given))
         small = key[1] and bound is not None and self.is_small(arrays, bound)
-        if bound is not None and bound.quick is not None and self.quick is not None:
-            recorded = None if not key[1] else TORCHS if small else bound
-            self.quick.remember(bound.quick, given, recorded)
+        if bound is not None and bound.quick is not None and self.calls is not None:
+            if not key[1]:
+                self.calls.remember(bound.quick, given)
+            else:
+                self.calls.remember_recorded(
+                    bound.quick, given, None if small else bound, self.told(given) if small else ()
+                )
         self.remembered[key] = given, None if small else bound
         return self.remembered[key]
+
+    def told(self, given: tuple[Any, ...]) -> tuple[Any, ...]:
+        """What torch must be told."""
+        count = len(given)
+        while count and alike(given[count - 1], self.defaults[count - 1]):
+            count -= 1
+        return tuple([() if value is None else value for value in given[:count]])
 
     def is_small(self, arrays: tuple[Any, ...], bound: Bound) -> bool:
         """Whether to let torch record a call: that takes it microseconds less, however small the layer."""
@@ -184,3 +194,7 @@ class Face:
 
 def _hashable(given: tuple[Any, ...]) -> tuple[Any, ...]:
     return tuple([tuple(value) if isinstance(value, list) else value for value in given])
+
+
+def _nothing(arrays: tuple[Any, ...], given: tuple[Any, ...]) -> None:
+    """Stand in for calls that were checked."""

@@ -6,6 +6,7 @@ differentiation, options that are wrong) is handed to torch's own function, with
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -204,23 +205,37 @@ def _unpool_options(spatial: int) -> Any:
 # --- Faces ----------------------------------------------------------------------------------------------
 
 
-def _pooled(kind: str, options: Any) -> dict[int, Face]:
-    return {n: Face(f"{kind}{n}d", getattr(F, f"{kind}{n}d"), options(n)) for n in (1, 2, 3)}
+def _faces(kind: str, options: Any, defaults: tuple[Any, ...], plainly: Any = None) -> dict[int, Face]:
+    return {
+        n: Face(f"{kind}{n}d", getattr(F, f"{kind}{n}d"), options(n), defaults, plainly and plainly[n])
+        for n in (1, 2, 3)
+    }
 
 
-def _with_indices(kind: str, options: Any) -> dict[int, Face]:
-    return {n: Face(f"{kind}{n}d_with_indices", getattr(F, f"{kind}{n}d"), options(n)) for n in (1, 2, 3)}
+def _with_indices(kind: str, options: Any, defaults: tuple[Any, ...]) -> dict[int, Face]:
+    owns = {n: getattr(F, f"{kind}{n}d") for n in (1, 2, 3)}
+    return {
+        n: Face(
+            f"{kind}{n}d_with_indices", own, options(n), defaults, functools.partial(own, return_indices=True)
+        )
+        for n, own in owns.items()
+    }
 
 
-_CONV = _pooled("conv", _conv_options)
-_MAX, _MAX_INDICES = _pooled("max_pool", _max_options), _with_indices("max_pool", _max_options)
-_AVG, _LP = _pooled("avg_pool", _avg_options), _pooled("lp_pool", _lp_options)
-_GRID_AVG, _GRID_MAX = (
-    _pooled("adaptive_avg_pool", _grid_options),
-    _pooled("adaptive_max_pool", _grid_options),
+_WINDOWS = (..., None, 0, 1, False)  # kernel_size, stride, padding, dilation, ceil_mode
+_CONV = _faces("conv", _conv_options, (1, 0, 1, 1))
+_MAX = _faces(
+    "max_pool", _max_options, _WINDOWS, {1: torch.max_pool1d, 2: torch.max_pool2d, 3: torch.max_pool3d}
 )
-_GRID_INDICES = _with_indices("adaptive_max_pool", _grid_options)
-_UNPOOL = _pooled("max_unpool", _unpool_options)
+_MAX_INDICES = _with_indices("max_pool", _max_options, _WINDOWS)
+_AVG = _faces("avg_pool", _avg_options, (..., None, 0, False, True, None))
+_LP = _faces("lp_pool", _lp_options, (..., ..., None, False))
+_GRID_AVG, _GRID_MAX = (
+    _faces("adaptive_avg_pool", _grid_options, (...,)),
+    _faces("adaptive_max_pool", _grid_options, (...,)),
+)
+_GRID_INDICES = _with_indices("adaptive_max_pool", _grid_options, (...,))
+_UNPOOL = _faces("max_unpool", _unpool_options, (..., None, 0, None))
 # What is called most, without a look-up.
 _conv1, _conv2, _conv3 = _CONV[1], _CONV[2], _CONV[3]
 _max2, _max_indices2, _avg2, _grid_avg2 = _MAX[2], _MAX_INDICES[2], _AVG[2], _GRID_AVG[2]

@@ -43,18 +43,26 @@ static void put_bits(const fc_pool_job *j, char *reals, int64_t at, int64_t valu
         ((int64_t *)(void *)reals)[at] = value;
 }
 
-/* Each output's inputs along width, in order; what is nothing is the lane after a row's last. */
+/* Each output's inputs along width, in order; what is nothing is the lane after a row's last, and so are the
+ * lanes after the last output. */
 static void fill_index(reduce_task *t)
 {
     const fc_pool_job *j = t->j;
-    for (int64_t k = 0; k < j->taps; k++)
-        for (int64_t o = 0; o < j->index_tap; o++) {
-            const fc_pool_span span = t->width[fc_min(o, j->to_size[FC_WIDTH] - 1)];
-            const int64_t at = k * j->index_tap + o, column = span.first + k * j->step[FC_WIDTH];
-            put_bits(j, t->index, at, k < span.count ? column : j->from_size[FC_WIDTH]);
+    const int64_t outputs = j->to_size[FC_WIDTH], nothing = j->from_size[FC_WIDTH];
+    for (int64_t k = 0; k < j->taps; k++) {
+        const int64_t first = k * j->index_tap;
+        for (int64_t o = 0; o < outputs; o++) {
+            const int64_t column = t->width[o].first + k * j->step[FC_WIDTH];
+            put_bits(j, t->index, first + o, k < t->width[o].count ? column : nothing);
             if (j->r->indices)
-                put_bits(j, t->columns, at, column);
+                put_bits(j, t->columns, first + o, column);
         }
+        for (int64_t o = outputs; o < j->index_tap; o++) {
+            put_bits(j, t->index, first + o, nothing);
+            if (j->r->indices)
+                put_bits(j, t->columns, first + o, nothing);
+        }
+    }
 }
 
 /* Columns of neighbouring outputs; windows that are alike must have all taps. */

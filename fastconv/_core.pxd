@@ -126,6 +126,10 @@ cdef extern from "conv/algorithm.h" nogil:
     fc_status fc_algorithm_choose(const fc_conv*, const char*, bint, const fc_algorithm**, fc_error*)
 
 
+cdef extern from "conv/channels_first.h" nogil:
+    fc_status fc_channels_first(fc_dtype dtype, int64_t filters, int64_t channels, int64_t taps, const void* src,
+                                void* dst, fc_error* error)
+
 cdef extern from "conv/plan.h" nogil:
     ctypedef struct fc_plan:
         fc_conv conv

@@ -105,10 +105,10 @@ cdef class TensorReader:
 cdef class TensorCall:
     """An operator with shapes, on tensors: `make` computes the result, or a tuple of two.
 
-    None where the tensors are not these shapes, contiguous, in the layout that was bound.  ``run`` is that of
-    a `BoundConv` or `BoundPool`, TypeError where it is neither.  ``arrays`` has (shape, dtype, channels_last)
-    of each tensor, shapes in the framework's order, or None for one that is left out; ``results`` has
-    (shape, strides, dtype of the framework).
+    None where the tensors are not these shapes, contiguous, in the layout that was bound; filters may lie in
+    either.  ``run`` is that of a `BoundConv` or `BoundPool`, TypeError where it is neither.  ``arrays`` has
+    (shape, dtype, channels_last, is a filter) of each tensor, shapes in the framework's order, or None for one
+    that is left out; ``results`` has (shape, strides, dtype of the framework).
     """
 
     cdef TensorReader reader
@@ -118,6 +118,7 @@ cdef class TensorCall:
     cdef unsigned char kinds[MOST_TENSORS]
     cdef unsigned char bits[MOST_TENSORS]
     cdef bint last[MOST_TENSORS]
+    cdef bint filters[MOST_TENSORS]
     cdef BoundConv conv
     cdef BoundPool pool
     cdef tuple results
@@ -135,7 +136,7 @@ cdef class TensorCall:
         for i, array in enumerate(arrays):
             if array is None:
                 continue
-            shape, dtype, self.last[i] = array
+            shape, dtype, self.last[i], self.filters[i] = array
             if not 0 < len(shape) <= MAX_AXES:
                 raise TypeError("this operator takes no such shapes")
             self.kinds[i] = FC_DLPACK_FLOAT if dtype.kind == "f" else FC_DLPACK_INT
@@ -167,7 +168,10 @@ cdef class TensorCall:
                     seen[i].rank > 0
                     and (
                         memcmp(seen[i].shape, self.shapes[i], seen[i].rank * sizeof(int64_t)) != 0
-                        or not lies_in_order(&seen[i], self.last[i])
+                        or not (
+                            lies_in_order(&seen[i], self.last[i])
+                            or (self.filters[i] and seen[i].rank > 2 and lies_in_order(&seen[i], True))
+                        )
                     )
                 )
             ):
@@ -178,8 +182,12 @@ cdef class TensorCall:
         cdef uintptr_t at[MOST_TENSORS + 2]
         cdef int i
         cdef tuple layout = self.results[0]
+        cdef object turned = None                # alive until it has been read; an operator has one filter at most
         for i in range(self.count):
             at[i] = address_of(&seen[i]) if seen[i].rank > 0 else 0
+            if self.filters[i] and seen[i].rank > 2 and not lies_in_order(&seen[i], False):
+                turned = self.channels_first(&seen[i])
+                at[i] = self.reader.address(turned)
         y = self.reader.allocate(layout[0], layout[1], layout[2])
         at[self.count] = self.reader.address(y)
         for i in range(self.count + 1, MOST_TENSORS + 2):
@@ -192,6 +200,27 @@ cdef class TensorCall:
         at[self.count + 1] = self.reader.address(more)
         self.run(at)
         return y, more
+
+    cdef object channels_first(self, const fc_dlpack_tensor* filters):
+        """Filters that lie in channels_last, as the operators read them."""
+        cdef fc_error error
+        cdef fc_status status
+        cdef int axis, rank = filters.rank
+        cdef int64_t step = 1, taps = 1
+        shape, strides = [filters.shape[axis] for axis in range(rank)], [0] * rank
+        for axis in range(rank - 1, -1, -1):
+            strides[axis] = step
+            step *= filters.shape[axis]
+            if axis > 1:
+                taps = step
+        made = self.reader.allocate(tuple(shape), tuple(strides), self.results[0][2])
+        cdef uintptr_t at = self.reader.address(made)
+        cdef fc_dtype dtype = FC_F32 if filters.bits == 32 else FC_F64
+        with nogil:
+            status = fc_channels_first(dtype, filters.shape[0], filters.shape[1], taps, <void*>address_of(filters),
+                                       <void*>at, &error)
+        check(status, &error)
+        return made
 
     cdef int run(self, const uintptr_t* at) except -1:
         if self.conv is not None:
@@ -307,7 +336,7 @@ cdef object call_theirs(object theirs, tuple tensors, tuple rest):
     return theirs(*tensors, *rest)
 
 
-cdef uintptr_t address_of(const fc_dlpack_tensor* x) noexcept:
+cdef uintptr_t address_of(const fc_dlpack_tensor* x) noexcept nogil:
     return <uintptr_t>x.data + x.offset
 
 

@@ -35,7 +35,7 @@ def image(*shape: int) -> Any:
 
 
 def assert_same(ours: Any, theirs: Any) -> None:
-    """Two small layers of at most 72 products: 1e-5 of the largest value is more than 50 roundings."""
+    """Sums of at most 585 products: 1e-5 of the largest value is 84 roundings; errors grow like a root."""
     torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-5 * float(theirs.detach().abs().max()))
 
 
@@ -305,3 +305,75 @@ assert not wrong
 """
     done = run_python(code)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])
+@pytest.mark.parametrize(
+    ("outputs", "channels", "kernel", "groups"),
+    [(5, 1, (3, 3), 1), (17, 3, (1, 7), 1), (16, 16, (3, 3), 1), (34, 34, (5, 2), 2), (70, 65, (3, 3), 1)],
+)
+def test_filters_in_channels_last(
+    outputs: int, channels: int, kernel: tuple[int, int], groups: int, dtype: Any
+) -> None:
+    """As a model that was moved to that format keeps them: values, gradients, and nothing is changed."""
+    for shape, memory_format, ours, theirs in (
+        ((), torch.channels_last, ft.conv2d, F.conv2d),
+        ((2,), torch.channels_last_3d, ft.conv3d, F.conv3d),
+    ):
+        weight = image(outputs, channels // groups, *shape, *kernel).to(dtype)
+        weight = weight.contiguous(memory_format=memory_format).requires_grad_()
+        x = image(2, channels, *shape, 9, 11).to(dtype)
+        for form in (x, x.contiguous(memory_format=memory_format)):
+            before = weight.detach().clone()
+            for _ in range(2):
+                with torch.no_grad():
+                    assert_same(ours(form, weight, groups=groups), theirs(form, weight, groups=groups))
+                inputs = (form.detach().clone().requires_grad_(), weight)
+                made = ours(*inputs, groups=groups)
+                wanted = theirs(*inputs, groups=groups)
+                grad = image(*wanted.shape).to(dtype)
+                for a, b in zip(
+                    torch.autograd.grad(made, inputs, grad), torch.autograd.grad(wanted, inputs, grad)
+                ):
+                    assert_same(a, b)
+            assert torch.equal(weight, before)
+
+
+def test_what_torch_records_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small recorded calls are torch's, with all that it must know and as if it had been called itself."""
+    monkeypatch.setattr(faces, "RECORDED_FROM_PRODUCTS", 10**9)
+    monkeypatch.setattr(faces, "RECORDED_FROM_NUMBERS", 10**9)
+    x, weight, bias = image(2, 4, 7, 19), image(6, 4, 3, 3), image(6)
+    calls: list[tuple[str, list[Any], dict[str, Any]]] = [
+        ("conv2d", [x, weight], {}),
+        ("conv2d", [x, weight, bias], {}),
+        ("conv2d", [x, weight, None, 2], {}),
+        ("conv2d", [x, weight, bias], {"padding": (1, 0), "dilation": 2}),
+        ("conv2d", [x, image(6, 2, 3, 3)], {"groups": 2}),
+        ("conv2d", [x, weight], {"padding": "same"}),
+        ("max_pool2d", [x, 2], {}),
+        ("max_pool2d", [x, 3], {"padding": 1}),
+        ("max_pool2d", [x, 2], {"ceil_mode": True}),
+        ("max_pool2d", [x, 2], {"return_indices": True}),
+        ("avg_pool2d", [x, 2], {}),
+        ("avg_pool2d", [x, 3], {"padding": 1, "count_include_pad": False}),
+        ("avg_pool2d", [x, 3], {"divisor_override": 5}),
+        ("avg_pool1d", [x[0], 3], {"padding": 1}),
+        ("adaptive_avg_pool2d", [x, (None, 3)], {}),
+        ("adaptive_max_pool2d", [x, 3], {"return_indices": True}),
+    ]
+    for name, arguments, options in calls:
+        inputs = [a.clone().requires_grad_() if isinstance(a, torch.Tensor) else a for a in arguments]
+        leaves = [a for a in inputs if isinstance(a, torch.Tensor)]
+        for _ in range(3):
+            made, wanted = getattr(ft, name)(*inputs, **options), getattr(F, name)(*inputs, **options)
+            if options.get("return_indices"):
+                assert torch.equal(made[1], wanted[1])
+                made, wanted = made[0], wanted[0]
+            assert torch.equal(made, wanted)
+            assert made.grad_fn.name() == wanted.grad_fn.name()  # torch's own
+            grad = image(*wanted.shape)
+            for a, b in zip(
+                torch.autograd.grad(made, leaves, grad), torch.autograd.grad(wanted, leaves, grad)
+            ):
+                assert torch.equal(a, b)

@@ -79,12 +79,12 @@ class Bound:
                 self.quick = TensorCall(READER, self.run, arrays, made)
 
     def lies(self, op: Operator, argument: Argument, spec: Spec | None) -> Any:
-        """Shape in torch's order, dtype, and whether it is channels_last, of an array."""
+        """Shape in torch's order, dtype, whether it is channels_last and whether a filter, of an array."""
         if spec is None:
             return None
         last = self.channels_last and argument.role == "image"
         shape = move_first(spec.shape, op.spatial) if last else spec.shape
-        return shape, np.dtype(spec.dtype), last
+        return shape, np.dtype(spec.dtype), last, argument.role == "filter"
 
 
 class _Copying:

@@ -63,8 +63,8 @@ def conv2d_input_grad(
         `grad_output`, for each pixel of a stride.  ``"direct"`` computes all pixels of a stride together,
         ``"taps"`` adds the products of one tap after the other (images of up to 8192 pixels, 131072 outputs).
         Further ones, of certain problems, are ``"lanes"``, ``"strided"``, ``"multiplied"``, ``"patches"``,
-        ``"pixels"``, ``"dense"``, ``"rows"`` and ``"phases"``.  Naming one that cannot compute it is an
-        error that says why.
+        ``"pixels"``, ``"exchanged"``, ``"dense"``, ``"rows"`` and ``"phases"``.  Naming one that cannot
+        compute it is an error that says why.
     out : ndarray, optional
         Array to write to, as in `conv2d`.
 

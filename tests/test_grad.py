@@ -46,7 +46,12 @@ INPUT_METHOD_CASES = [
     ("strided", "depthwise 5x5 stride 2", "NHWC"),
     ("multiplied", "depthwise times 2, stride (3, 2)", "NCHW"),
     ("patches", "patches of 2x3, more pixels than a panel", "NHWC"),
-    ("pixels", "1x1, 49 pixels, 25 to 33", "NHWC"),
+    ("pixels", "1x1, 4 pixels", "NHWC"),
+    ("pixels", "1x1, 18 pixels of many weights", "NHWC"),
+    ("pixels", "1x1 of one pixel, several panels", "NCHW"),
+    ("exchanged", "1x1, 49 pixels, 25 to 33", "NHWC"),
+    ("exchanged", "1x1, 4 pixels", "NCHW"),
+    ("exchanged", "1x1, an image turned round in parts", "NCHW"),
     ("dense", "8 groups of 4, stride 2", "NCHW"),
     ("rows", "dilation (3, 2), stride 2", "NCHW"),
     ("phases", "dilation (3, 2), stride 2", "NHWC"),
@@ -71,7 +76,17 @@ def test_input_grad_by_methods_that_support_it(case: Any, layout: str, dtype: An
     """Every method, also where it is not the fastest; others say whose needs are not met."""
     data = Data(case, dtype, layout)
     fastconv.set_exact(True)
-    for method in ("lanes", "strided", "multiplied", "patches", "pixels", "dense", "rows", "phases"):
+    for method in (
+        "lanes",
+        "strided",
+        "multiplied",
+        "patches",
+        "pixels",
+        "exchanged",
+        "dense",
+        "rows",
+        "phases",
+    ):
         try:
             result = data.input_grad(algorithm=method)
         except ValueError as error:

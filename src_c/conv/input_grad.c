@@ -13,8 +13,9 @@ static const double TRIM_SECONDS = 2.5e-10;   /* per weight */
 
 /* Those that take long to price last: they may stop at another's price. */
 static const fc_input_method *const methods[] = {
-    &fc_input_lanes,  &fc_input_strided, &fc_input_multiplied, &fc_input_patches, &fc_input_pixels,
-    &fc_input_direct, &fc_input_taps,    &fc_input_rows,       &fc_input_phases,  NULL,
+    &fc_input_lanes,     &fc_input_strided, &fc_input_multiplied, &fc_input_patches, &fc_input_pixels,
+    &fc_input_exchanged, &fc_input_direct,  &fc_input_taps,       &fc_input_rows,    &fc_input_phases,
+    NULL,
 };
 
 static bool same(const char *a, const char *b) { return a && strcmp(a, b) == 0; }
@@ -53,7 +54,8 @@ static fc_status choose(fc_input_call *call, const fc_input_method **chosen, fc_
     *chosen = named(call->algorithm);
     const char *reason = *chosen ? (*chosen)->supports(call->conv) : NULL;
     if (reason)
-        return fc_fail(error, FC_BAD_VALUE, "algorithm=\"%s\" cannot compute this gradient: %s", call->algorithm, reason);
+        return fc_fail(error, FC_BAD_VALUE, "algorithm=\"%s\" cannot compute this gradient: %s", call->algorithm,
+                       reason);
     if (*chosen)
         call->algorithm = "auto";
     else

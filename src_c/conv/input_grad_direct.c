@@ -14,6 +14,8 @@
 #include "geometry.h"
 #include "input_grad.h"
 #include "input_grad_axis.h"
+#include "input_grad_pixels.h"
+#include <math.h>
 
 enum {
     K_BLOCK = 640,            /* a panel of filters that deep is in L2 */
@@ -477,7 +479,12 @@ static double seconds_of(const fc_conv *conv, const fc_machine *machine)
     return FC_COST(counts, machine);
 }
 
-static double cost(fc_input_call *call) { return seconds_of(call->conv, fc_machine_for(call->conv->dtype)); }
+/* Others compute products better. */
+static double cost(fc_input_call *call)
+{
+    const bool product = fc_grad_is_product(call->conv) && call->conv->x_stride[FC_C] != 1;
+    return product ? INFINITY : seconds_of(call->conv, fc_machine_for(call->conv->dtype));
+}
 
 static fc_status run(fc_input_call *call, fc_error *error)
 {
@@ -498,7 +505,8 @@ static fc_status run(fc_input_call *call, fc_error *error)
                              (size_t)(2 * conv->taps) * sizeof(int64_t), turn_task, &job, error);
     }
     if (status == FC_OK)
-        status = fc_parallel(job.split.tasks, cost(call), job.split.bytes, run_task, &job, error);
+        status = fc_parallel(job.split.tasks, seconds_of(conv, fc_machine_for(conv->dtype)), job.split.bytes,
+                             run_task, &job, error);
     fc_scratch_give_back(filters);
     return status;
 }

@@ -11,6 +11,8 @@ extern const fc_algorithm fc_algorithm_grouped;
 
 enum {
     TURN_BAND = 16,           /* input channels per task of turning filters */
+    TURN_LINES = 128,         /* and of one tap, */
+    TURN_OUTS = 32,           /* so many outputs at a time */
     LEAST_BLOCK = 64,         /* input channels whose filters are turned at a time */
     BLOCK_BYTES = 1 << 21,
 };
@@ -149,7 +151,7 @@ static void fill_taps(const fc_conv *conv, const fc_grad_phase *phase, int64_t *
 typedef struct turn_job {
     const fc_grad_phases *phases;
     const fc_grad_phase *phase;
-    int64_t first, count, bands;
+    int64_t first, count, band, bands;
 } turn_job;
 
 /* The filters of some input channels of one group. */
@@ -160,9 +162,9 @@ static void turn_task(void *context, int64_t task, void *scratch)
     const fc_conv *conv = job->phases->conv;
     const fc_grad_phase *phase = job->phase;
     const size_t size = fc_size_of(conv->dtype);
-    const int64_t group = task / job->bands, channel = task % job->bands * TURN_BAND;
+    const int64_t group = task / job->bands, channel = task % job->bands * job->band;
     const fc_swap_weight swap = {
-        .i = fc_min(TURN_BAND, job->count - channel), .o = conv->out_per_group, .taps = phase->conv.taps,
+        .i = fc_min(job->band, job->count - channel), .o = conv->out_per_group, .taps = phase->conv.taps,
         .src_i = conv->taps, .src_o = conv->depth, .tap = phase->taps, .all = phase->conv.taps == conv->taps,
         .src = fc_at(job->phases->weight,
                      group * conv->out_per_group * conv->depth + (job->first + channel) * conv->taps, size),
@@ -172,16 +174,22 @@ static void turn_task(void *context, int64_t task, void *scratch)
         job->phases->table->swap_weight(&swap);
         return;
     }
-    const fc_move move = { .rows = swap.i, .cols = swap.o, .src = swap.src, .src_row = 1, .src_col = swap.src_o,
-                           .dst = swap.dst, .dst_row = swap.o, .dst_col = 1 };
-    job->phases->table->move(&move);
+    /* Some lines of every filter at a time: each line of its own would be waited for. */
+    for (int64_t o = 0; o < swap.o; o += TURN_OUTS) {
+        const fc_move move = {
+            .rows = swap.i, .cols = fc_min(TURN_OUTS, swap.o - o), .src = fc_at(swap.src, o * swap.src_o, size),
+            .src_row = 1, .src_col = swap.src_o, .dst = fc_at_mut(swap.dst, o, size), .dst_row = swap.o, .dst_col = 1,
+        };
+        job->phases->table->move(&move);
+    }
 }
 
 fc_status fc_turn_filters(const fc_grad_phases *phases, const fc_grad_phase *phase, int64_t first, int64_t count,
                           fc_error *error)
 {
     const fc_conv *conv = phases->conv;
-    turn_job job = { phases, phase, first, count, fc_div_up(count, TURN_BAND) };
+    const int64_t band = conv->taps > 1 ? TURN_BAND : TURN_LINES;
+    turn_job job = { phases, phase, first, count, band, fc_div_up(count, band) };
     const double elements = (double)phase->conv.depth * (double)(count * conv->groups);
     return fc_parallel(conv->groups * job.bands, elements * TURN_SECONDS, 0, turn_task, &job, error);
 }

@@ -48,8 +48,8 @@ typedef struct fc_grad_phases {
     void *memory;                             /* of all filters */
 } fc_grad_phases;
 
-/* Chooses algorithms, once: a second call does nothing.  Phases from where they would take more than `most` seconds on are not made: the caller has
- * something faster. */
+/* Chooses algorithms, once: a second call does nothing.  Phases from where they would take more than `most` seconds
+ * on are not made: the caller has something faster. */
 fc_status fc_grad_phases_init(fc_grad_phases *phases, const fc_conv *conv, const char *algorithm, bool prepare,
                               double most, fc_error *error);
 /* Memory for filters.  With `prepare`, as given to init, all of them are turned round and prepared as a plan

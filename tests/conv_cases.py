@@ -98,6 +98,10 @@ def tiles() -> Iterator[Case]:
     yield Case("1x1, panels across five images", 45, 38, (7, 7), (1, 1), batch=5)
     yield Case("3x3, panels across five images", 9, 38, (7, 7), padding=1, batch=5)
     yield Case("3x3 stride 2, panels across images", 9, 20, (9, 7), padding=1, stride=2, batch=4)
+    # What is left of several images' pixels: fills a vector, is one of the last task's fewer images, has groups.
+    for size, batch, groups in (((14, 14), 8, 1), ((2, 29), 9, 2), ((5, 5), 17, 1), ((9, 9), 33, 3)):
+        yield Case(f"1x1, last pixels of {batch} images of {size}", 42, 36, size, (1, 1), batch=batch, groups=groups)
+    yield Case("1x1, last pixels of images, and work for tasks", 96, 144, (10, 10), (1, 1), batch=35)
     yield Case("1x1, more image than L2 holds half of", 64, 19, (79, 70), (1, 1))
     # Few outputs: eight channels at a time, of 1024 and 512 pixels; a tail of them, and none.
     for inputs, outputs, size in ((67, 1, (79, 70)), (64, 3, (64, 80)), (71, 8, (73, 71)), (71, 9, (73, 71))):

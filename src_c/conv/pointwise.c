@@ -11,6 +11,7 @@
 #include <stdio.h>
 
 enum {
+    JOINED_LEAST = 3,         /* whole vectors of an image */
     LEAST_COPIED_K = 40,      /* a shorter panel of whole vectors is in L1 wherever it lies */
     LEAST_ROWS = 64,          /* output channels per task */
     FEW_ROWS = 36,            /* output channels of a task that multiplies in about the time that x takes to come */
@@ -21,20 +22,58 @@ enum {
     STREAM_BYTES = 4096,      /* so much of an image, whose sums stay in L1 */
 };
 
+/* Times the time of a vector of an image: one of several images together, and a last pixel by itself. */
+static const double JOINS = 1.2, TAILS = 0.4;
+
 typedef struct pointwise_split {
     int64_t lanes, panel;                     /* of a vector, of a panel */
     int64_t k_block, k_blocks;
     int64_t block, blocks;                    /* pixels of a task, whole vectors; per image */
     int64_t rows, row_blocks;                 /* output channels of a task; per group */
-    int64_t tail, tasks;                      /* tail: pixels of an image after the last block */
-    size_t tail_at, weights_at, bytes;        /* scratch layout, bytes; the copied pixels are first */
+    int64_t images;                           /* of a task */
+    int64_t tail, joined;                     /* pixels of an image after the last block; joined: multiplied */
+    int64_t tasks;                            /* together with those of a task's other images */
+    size_t tail_at, tile_at, weights_at, bytes; /* scratch layout, bytes; the copied pixels are first */
 } pointwise_split;
 
-/* Small planes of many images are better packed together than each padded to whole vectors. */
+/* Vectors of a block of pixels, `depth` channels deep, at most: it stays in L2 beside what streams past it. */
+static int64_t most_vectors(const fc_conv *conv, const fc_table *table, int64_t depth)
+{
+    const int64_t vector = table->lanes * (int64_t)fc_size_of(conv->dtype);
+    return fc_max(table->panel_vectors, fc_machine_for(conv->dtype)->l2 * 3 / 8 / (depth * vector));
+}
+
+/* Images of a task: as many as fill vectors with what is left of their pixels after whole ones, if that takes less
+ * time than what else can be done with it, and while there are tasks enough. */
+static int64_t images_joined(const fc_conv *conv)
+{
+    const fc_table *table = fc_table_for(conv->dtype);
+    const int64_t lanes = table->lanes, whole = conv->out_pixels / lanes, left = conv->out_pixels % lanes;
+    const int64_t most = fc_min(table->panel_vectors * lanes / fc_max(left, 1),
+                                conv->batch * conv->groups / fc_worth_tasks(conv));
+    double least = left <= FC_MOST_TAIL ? TAILS * (double)left : 1;
+    int64_t images = 1;
+    if (left == 0 || whole < JOINED_LEAST || whole > most_vectors(conv, table, conv->depth) ||
+        conv->depth > fc_panel_depth(conv, lanes * table->panel_vectors))
+        return 1;
+    for (int64_t n = 2; n <= most; n++) {
+        const double vectors = JOINS * (double)fc_div_up(n * left, lanes) / (double)n;
+        if (vectors < least) {
+            least = vectors;
+            images = n;
+        }
+    }
+    return images;
+}
+
+bool fc_pointwise_joins(const fc_conv *conv) { return images_joined(conv) > 1; }
+
+/* Other small planes of many images are better packed together than each padded to whole vectors. */
 static bool planes_fill(const fc_conv *conv)
 {
     const int64_t lanes = fc_machine_for(conv->dtype)->lanes;
-    return conv->batch == 1 || fc_round_up(conv->out_pixels, lanes) * 8 <= conv->out_pixels * 9;
+    return conv->batch == 1 || fc_round_up(conv->out_pixels, lanes) * 8 <= conv->out_pixels * 9 ||
+           fc_pointwise_joins(conv);
 }
 
 static bool is_matrix(const fc_conv *conv)
@@ -61,10 +100,11 @@ static pointwise_split split_of(const fc_conv *conv, const fc_table *table)
     const int64_t size = (int64_t)fc_size_of(conv->dtype), rows = conv->out_per_group;
     s.k_blocks = fc_div_up(conv->depth, fc_panel_depth(conv, s.panel));
     s.k_block = fc_div_up(conv->depth, s.k_blocks);
+    s.images = images_joined(conv);
     s.tail = fc_pointwise_tail(conv);
-    const int64_t pixels = conv->out_pixels - s.tail, vectors = fc_div_up(pixels, s.lanes);
-    const int64_t most = fc_max(table->panel_vectors,
-                                fc_machine_for(conv->dtype)->l2 * 3 / 8 / (s.k_block * s.lanes * size));
+    s.joined = s.images > 1 ? conv->out_pixels % s.lanes : 0;
+    const int64_t pixels = conv->out_pixels - s.tail - s.joined, vectors = fc_div_up(pixels, s.lanes);
+    const int64_t most = most_vectors(conv, table, s.k_block);
     const int64_t wished = fc_div_up(fc_worth_tasks(conv), conv->groups * fc_max(conv->batch, 1));
     /* The larger side is split first: of the other one every task reads all. */
     s.row_blocks = rows > conv->out_pixels ? fc_max(1, fc_min(rows / LEAST_ROWS, wished)) : 1;
@@ -75,9 +115,11 @@ static pointwise_split split_of(const fc_conv *conv, const fc_table *table)
     s.row_blocks = fc_max(s.row_blocks, fc_min(rows / LEAST_ROWS, wished / s.blocks));
     s.rows = fc_div_up(rows, s.row_blocks);
     s.row_blocks = fc_div_up(rows, s.rows);
-    s.tasks = conv->batch * conv->groups * s.row_blocks * s.blocks;
+    s.tasks = fc_div_up(conv->batch, s.images) * conv->groups * s.row_blocks * s.blocks;
+    const int64_t together = fc_round_up(s.images * s.joined, s.lanes);
     s.tail_at = (size_t)fc_round_up((s.k_block * s.block + s.lanes) * size, 64);
-    s.weights_at = s.tail_at + (size_t)fc_round_up(s.k_block * FC_MOST_TAIL * size, 64);
+    s.tile_at = s.tail_at + (size_t)fc_round_up(s.k_block * fc_max(FC_MOST_TAIL, together) * size, 64);
+    s.weights_at = s.tile_at + (size_t)(s.rows * together * size);
     s.bytes = s.weights_at + (size_t)s.rows * sizeof(void *);
     return s;
 }
@@ -88,6 +130,35 @@ typedef struct pointwise_job {
     const fc_conv_run *run;
     pointwise_split split;
 } pointwise_job;
+
+/* What a task multiplies: pixels of one image or, all of them, of several. */
+typedef struct pointwise_part {
+    int64_t image, images, group, row, rows, first, pixels;
+    bool has_tail;
+} pointwise_part;
+
+static pointwise_part part_of(const pointwise_job *job, int64_t task)
+{
+    const pointwise_split *s = &job->split;
+    const fc_conv *conv = job->run->conv;
+    const int64_t block = task % s->blocks, rest = task / s->blocks, rows = rest / s->row_blocks;
+    pointwise_part p = { .first = block * s->block, .row = rest % s->row_blocks * s->rows };
+    p.pixels = fc_min(s->block, conv->out_pixels - s->tail - s->joined - p.first);
+    p.rows = fc_min(s->rows, conv->out_per_group - p.row);
+    p.group = rows % conv->groups;
+    p.image = rows / conv->groups * s->images;
+    p.images = fc_min(s->images, conv->batch - p.image);
+    p.has_tail = s->tail > 0 && block == s->blocks - 1;
+    return p;
+}
+
+static const void *source(const pointwise_job *job, const pointwise_part *p, int64_t k0)
+{
+    const fc_conv *conv = job->run->conv;
+    const int64_t channel = p->group * conv->in_per_group + k0;
+    return fc_at(job->run->x, p->image * conv->x_stride[FC_N] + channel * conv->x_stride[FC_C] + p->first,
+                 fc_size_of(conv->dtype));
+}
 
 /* `whole` for all rows.  With a tail, a few rows at a time, whose weights then are in the cache for the rest. */
 static void multiply(const fc_conv_run *run, const fc_gemm *whole, const fc_tail *tail, const void *tail_packed)
@@ -176,6 +247,66 @@ static void stream(const fc_conv_run *run, fc_gemm *g)
     g->c = fc_at_mut(g->c, whole, size);
 }
 
+/* What is left of an image's pixels, into its lanes beside those of the task's others. */
+static void pack_joined(const pointwise_job *job, const pointwise_part *p, int64_t index, void *joined)
+{
+    const pointwise_split *s = &job->split;
+    const fc_conv *conv = job->run->conv;
+    const size_t size = fc_size_of(conv->dtype);
+    const fc_move move = {
+        .rows = conv->depth, .cols = s->joined, .src = fc_at(source(job, p, 0), p->pixels, size),
+        .src_row = conv->x_stride[FC_C], .src_col = 1, .dst = fc_at_mut(joined, index * s->joined, size),
+        .dst_row = fc_round_up(s->images * s->joined, s->lanes), .dst_col = 1,
+    };
+    job->run->table->move(&move);
+}
+
+static void multiply_joined(const pointwise_job *job, const pointwise_part *p, const fc_gemm *like, const void *joined,
+                            void *tile)
+{
+    const pointwise_split *s = &job->split;
+    const fc_conv *conv = job->run->conv;
+    const size_t size = fc_size_of(conv->dtype);
+    const int64_t width = fc_round_up(s->images * s->joined, s->lanes), *stride = conv->y_stride;
+    fc_gemm g = *like;
+    g.n = p->images * s->joined;
+    g.panel_vectors = (int)(width / s->lanes);
+    g.b = joined;
+    g.b_step = width;
+    g.b_lane = 0;
+    g.b_far = 0;
+    g.c = tile;
+    g.c_row = width;
+    job->run->table->gemm(&g);
+    for (int64_t i = 0; i < p->images; i++) {
+        const int64_t at = (p->image + i) * stride[FC_N] + (p->group * conv->out_per_group + p->row) * stride[FC_C];
+        const fc_move move = {
+            .rows = p->rows, .cols = s->joined, .src = fc_at(tile, i * s->joined, size), .src_row = width,
+            .src_col = 1, .dst = fc_at_mut(job->run->y, at + p->pixels, size), .dst_row = stride[FC_C], .dst_col = 1,
+        };
+        job->run->table->move(&move);
+    }
+}
+
+/* Channels k0 .. k0 + g->k of a part that begins at g->b. */
+static void run_part(const pointwise_job *job, const pointwise_part *p, const fc_gemm *like, int64_t k0, void *memory)
+{
+    const pointwise_split *s = &job->split;
+    const fc_conv_run *run = job->run;
+    void *const tail_packed = (char *)memory + s->tail_at;
+    const fc_tail tail = { p->image, p->group, k0, like->k, p->row, p->rows };
+    fc_gemm g = *like;
+    if (p->has_tail)
+        fc_tail_pack(run, &tail, tail_packed);
+    if (streams(run->conv, p->rows))
+        stream(run, &g);
+    if (packs(run->conv, p->rows))
+        pack_panels(run->table, fc_size_of(run->conv->dtype), &g, memory);
+    else if (g.k >= LEAST_COPIED_K || g.n % s->lanes > 0)
+        g.b_copy = memory;
+    multiply(run, &g, p->has_tail ? &tail : NULL, tail_packed);
+}
+
 static void run_task(void *context, int64_t task, void *memory)
 {
     const pointwise_job *job = context;
@@ -183,45 +314,32 @@ static void run_task(void *context, int64_t task, void *memory)
     const fc_conv_run *run = job->run;
     const fc_conv *conv = run->conv;
     const size_t size = fc_size_of(conv->dtype);
-    const int64_t block = task % s->blocks, first = block * s->block;
-    const int64_t pixels = fc_min(s->block, conv->out_pixels - s->tail - first);
-    task /= s->blocks;
-    const int64_t row = task % s->row_blocks * s->rows, rows = fc_min(s->rows, conv->out_per_group - row);
-    task /= s->row_blocks;
-    const int64_t group = task % conv->groups, image = task / conv->groups, oc = group * conv->out_per_group + row;
-    const bool x_far = fc_far(conv, fc_x_count(conv)), has_tail = s->tail > 0 && block == s->blocks - 1;
-    void *const tail_packed = (char *)memory + s->tail_at;
+    const pointwise_part all = part_of(job, task);
+    pointwise_part p = all;
+    const int64_t oc = p.group * conv->out_per_group + p.row;
     const void **weights = (const void **)(void *)((char *)memory + s->weights_at);
     fc_gemm g = {
-        .m = rows, .n = pixels, .a = weights, .a_rows = fc_far(conv, conv->depth * conv->out_channels) ? rows : 0,
-        .panel_vectors = run->table->panel_vectors, .activation = conv->activation,
-        .c = fc_at_mut(run->y, image * conv->y_stride[FC_N] + oc * conv->y_stride[FC_C] + first, size),
+        .m = p.rows, .n = p.pixels, .a = weights, .panel_vectors = run->table->panel_vectors,
+        .a_rows = fc_far(conv, conv->depth * conv->out_channels) ? p.rows : 0, .b_lane = 1,
+        .b_step = conv->x_stride[FC_C], .b_far = fc_far(conv, fc_x_count(conv)), .activation = conv->activation,
         .c_row = conv->y_stride[FC_C], .bias = run->bias ? fc_at(run->bias, oc, size) : NULL,
     };
-    for (int64_t k0 = 0; k0 < conv->depth; k0 += s->k_block) {
-        const int64_t channel = group * conv->in_per_group + k0;
-        g.k = fc_min(s->k_block, conv->depth - k0);
-        g.b = fc_at(run->x, image * conv->x_stride[FC_N] + channel * conv->x_stride[FC_C] + first, size);
-        g.b_lane = 1;
-        g.b_step = conv->x_stride[FC_C];
-        g.b_far = x_far;
-        g.b_copy = NULL;
-        g.accumulate = k0 > 0;
-        g.finish = k0 + g.k == conv->depth;
-        for (int64_t i = 0; i < rows; i++)
-            weights[i] = fc_at(run->weight, (oc + i) * conv->depth + k0, size);
-        const fc_tail tail = { image, group, k0, g.k, row, rows };
-        if (has_tail)
-            fc_tail_pack(run, &tail, tail_packed);
-        const fc_gemm all = g;
-        if (streams(conv, rows))
-            stream(run, &g);
-        if (packs(conv, rows))
-            pack_panels(run->table, size, &g, memory);
-        else if (g.k >= LEAST_COPIED_K || g.n % s->lanes > 0)
-            g.b_copy = memory;
-        multiply(run, &g, has_tail ? &tail : NULL, tail_packed);
-        g = all;
+    for (int64_t i = 0; i < all.images; i++, p.image++, p.images--)
+        for (int64_t k0 = 0; k0 < conv->depth; k0 += s->k_block) {
+            g.k = fc_min(s->k_block, conv->depth - k0);
+            g.b = source(job, &p, k0);
+            g.c = fc_at_mut(run->y, p.image * conv->y_stride[FC_N] + oc * conv->y_stride[FC_C] + p.first, size);
+            g.accumulate = k0 > 0;
+            g.finish = k0 + g.k == conv->depth;
+            for (int64_t row = 0; row < p.rows; row++)
+                weights[row] = fc_at(run->weight, (oc + row) * conv->depth + k0, size);
+            if (s->joined)
+                pack_joined(job, &p, i, (char *)memory + s->tail_at);
+            run_part(job, &p, &g, k0, memory);
+        }
+    if (s->joined) {
+        p = all;
+        multiply_joined(job, &p, &g, (char *)memory + s->tail_at, (char *)memory + s->tile_at);
     }
 }
 
@@ -231,7 +349,8 @@ double fc_pointwise_cost(const fc_conv *conv, const fc_machine *machine)
     const pointwise_split s = split_of(conv, table);
     const double images = (double)(conv->batch * conv->groups), rows = (double)conv->out_per_group;
     const double depth = (double)conv->depth, size = (double)fc_size_of(conv->dtype);
-    const double vectors = (double)fc_div_up(conv->out_pixels - s.tail, s.lanes);
+    const double joined = (double)fc_div_up(s.images * s.joined, s.lanes) / (double)s.images;
+    const double vectors = (double)fc_div_up(conv->out_pixels - s.tail - s.joined, s.lanes) + JOINS * joined;
     const double panels = (double)fc_div_up(conv->out_pixels, s.panel);
     const double k_blocks = (double)s.k_blocks, tile = table->widest_panel > 3 ? 9 : 4; /* rows */
     const double x_far = fc_far(conv, fc_x_count(conv));

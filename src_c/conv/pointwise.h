@@ -8,6 +8,8 @@
 bool fc_pointwise_fits(const fc_conv *conv);
 /* Whether it is that with the strides that x and y have. */
 bool fc_pointwise_supports(const fc_conv *conv);
+/* Whether the last pixels of several images, less than a vector each, are multiplied together. */
+bool fc_pointwise_joins(const fc_conv *conv);
 enum { FC_POINTWISE_LEAST = 3960 };           /* of the cost, whatever the problem */
 double fc_pointwise_cost(const fc_conv *conv, const fc_machine *machine);
 size_t fc_pointwise_scratch(const fc_conv *conv, const fc_table *table);

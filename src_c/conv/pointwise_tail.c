@@ -7,7 +7,8 @@
 int64_t fc_pointwise_tail(const fc_conv *conv)
 {
     const int64_t tail = conv->out_pixels % fc_machine_for(conv->dtype)->lanes;
-    return tail <= FC_MOST_TAIL && tail < conv->out_pixels && fc_pointwise_fits(conv) ? tail : 0;
+    return tail <= FC_MOST_TAIL && tail < conv->out_pixels && fc_pointwise_fits(conv) && !fc_pointwise_joins(conv)
+               ? tail : 0;
 }
 
 void fc_tail_pack(const fc_conv_run *run, const fc_tail *t, void *packed)

@@ -136,6 +136,14 @@ def test_input_grad_by_taps_of_deep_images() -> None:
         assert_within(result, expected, 1e-13 * np.abs(expected).max())
 
 
+def pixels_takes(case: Any) -> bool:
+    """Depthwise, and every output sees a pixel."""
+    channels, outputs, size, kernel, options = case
+    padding = options.get("padding", 0)
+    near = isinstance(padding, int) and padding < min(*kernel, *size)
+    return channels == outputs == options.get("groups", 1) and max(kernel) <= 7 and near
+
+
 @every_case
 @both_layouts
 @both_dtypes
@@ -146,7 +154,10 @@ def test_weight_grad(case: Any, layout: str, dtype: Any, name: str) -> None:
     with isa(name):
         pointwise = case[3] == (1, 1) and "padding" not in case[4]
         channels = bool(case[0] / case[4].get("groups", 1) * np.prod(case[3]) <= 2048)
-        for algorithm in (*METHODS, *["channels"] * channels, *["pointwise"] * pointwise):
+        pixels = layout == "NHWC" and pixels_takes(case)
+        for algorithm in (
+            *METHODS, *["channels"] * channels, *["pointwise"] * pointwise, *["pixels"] * pixels
+        ):  # fmt: skip
             data.leave_nan_behind(algorithm=algorithm)
             data.check_weight_grad(data.weight_grad(algorithm=algorithm))
 
@@ -524,6 +535,26 @@ def test_what_is_not_finite_where_roles_are_exchanged(layout: str, name: str) ->
             found = fastconv.conv2d_weight_grad(grad, x, algorithm="direct", **how)
         np.testing.assert_array_equal(np.isfinite(found), np.isfinite(expected))
         assert np.isfinite(found).any()
+
+
+@every_isa
+@pytest.mark.parametrize("where", ["x", "corner of grad_output", "middle of grad_output"])
+@np.errstate(invalid="ignore")
+def test_what_is_not_finite_where_padding_is_left_out(where: str, name: str) -> None:
+    """Infinity times padding is no number, though no product with padding is made otherwise."""
+    x, grad = normal((2, 6, 9, 20), np.float32, 1), normal((2, 6, 9, 20), np.float32)
+    if where == "x":
+        x[1, 3, 4, 7] = np.inf
+    else:
+        row = 0 if where.startswith("corner") else 4
+        grad[1, row, row, 7] = np.inf
+    how = {"weight_shape": (20, 1, 3, 3), "padding": 1, "groups": 20, "layout": "NHWC"}
+    expected = reference.conv2d_weight_grad(grad, x, **how)
+    with isa(name):
+        found = fastconv.conv2d_weight_grad(grad, x, algorithm="pixels", **how)
+    np.testing.assert_array_equal(np.isfinite(found), np.isfinite(expected))
+    assert np.isfinite(found).any()
+    assert not np.isfinite(found).all()
 
 
 # --- Arguments ----------------------------------------------------------------------------------------

@@ -35,7 +35,7 @@ typedef struct fc_weight_split {
     fc_pixel_blocks blocks;
     int64_t a[10];                            /* the method's own */
     size_t at[6], bytes;                      /* scratch layout; bytes in all */
-    bool spreads;                             /* values that are not finite reach other weights than they should */
+    bool spreads;                             /* what is not finite reaches more weights than it should, or fewer */
 } fc_weight_split;
 
 typedef struct fc_weight_run {
@@ -59,5 +59,5 @@ struct fc_weight_method {
 };
 
 extern const fc_weight_method fc_weight_pointwise, fc_weight_dense, fc_weight_rows, fc_weight_channels,
-    fc_weight_winograd;
+    fc_weight_pixels, fc_weight_winograd;
 #endif

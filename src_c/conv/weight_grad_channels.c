@@ -10,6 +10,7 @@
 #include "cost.h"
 #include "geometry.h"
 #include "weight_grad.h"
+#include <math.h>
 
 enum {
     BAND = 24 << 10,          /* bytes of a band, if its rows allow: what a tap reads is in L1 */
@@ -325,12 +326,18 @@ static double cost(const fc_conv *conv, const fc_machine *machine)
 {
     const double strips = (double)strips_of(conv, machine->lanes), nchw = !conv->channels_last;
     const double out = (double)(conv->batch * conv->out_pixels) * strips, ins = (double)conv->in_per_group;
-    const double in = (double)(conv->batch * conv->in_size[0] * conv->in_size[1]) * (double)conv->in_size[2] * strips;
+    double in = (double)conv->batch * strips;
+    for (int axis = 0; axis < FC_SPATIAL; axis++)
+        in *= (double)fc_min(conv->in_size[axis], seen(conv, axis, conv->out_size[axis]));
+    const double lines = (double)(conv->kernel[FC_DEPTH] * conv->kernel[FC_HEIGHT]);
+    const double far = conv->channels_last && fc_far(conv, fc_x_count(conv));
+    const double passes = ceil(lines / FC_TAP_LINES) * ceil((double)conv->kernel[FC_WIDTH] / FC_TAP_STEPS);
     const fc_count counts[] = {
-        { out * (double)conv->depth, 2 },                                          /* multiply */
+        { out * ins * passes, fmax(2 * (double)conv->taps / passes, 5) },          /* multiply */
         { in * ins, 5 },                                                           /* bands */
-        { (in + out) * nchw, 12 },                                                 /* transposes */
+        { (in + out) * nchw, 2 },                                                  /* transposes */
         { in + out, 8 },                                                           /* tiles */
+        { depthwise(conv) * far * (in + out), 10 },                                /* pixels from memory, in pieces */
         { strips * (double)conv->depth, 8 },                                       /* transposes out */
         { 1, 6000 },
     };

@@ -89,7 +89,8 @@ static double copied(const fc_conv *conv, int64_t lanes)
     const double x = (double)fc_x_count(conv) / (double)lanes;
     const double g = (double)(conv->groups * fc_div_up(conv->out_per_group, lanes)) *
                      (double)(conv->batch * conv->out_pixels);
-    return x * 5 * (double)fc_div_up(conv->out_per_group, CHANNELS) +
+    const bool pieces = conv->x_stride[FC_C] != 1 && conv->stride[FC_WIDTH] > 1;
+    return x * (pieces ? 10 : 5) * (double)fc_div_up(conv->out_per_group, CHANNELS) +
            g * (conv->y_stride[FC_C] == 1 ? 4 : 12) * (double)fc_div_up(conv->depth, ROWS);
 }
 

@@ -256,10 +256,13 @@ static double cost(const fc_conv *conv, const fc_machine *machine)
     const double rows = (double)(conv->batch * conv->out_size[FC_DEPTH] * conv->out_size[FC_HEIGHT]);
     const double vectors = (double)fc_div_up(conv->out_size[FC_WIDTH], machine->lanes);
     const double weights = (double)conv->depth * (double)conv->out_channels, nhwc = conv->channels_last;
+    const double in_rows = (double)conv->batch * (double)(conv->in_size[FC_DEPTH] * conv->in_size[FC_HEIGHT]);
+    const double phases = (double)fc_min(conv->stride[FC_WIDTH], conv->in_size[FC_WIDTH]);
     const fc_count counts[] = {
         { weights * rows * vectors, 2.4 },                                         /* multiply */
         { copied(conv, machine), 5 + 60 * nhwc + 3 * (conv->stride[FC_WIDTH] > 1) },
-        { rows * (double)(conv->in_channels + conv->out_channels), 50 },           /* ends of rows */
+        { rows * (double)conv->out_channels, 50 },                                 /* ends of rows */
+        { (phases > 1 ? phases * in_rows : rows) * (double)conv->in_channels, 50 },
         { weights, 10 },                                                           /* sums of lanes */
         { 1, 14000 },
     };

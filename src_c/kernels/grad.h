@@ -17,7 +17,8 @@ typedef struct fc_tap_sums {
     int64_t g_row, g_col, x_row, x_col;       /* elements from one row, one vector to the next */
     const int64_t *line;                      /* of every line: offset in x */
     int64_t lines, steps, x_step;             /* any number of lines and steps */
-    void *sums;                               /* [line][step][VLEN] */
+    void *sums;                               /* [line][step][VLEN], */
+    int64_t sums_line;                        /* of that many elements a line, if it is not 0: more steps than these */
 } fc_tap_sums;
 
 /* dst[t] = sum of the lanes of src[t], count vectors. */

@@ -12,10 +12,12 @@
 /* Elements in scratch, at least one row: in L2 where tasks can be cut by groups, more where a block of
  * filters has to be read for it. */
 enum { TILE = 1 << 17, SMALL_TILE = 1 << 15 };
+enum { FEW_CHANNELS = 16 };                   /* of a group */
 
 /* Beyond the phases at once: as a part of their time; per element of the gradient; per phase of an image; and for
  * each of its groups, if there are several. */
 static const double SMALL_BLOCKS = 0.25, WEAVE_SECONDS = 5e-10, CALL_SECONDS = 1.3e-6, GROUP_SECONDS = 4.5e-7;
+static const double GROUPED = 0.65;           /* of all that, where groups have few channels, which stay near */
 
 static const char *supports(const fc_conv *conv)
 {
@@ -188,8 +190,10 @@ static double cost(fc_input_call *call)
         return INFINITY;
     const double pixels = (double)conv->batch * (double)(conv->in_size[0] * conv->in_size[1] * conv->in_size[2]);
     const double calls = (double)(conv->batch * phases->all), groups = conv->groups > 1 ? (double)conv->groups : 0;
-    return (1 + SMALL_BLOCKS) * phases->seconds + WEAVE_SECONDS * pixels * (double)conv->in_channels +
-           calls * (CALL_SECONDS + GROUP_SECONDS * groups);
+    const double seconds = (1 + SMALL_BLOCKS) * phases->seconds + calls * (CALL_SECONDS + GROUP_SECONDS * groups) +
+                           WEAVE_SECONDS * pixels * (double)conv->in_channels;
+    const bool near = conv->groups > 1 && conv->in_per_group < FEW_CHANNELS;
+    return near && conv->stride[FC_WIDTH] != 3 ? GROUPED * seconds : seconds; /* three phases are woven slowly */
 }
 
 static fc_status run(fc_input_call *call, fc_error *error)

@@ -8,6 +8,7 @@
 #include <string.h>
 
 enum { ZERO_TASKS = 16 };
+static const double ZERO_SECONDS = 6e-11;     /* of a byte of pixels that are cleared first */
 static const double PIECE_SECONDS = 1e-7;     /* of a phase of a group of an image, if there are several */
 
 typedef struct zero_job {
@@ -87,7 +88,10 @@ static double cost(fc_input_call *call)
     if (fc_grad_phases_init(&call->phases, conv, call->algorithm, false, call->most, &unused) != FC_OK)
         return INFINITY;
     const double groups = conv->groups > 1 ? (double)conv->groups : 0;
-    return phases->seconds + (phases->all > 1 ? PIECE_SECONDS * (double)(conv->batch * phases->all) * groups : 0);
+    const bool zeros = phases->covered < conv->in_size[0] * conv->in_size[1] * conv->in_size[2];
+    const double bytes = (double)fc_x_count(conv) * (double)fc_size_of(conv->dtype);
+    return phases->seconds + (zeros ? ZERO_SECONDS * bytes : 0) +
+           (phases->all > 1 ? PIECE_SECONDS * (double)(conv->batch * phases->all) * groups : 0);
 }
 
 static fc_status run(fc_input_call *call, fc_error *error)

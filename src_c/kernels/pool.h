@@ -78,10 +78,6 @@ typedef struct fc_pool_short {
     fc_pool_block block;
     int64_t cols, taps, index_tap;
     const void *index, *factors;              /* factors: factor[2], as reals */
-    /* For `pool_short_found`: the columns' positions in their row, and where what is found goes. */
-    const void *columns;
-    int64_t plane_stride[2];                  /* of depth and rows */
-    int64_t *found;                           /* rows of `pixels` */
 } fc_pool_short;
 
 /* Planes of `pixels` adjacent reals, each one window: y[i] = end(combination of x[i * x_plane ..]). */
@@ -129,14 +125,39 @@ typedef struct fc_pool_found {
     void *where;                              /* bits, with y's strides */
 } fc_pool_found;
 
-/* The same with pixels as lanes, of rows whose outputs are `stride`, 1 or 2, pixels apart; x_stride[2] is 1. */
+/* The same with pixels as lanes.  `pool_found_near`: windows 2 x 2 or 3 x 3 next to each other or two apart, at one
+ * depth; none is empty, and outputs are to be found by `pool_found_lines` instead where there is doubt.
+ *
+ * `pool_found_lines`: `planes` planes of `out_rows` rows of `pixels` outputs that see the same `depth`
+ * rows along depth.  What a window sees outside x is copied as minus infinity, of columns once and for all: before
+ * the first call `lines` is cleared.
+ *
+ * Row i, of `rows` that windows see, goes to line i / stride[0] of those of i % stride[0], column c to place (before +
+ * c) / stride[1] of those of (before + c) % stride[1], where `phases` of the remainders are wanted. */
 typedef struct fc_pool_found_lines {
-    fc_pool_block block;
-    int64_t cols, taps, stride;               /* taps along width of outputs even_first .. even_end - 1 */
-    int64_t even_first, even_end;
-    int64_t plane_stride[2];                  /* of depth and rows, in positions */
-    const void *ramp;                         /* 0, stride, 2 * stride .., a vector of them, in the bits of reals */
-    int64_t *found;                           /* rows of `pixels` */
+    const void *x;                            /* the first column of row row_first */
+    int64_t x_plane, x_depth, x_row;
+    const void *ahead;                        /* what the next call begins to read; asked for meanwhile */
+    int64_t planes, depth, rows, row_first, row_end; /* rows before row_first and from row_end on are outside x */
+    int64_t before, cols;
+    int64_t stride[2], phases[2];             /* of rows, and of columns */
+    int64_t pitch, plane, row_phase, phase;   /* from line to line, plane to plane, and remainder to remainder */
+    void *lines, *best, *which;               /* whole rounds of vectors; two vectors beyond are read */
+    int64_t across, down;                     /* taps; where they are from their window's first, and positions so */
+    const int64_t *across_at, *down_at;
+    const void *across_position, *down_position; /* in the bits of reals */
+    int64_t out_rows, pixels;
+    bool empty;                               /* some windows see nothing of x */
+    bool joined;                              /* outputs of all rows are side by side in lines, y and index */
+    const void *starts;                       /* of the windows of a row, or of all rows if joined; bits */
+    int64_t start, position_row;              /* added to all of these; positions from row to row of x */
+    const fc_pool_span *height, *width;       /* what windows see of x */
+    int64_t depth_first, depth_count;         /* the position of the first of depth's */
+    void *y;
+    int64_t y_plane, y_row;
+    int64_t *index;
+    int64_t index_plane, index_row;
+    bool doubt;                               /* set by `pool_found_near` where numbers are none, or infinite */
 } fc_pool_found_lines;
 
 /* index[plane * index_plane + i] = where[i * where_pixel + plane], planes up to the lanes of a vector. */

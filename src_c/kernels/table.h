@@ -47,10 +47,10 @@ typedef struct fc_table {
     void (*pool_lines)(const fc_pool_lines *p);
     void (*pool_near)(const fc_pool_near *p);
     void (*pool_short)(const fc_pool_short *p);
-    void (*pool_short_found)(const fc_pool_short *p);
     void (*pool_pixels)(const fc_pool_pixels *p);
     void (*pool_found)(const fc_pool_found *f);
     void (*pool_found_lines)(const fc_pool_found_lines *p);
+    void (*pool_found_near)(fc_pool_found_lines *p);
     void (*pool_turn)(const fc_pool_turn *t);
     void (*pool_scatter_planes)(fc_pool_by_index *s);
     void (*pool_scatter_pixels)(fc_pool_by_index *s);

@@ -1,5 +1,6 @@
 /* Chooses how a reduction is computed (see job.h).  Called by reduce.c. */
 #include "job.h"
+#include "found.h"
 #include "../base/size.h"
 
 /* About so many inputs are combined by one task; a tile of so many bytes stays in the cache beside what is
@@ -135,7 +136,7 @@ static double tile_bytes(const fc_pool_job *j, int64_t depth_rows, int64_t rows,
 }
 
 /* Most inputs along width that an output sees, where two vectors hold a row: 0 if they do not.  What is
- * nothing needs a lane, and where indices are asked for, a window must not be empty. */
+ * nothing needs a lane. */
 static int64_t short_taps(const fc_pool_job *j)
 {
     const int64_t cols = j->from_size[FC_WIDTH], two = 2 * j->table->lanes;
@@ -147,7 +148,7 @@ static int64_t short_taps(const fc_pool_job *j)
         most = fc_max(most, count);
         least = fc_min(least, count);
     }
-    return (cols == two && least < most) || (j->r->indices && least == 0) ? 0 : fc_max(most, 1);
+    return cols == two && least < most ? 0 : fc_max(most, 1);
 }
 
 /* Nanoseconds a plane, measured, in proportion for other vectors: of short rows, of a tile of `planes` planes. */
@@ -157,8 +158,6 @@ static double short_ns(const fc_pool_job *j)
     const double rows = (double)j->to_size[FC_DEPTH] * (double)j->to_size[FC_HEIGHT];
     const double vectors = (double)fc_div_up(j->from_size[FC_WIDTH], (int64_t)lanes);
     const double made = (double)fc_div_up(j->to_size[FC_WIDTH], (int64_t)lanes);
-    if (j->r->indices)
-        return rows * (3.5 + made * deep * taps * 2.5);
     return 1.2 * rows * (3.5 + 0.8 * (deep * vectors + taps * made) + 1.2 * made);
 }
 
@@ -175,21 +174,6 @@ static double tile_ns(const fc_pool_job *j, int64_t planes)
     return ns * (double)fc_round_up(planes, j->table->lanes) / (double)planes;
 }
 
-/* Whether indices are found faster with pixels as lanes, row by row: windows that are cut go one by one. */
-static bool found_beats(const fc_pool_job *j, double other_ns)
-{
-    const fc_pool *pool = j->r->pool;
-    const int64_t k = (pool->kernel[FC_WIDTH] - 1) * pool->dilation[FC_WIDTH], s = pool->stride[FC_WIDTH];
-    if (pool->adaptive || s > 2)
-        return false;
-    const int64_t out = pool->out_size[FC_WIDTH], cut = fc_min(out, fc_div_up(pool->pad_before[FC_WIDTH], s) +
-        fc_max(0, fc_div_up((out - 1) * s - pool->pad_before[FC_WIDTH] + k + 1 - pool->in_size[FC_WIDTH], s)));
-    const double all = seen(j, FC_DEPTH) * seen(j, FC_HEIGHT) * (double)pool->kernel[FC_WIDTH];
-    const double rows = (double)j->to_size[FC_DEPTH] * (double)j->to_size[FC_HEIGHT];
-    const double vectors = (double)fc_div_up(out - cut, j->table->lanes);
-    return rows * (6 + vectors * (5 + 1.6 * all) + (double)cut * (2 + 0.8 * all)) < other_ns;
-}
-
 /* Whether windows are narrow and rows long enough that sums are better kept in registers than in a buffer: measured.
  * By stride 1 that is where rows are few vectors, the last one cut; vectors below 32 bytes pick lanes one by one. */
 static bool near_windows(fc_pool_job *j)
@@ -197,7 +181,7 @@ static bool near_windows(fc_pool_job *j)
     const fc_pool *pool = j->r->pool;
     const int64_t k = pool->kernel[FC_WIDTH], s = pool->stride[FC_WIDTH], lanes = j->table->lanes;
     const int64_t width = j->to_size[FC_WIDTH], cols = j->from_size[FC_WIDTH], last = (width - 1) / lanes * lanes;
-    if (pool->adaptive || j->weighted || j->r->indices || pool->dilation[FC_WIDTH] != 1 || k < 2 || k > 3 || s > 2)
+    if (pool->adaptive || j->weighted || pool->dilation[FC_WIDTH] != 1 || k < 2 || k > 3 || s > 2)
         return false;
     if ((j->r->transposed && s > 1) || j->r->op == FC_POOL_ABS || j->r->op == FC_POOL_POWER)
         return false;
@@ -215,17 +199,13 @@ static fc_pool_way choose_way(fc_pool_job *j)
         return FC_BY_WHOLES;
     if (pool->channels_last)
         return FC_BY_CHANNELS;
+    if (j->r->indices)
+        return fc_pool_found_fits(j) && fc_pool_found_ns(j) < tile_ns(j, planes) ? FC_BY_FOUND : FC_BY_TILE;
     if (near_windows(j))
         return FC_BY_NEAR;
     j->taps = short_taps(j);
-    if (j->taps > 0) {
-        const double tile = tile_ns(j, planes), rows = short_ns(j);
-        if (j->r->indices && found_beats(j, tile < rows ? tile : rows))
-            return FC_BY_FOUND;
-        return tile < rows ? FC_BY_TILE : FC_BY_SHORT;
-    }
-    if (j->r->indices)
-        return found_beats(j, tile_ns(j, planes)) ? FC_BY_FOUND : FC_BY_TILE;
+    if (j->taps > 0)
+        return tile_ns(j, planes) < short_ns(j) ? FC_BY_TILE : FC_BY_SHORT;
     if (2 * planes < lanes || tile_bytes(j, 1, 1, lanes) > TILE_MOST)
         return FC_BY_LINES;
     const bool strided = pool->adaptive || pool->stride[FC_WIDTH] > 2 ||
@@ -244,12 +224,14 @@ static void choose_bands(fc_pool_job *j, double row)
         rows = fit < 1 ? 1 : fit;
         if (rows > (double)height)
             rows = (double)height;
-    } else if (j->way == FC_BY_TILE || j->way == FC_BY_WHOLES)
+    } else if (j->way == FC_BY_TILE || j->way == FC_BY_WHOLES || (j->way == FC_BY_FOUND && j->unit > 1))
         rows = (double)(depth * height);
     if (rows >= (double)(depth * height))
         rows = (double)(depth * height);
     j->height_rows = rows < (double)height ? (int64_t)rows : height;
     j->height_rows = fc_div_up(height, fc_div_up(height, j->height_rows));
+    if (j->way == FC_BY_FOUND && j->height_rows > j->found.rows)
+        j->height_rows = fc_min(height, j->height_rows / j->found.rows * j->found.rows);
     j->depth_rows = rows < (double)height ? 1 : fc_min(depth, (int64_t)(rows / (double)height));
     j->depth_bands = fc_div_up(depth, j->depth_rows);
     j->bands = j->depth_bands * fc_div_up(height, j->height_rows);
@@ -309,40 +291,32 @@ static bool choose_rows_first(const fc_pool_job *j)
     return deep * apart + wide + 2 < 0.9 * deep * wide;
 }
 
-static size_t placed(size_t *bytes, int64_t count, size_t size)
-{
-    const size_t at = *bytes;
-    *bytes += ((size_t)count * size + 63) / 64 * 64;
-    return at;
-}
-
 static void place(fc_pool_job *j)
 {
     const fc_pool *pool = j->r->pool;
     const int64_t lanes = j->table->lanes;
-    j->width_at = placed(&j->bytes, j->to_size[FC_WIDTH], sizeof(fc_pool_span));
+    j->width_at = fc_pool_placed(&j->bytes, j->to_size[FC_WIDTH], sizeof(fc_pool_span));
     const int64_t counted = j->alike ? 0 : fc_round_up(j->to_size[FC_WIDTH], lanes);
-    j->width_counted_at = placed(&j->bytes, counted, j->size);
-    j->width_share_at = placed(&j->bytes, counted, j->size);
-    j->factors_at = placed(&j->bytes, j->weighted ? fc_round_up(j->from_size[FC_WIDTH], lanes) : 0, j->size);
+    j->width_counted_at = fc_pool_placed(&j->bytes, counted, j->size);
+    j->width_share_at = fc_pool_placed(&j->bytes, counted, j->size);
+    j->factors_at = fc_pool_placed(&j->bytes, j->weighted ? fc_round_up(j->from_size[FC_WIDTH], lanes) : 0, j->size);
     if (j->way == FC_BY_SHORT) {
         j->index_tap = fc_round_up(j->to_size[FC_WIDTH], lanes);
-        j->index_at = placed(&j->bytes, j->taps * j->index_tap, j->size);
-        j->columns_at = placed(&j->bytes, j->r->indices ? j->taps * j->index_tap : 0, j->size);
+        j->index_at = fc_pool_placed(&j->bytes, j->taps * j->index_tap, j->size);
     }
-    if (j->way == FC_BY_FOUND)
-        j->columns_at = placed(&j->bytes, lanes, j->size);
-    j->height_at = placed(&j->bytes, j->height_rows, sizeof(fc_pool_span));
-    j->height_counted_at = placed(&j->bytes, j->height_rows, sizeof(double));
+    j->height_at = fc_pool_placed(&j->bytes, j->height_rows, sizeof(fc_pool_span));
+    j->height_counted_at = fc_pool_placed(&j->bytes, j->height_rows, sizeof(double));
     for (int axis = 0; axis < FC_SPATIAL; axis++)
-        j->factor_at[axis] = placed(&j->bytes, j->weighted ? j->from_size[axis] : 0, sizeof(double));
+        j->factor_at[axis] = fc_pool_placed(&j->bytes, j->weighted ? j->from_size[axis] : 0, sizeof(double));
     if (j->way == FC_BY_LINES)
-        j->sums_at = placed(&j->bytes, FC_POOL_LINES * j->lines.buffer + fc_round_up(j->from_size[FC_WIDTH], lanes),
-                            j->size);
+        j->sums_at = fc_pool_placed(
+            &j->bytes, FC_POOL_LINES * j->lines.buffer + fc_round_up(j->from_size[FC_WIDTH], lanes), j->size);
     else if (j->rows_first)
-        j->sums_at = placed(&j->bytes, j->from_size[FC_WIDTH] * j->unit, j->size);
+        j->sums_at = fc_pool_placed(&j->bytes, j->from_size[FC_WIDTH] * j->unit, j->size);
     else if (j->way == FC_BY_WHOLES)
-        j->sums_at = placed(&j->bytes, pool->channels_last ? j->unit : 0, j->size);
+        j->sums_at = fc_pool_placed(&j->bytes, pool->channels_last ? j->unit : 0, j->size);
+    if (j->way == FC_BY_FOUND)
+        fc_pool_found_place(j);
     if (j->way != FC_BY_TILE)
         return;
     int64_t pixels = 0;                       /* of the largest region of inputs */
@@ -354,9 +328,9 @@ static void place(fc_pool_job *j)
         pixels = fc_max(pixels, depth.count * height.count * j->from_size[FC_WIDTH]);
     }
     const int64_t made = j->depth_rows * j->height_rows * j->to_size[FC_WIDTH];
-    j->tile_at = placed(&j->bytes, pixels * j->unit, j->size);
-    j->made_at = placed(&j->bytes, made * j->unit, j->size);
-    j->where_at = placed(&j->bytes, j->r->indices ? made * j->unit : 0, j->size);
+    j->tile_at = fc_pool_placed(&j->bytes, pixels * j->unit, j->size);
+    j->made_at = fc_pool_placed(&j->bytes, made * j->unit, j->size);
+    j->where_at = fc_pool_placed(&j->bytes, j->r->indices ? made * j->unit : 0, j->size);
 }
 
 fc_pool_job fc_pool_job_of(const fc_reduction *r)

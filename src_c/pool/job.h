@@ -11,9 +11,16 @@ typedef enum {
     FC_BY_LINES,                              /* lanes are columns */
     FC_BY_NEAR,                               /* the same, of narrow windows */
     FC_BY_SHORT,                              /* the same, of rows that two vectors hold */
-    FC_BY_FOUND,                              /* the same, with indices, of any rows */
+    FC_BY_FOUND,                              /* the same, with indices */
     FC_BY_WHOLES,                             /* planes that are one window */
 } fc_pool_way;
+
+/* Of FC_BY_FOUND: outputs that are computed at a time, and where their scratch begins. */
+typedef struct fc_pool_found_block {
+    int64_t planes, rows, pixels;
+    bool near;                                /* windows that stay in registers */
+    size_t at;
+} fc_pool_found_block;
 
 typedef struct fc_pool_job {
     const fc_reduction *r;
@@ -32,9 +39,10 @@ typedef struct fc_pool_job {
     int64_t tasks;
     double seconds;
     fc_pool_lines lines;                      /* what FC_BY_LINES knows of columns */
+    fc_pool_found_block found;                /* of FC_BY_FOUND */
     int64_t before;                           /* of FC_BY_NEAR: columns that output 0 sees before the first */
     int64_t taps, index_tap;                  /* of FC_BY_SHORT */
-    size_t index_at, columns_at;
+    size_t index_at;
     size_t factors_at;                        /* along width, as reals */
     /* in scratch */
     size_t width_at, width_counted_at, width_share_at, height_at, height_counted_at, factor_at[FC_SPATIAL];
@@ -43,6 +51,32 @@ typedef struct fc_pool_job {
 } fc_pool_job;
 
 fc_pool_job fc_pool_job_of(const fc_reduction *reduction);
+
+/* A band of outputs of one unit, at some depths. */
+typedef struct fc_pool_band {
+    int64_t depth, depth_end, height, height_end;
+    const char *from;                         /* the unit's first plane or channel */
+    char *to;
+    int64_t *index;
+    int64_t planes;                           /* or channels */
+} fc_pool_band;
+
+/* Where `count` of a size go in scratch, after `bytes`. */
+static inline size_t fc_pool_placed(size_t *bytes, int64_t count, size_t size)
+{
+    const size_t at = *bytes;
+    *bytes += ((size_t)count * size + 63) / 64 * 64;
+    return at;
+}
+
+/* An integer in the bits of a real. */
+static inline void fc_pool_put_bits(const fc_pool_job *j, char *reals, int64_t at, int64_t value)
+{
+    if (j->size == sizeof(float))
+        ((int32_t *)(void *)reals)[at] = (int32_t)value;
+    else
+        ((int64_t *)(void *)reals)[at] = value;
+}
 
 /* Inputs along one axis that an output sees, in the direction of the job. */
 static inline fc_pool_span fc_pool_job_window(const fc_pool_job *j, int axis, int64_t o)

@@ -2,6 +2,7 @@
  * How is chosen in job.c. */
 #include "reduce.h"
 #include "../base/parallel.h"
+#include "found.h"
 #include "job.h"
 #include <string.h>
 
@@ -11,21 +12,12 @@ typedef struct reduce_task {
     fc_pool_span *width, *height;
     double *height_counted, *factor[FC_SPATIAL];
     char *width_counted, *width_share, *factors; /* reals */
-    char *index, *columns;
+    char *memory, *index;
     char *sums, *tile, *made, *where;
     int64_t filled_first, filled_end;         /* rows of `height`; nothing where both are 0 */
     fc_pool_span region;                      /* inputs along height that they see; `height` counts from its first */
     int64_t even_first, even_end, even_step;  /* see fc_pool_pixels */
 } reduce_task;
-
-/* A band of outputs of one unit, at some depths. */
-typedef struct reduce_band {
-    int64_t depth, depth_end, height, height_end;
-    const char *from;                         /* the unit's first plane or channel */
-    char *to;
-    int64_t *index;
-    int64_t planes;                           /* or channels */
-} reduce_band;
 
 static void put_real(const fc_pool_job *j, char *reals, int64_t at, double value)
 {
@@ -33,14 +25,6 @@ static void put_real(const fc_pool_job *j, char *reals, int64_t at, double value
         ((float *)(void *)reals)[at] = (float)value;
     else
         ((double *)(void *)reals)[at] = value;
-}
-
-static void put_bits(const fc_pool_job *j, char *reals, int64_t at, int64_t value)
-{
-    if (j->size == sizeof(float))
-        ((int32_t *)(void *)reals)[at] = (int32_t)value;
-    else
-        ((int64_t *)(void *)reals)[at] = value;
 }
 
 /* Each output's inputs along width, in order; what is nothing is the lane after a row's last, and so are the
@@ -53,26 +37,11 @@ static void fill_index(reduce_task *t)
         const int64_t first = k * j->index_tap;
         for (int64_t o = 0; o < outputs; o++) {
             const int64_t column = t->width[o].first + k * j->step[FC_WIDTH];
-            put_bits(j, t->index, first + o, k < t->width[o].count ? column : nothing);
-            if (j->r->indices)
-                put_bits(j, t->columns, first + o, column);
+            fc_pool_put_bits(j, t->index, first + o, k < t->width[o].count ? column : nothing);
         }
-        for (int64_t o = outputs; o < j->index_tap; o++) {
-            put_bits(j, t->index, first + o, nothing);
-            if (j->r->indices)
-                put_bits(j, t->columns, first + o, nothing);
-        }
+        for (int64_t o = outputs; o < j->index_tap; o++)
+            fc_pool_put_bits(j, t->index, first + o, nothing);
     }
-}
-
-/* Columns of neighbouring outputs; windows that are alike must have all taps. */
-static void fill_ramp(reduce_task *t)
-{
-    const fc_pool *pool = t->j->r->pool;
-    for (int64_t i = 0; i < t->j->table->lanes; i++)
-        put_bits(t->j, t->columns, i, i * pool->stride[FC_WIDTH]);
-    if (t->width[t->even_first].count != pool->kernel[FC_WIDTH] || t->even_end == t->even_first)
-        t->even_first = t->even_end = 0;
 }
 
 /* Pixels around the middle one whose windows are alike. */
@@ -100,14 +69,13 @@ static void find_even(reduce_task *t)
 
 static reduce_task begin(const fc_pool_job *j, char *memory)
 {
-    reduce_task t = { .j = j };
+    reduce_task t = { .j = j, .memory = memory };
     t.width = (fc_pool_span *)(void *)(memory + j->width_at);
     t.height = (fc_pool_span *)(void *)(memory + j->height_at);
     t.width_counted = memory + j->width_counted_at;
     t.width_share = memory + j->width_share_at;
     t.factors = memory + j->factors_at;
     t.index = memory + j->index_at;
-    t.columns = memory + j->columns_at;
     t.height_counted = (double *)(void *)(memory + j->height_counted_at);
     t.sums = memory + j->sums_at;
     t.tile = memory + j->tile_at;
@@ -131,7 +99,7 @@ static reduce_task begin(const fc_pool_job *j, char *memory)
         fill_index(&t);
     find_even(&t);
     if (j->way == FC_BY_FOUND)
-        fill_ramp(&t);
+        fc_pool_found_begin(j, memory);
     if (j->way == FC_BY_LINES) {
         const fc_pool_clear clear = { .op = j->r->op, .count = FC_POOL_LINES * j->lines.buffer, .to = t.sums };
         j->table->pool_clear(&clear);
@@ -189,7 +157,8 @@ static void set_depth(const reduce_task *t, fc_pool_block *b, int64_t depth, int
 }
 
 /* The inputs and outputs of a plane of a band, at a depth. */
-static inline void set_plane(const reduce_task *t, const reduce_band *a, fc_pool_block *b, int64_t depth, int64_t plane)
+static inline void set_plane(const reduce_task *t, const fc_pool_band *a, fc_pool_block *b, int64_t depth,
+                             int64_t plane)
 {
     const fc_pool_job *j = t->j;
     const int64_t at = plane * j->to_stride[FC_C] + depth * j->to_stride[FC_D] + a->height * j->to_stride[FC_H];
@@ -197,7 +166,7 @@ static inline void set_plane(const reduce_task *t, const reduce_band *a, fc_pool
     b->y = a->to + at * (int64_t)j->size;
 }
 
-static void run_lines(const reduce_task *t, const reduce_band *a)
+static void run_lines(const reduce_task *t, const fc_pool_band *a)
 {
     const fc_pool_job *j = t->j;
     fc_pool_lines lines = j->lines;
@@ -213,7 +182,7 @@ static void run_lines(const reduce_task *t, const reduce_band *a)
     }
 }
 
-static void run_near(const reduce_task *t, const reduce_band *a)
+static void run_near(const reduce_task *t, const fc_pool_band *a)
 {
     const fc_pool_job *j = t->j;
     fc_pool_near p = {
@@ -229,54 +198,25 @@ static void run_near(const reduce_task *t, const reduce_band *a)
     }
 }
 
-static void run_short(const reduce_task *t, const reduce_band *a)
+static void run_short(const reduce_task *t, const fc_pool_band *a)
 {
     const fc_pool_job *j = t->j;
-    const fc_pool *pool = j->r->pool;
     fc_pool_short p = {
         .block = block_of(t), .cols = j->from_size[FC_WIDTH], .taps = j->taps, .index_tap = j->index_tap,
-        .index = t->index, .factors = t->factors, .columns = t->columns,
-        .plane_stride = { pool->in_size[FC_HEIGHT] * pool->in_size[FC_WIDTH], pool->in_size[FC_WIDTH] },
+        .index = t->index, .factors = t->factors,
     };
     p.block.rows = a->height_end - a->height;
     for (int64_t d = a->depth; d < a->depth_end; d++) {
         set_depth(t, &p.block, d, 0);
         for (int64_t plane = 0; plane < a->planes; plane++) {
             set_plane(t, a, &p.block, d, plane);
-            if (!j->r->indices) {
-                j->table->pool_short(&p);
-                continue;
-            }
-            p.found = a->index + plane * pool->out_pixels +
-                      (d * j->to_size[FC_HEIGHT] + a->height) * j->to_size[FC_WIDTH];
-            j->table->pool_short_found(&p);
-        }
-    }
-}
-
-static void run_found(const reduce_task *t, const reduce_band *a)
-{
-    const fc_pool_job *j = t->j;
-    const fc_pool *pool = j->r->pool;
-    fc_pool_found_lines p = {
-        .block = block_of(t), .cols = pool->in_size[FC_WIDTH], .taps = pool->kernel[FC_WIDTH],
-        .stride = pool->stride[FC_WIDTH], .even_first = t->even_first, .even_end = t->even_end, .ramp = t->columns,
-        .plane_stride = { pool->in_size[FC_HEIGHT] * pool->in_size[FC_WIDTH], pool->in_size[FC_WIDTH] },
-    };
-    p.block.rows = a->height_end - a->height;
-    for (int64_t d = a->depth; d < a->depth_end; d++) {
-        set_depth(t, &p.block, d, 0);
-        for (int64_t plane = 0; plane < a->planes; plane++) {
-            set_plane(t, a, &p.block, d, plane);
-            p.found = a->index + plane * pool->out_pixels +
-                      (d * j->to_size[FC_HEIGHT] + a->height) * j->to_size[FC_WIDTH];
-            j->table->pool_found_lines(&p);
+            j->table->pool_short(&p);
         }
     }
 }
 
 /* Rows of channels side by side, of the image or of a tile; first: the region's first input along depth. */
-static void run_pixels(const reduce_task *t, const reduce_band *a, fc_pool_found *f, char *y, int64_t y_depth,
+static void run_pixels(const reduce_task *t, const fc_pool_band *a, fc_pool_found *f, char *y, int64_t y_depth,
                        int64_t first)
 {
     const fc_pool_job *j = t->j;
@@ -308,7 +248,7 @@ static void run_pixels(const reduce_task *t, const reduce_band *a, fc_pool_found
     }
 }
 
-static void run_channels(const reduce_task *t, const reduce_band *a)
+static void run_channels(const reduce_task *t, const fc_pool_band *a)
 {
     const fc_pool_job *j = t->j;
     const int64_t all = j->r->pool->channels, width = j->to_size[FC_WIDTH];
@@ -323,7 +263,7 @@ static void run_channels(const reduce_task *t, const reduce_band *a)
 }
 
 /* The planes' inputs of a region, pixel after pixel, each with its planes side by side. */
-static void fill_tile(const reduce_task *t, const reduce_band *a, fc_pool_span depth)
+static void fill_tile(const reduce_task *t, const fc_pool_band *a, fc_pool_span depth)
 {
     const fc_pool_job *j = t->j;
     const int64_t size = (int64_t)j->size, width = j->from_size[FC_WIDTH], rows = t->region.count;
@@ -343,7 +283,7 @@ static void fill_tile(const reduce_task *t, const reduce_band *a, fc_pool_span d
 }
 
 /* What was made in a tile, back to planes. */
-static void empty_tile(const reduce_task *t, const reduce_band *a)
+static void empty_tile(const reduce_task *t, const fc_pool_band *a)
 {
     const fc_pool_job *j = t->j;
     const int64_t width = j->to_size[FC_WIDTH], rows = a->height_end - a->height;
@@ -364,7 +304,7 @@ static void empty_tile(const reduce_task *t, const reduce_band *a)
     }
 }
 
-static void run_tile(const reduce_task *t, const reduce_band *a)
+static void run_tile(const reduce_task *t, const fc_pool_band *a)
 {
     const fc_pool_job *j = t->j;
     const int64_t unit = j->unit, width = j->from_size[FC_WIDTH], out = j->to_size[FC_WIDTH];
@@ -382,7 +322,7 @@ static void run_tile(const reduce_task *t, const reduce_band *a)
     empty_tile(t, a);
 }
 
-static void run_wholes(const reduce_task *t, const reduce_band *a)
+static void run_wholes(const reduce_task *t, const fc_pool_band *a)
 {
     const fc_pool_job *j = t->j;
     const fc_pool *pool = j->r->pool;
@@ -416,7 +356,7 @@ static void run_unit(reduce_task *t, int64_t unit, int64_t band)
     const fc_pool *pool = j->r->pool;
     const int64_t run = unit / j->units_in_run, first = unit % j->units_in_run * j->unit;
     const int64_t image = run * (j->in_run / pool->channels);
-    reduce_band a = { .planes = fc_min(j->unit, j->in_run - first) };
+    fc_pool_band a = { .planes = fc_min(j->unit, j->in_run - first) };
     a.depth = band % j->depth_bands * j->depth_rows;
     a.depth_end = fc_min(a.depth + j->depth_rows, j->to_size[FC_DEPTH]);
     a.height = band / j->depth_bands * j->height_rows;
@@ -439,7 +379,7 @@ static void run_unit(reduce_task *t, int64_t unit, int64_t band)
     else if (j->way == FC_BY_SHORT)
         run_short(t, &a);
     else if (j->way == FC_BY_FOUND)
-        run_found(t, &a);
+        fc_pool_found_run(j, &a, t->height, t->width, t->memory);
     else
         run_wholes(t, &a);
 }

@@ -109,6 +109,10 @@ FC_INLINE fc_vmask_f32 fc_vlt_index_f32(fc_vec_f32 a, fc_vec_f32 b)
 {
     return vcltq_s32(vreinterpretq_s32_f32(a), vreinterpretq_s32_f32(b));
 }
+FC_INLINE fc_vec_f32 fc_vadd_indices_f32(fc_vec_f32 a, fc_vec_f32 b)
+{
+    return vreinterpretq_f32_s32(vaddq_s32(vreinterpretq_s32_f32(a), vreinterpretq_s32_f32(b)));
+}
 FC_INLINE fc_vec_f32 fc_vadd_index_f32(fc_vec_f32 v, int64_t n)
 {
     return vreinterpretq_f32_s32(vaddq_s32(vreinterpretq_s32_f32(v), vdupq_n_s32((int32_t)n)));
@@ -222,6 +226,10 @@ FC_INLINE fc_vmask_f64 fc_veq_index_f64(fc_vec_f64 a, fc_vec_f64 b)
 FC_INLINE fc_vmask_f64 fc_vlt_index_f64(fc_vec_f64 a, fc_vec_f64 b)
 {
     return vcltq_s64(vreinterpretq_s64_f64(a), vreinterpretq_s64_f64(b));
+}
+FC_INLINE fc_vec_f64 fc_vadd_indices_f64(fc_vec_f64 a, fc_vec_f64 b)
+{
+    return vreinterpretq_f64_s64(vaddq_s64(vreinterpretq_s64_f64(a), vreinterpretq_s64_f64(b)));
 }
 FC_INLINE fc_vec_f64 fc_vadd_index_f64(fc_vec_f64 v, int64_t n)
 {

@@ -100,6 +100,10 @@ FC_INLINE fc_vec_f32 fc_vload_index_f32(const int64_t *p, int64_t n)
 }
 FC_INLINE fc_vmask_f32 fc_veq_index_f32(fc_vec_f32 a, fc_vec_f32 b) { return (fc_vmask_f32)a == (fc_vmask_f32)b; }
 FC_INLINE fc_vmask_f32 fc_vlt_index_f32(fc_vec_f32 a, fc_vec_f32 b) { return (fc_vmask_f32)a < (fc_vmask_f32)b; }
+FC_INLINE fc_vec_f32 fc_vadd_indices_f32(fc_vec_f32 a, fc_vec_f32 b)
+{
+    return (fc_vec_f32)((fc_vmask_f32)a + (fc_vmask_f32)b);
+}
 FC_INLINE fc_vec_f32 fc_vadd_index_f32(fc_vec_f32 v, int64_t n) { return (fc_vec_f32)((fc_vmask_f32)v + (int32_t)n); }
 FC_INLINE fc_vec_f32 fc_vadd_f32(fc_vec_f32 a, fc_vec_f32 b) { return a + b; }
 FC_INLINE fc_vec_f32 fc_vsub_f32(fc_vec_f32 a, fc_vec_f32 b) { return a - b; }
@@ -220,6 +224,11 @@ FC_INLINE fc_vmask_f64 fc_vlt_index_f64(fc_vec_f64 a, fc_vec_f64 b)
     __builtin_memcpy(y, &b, sizeof y);
     const int32_t first = -(int32_t)(x[0] < y[0]), last = -(int32_t)(x[1] < y[1]);
     return (fc_vmask_f64){ first, first, last, last };
+}
+FC_INLINE fc_vec_f64 fc_vadd_indices_f64(fc_vec_f64 a, fc_vec_f64 b)
+{
+    typedef int64_t lanes __attribute__((vector_size(16)));
+    return (fc_vec_f64)((lanes)a + (lanes)b);
 }
 FC_INLINE fc_vec_f64 fc_vadd_index_f64(fc_vec_f64 v, int64_t n)
 {

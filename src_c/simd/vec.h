@@ -18,7 +18,7 @@
  *   vload_index(p, n)   the first n (0 <= n <= VLEN) of int64_t p[] as such integers, brought into their
  *                       range, the other lanes 0; touches n int64_t only
  *   vadd_index(v, n)    adds n to lanes that hold an int32_t or int64_t of their size
- *   veq_index(a, b)  vlt_index(a, b)   a == b, a < b of such lanes
+ *   vadd_indices(a, b)  veq_index(a, b)  vlt_index(a, b)   a + b, a == b, a < b of such lanes
  *   vbcast(p)           *p in every lane          vset1(x)         x in every lane
  *   vzero()  vadd  vsub  vmul  vdiv  vsqrt        correctly rounded
  *   vmax(a, b)          a > b ? a : b, so b if either is NaN and b of two zeros
@@ -90,6 +90,7 @@
 #define vstore_index FC_T(fc_vstore_index)
 #define vload_index FC_T(fc_vload_index)
 #define vadd_index FC_T(fc_vadd_index)
+#define vadd_indices FC_T(fc_vadd_indices)
 #define veq_index FC_T(fc_veq_index)
 #define vlt_index FC_T(fc_vlt_index)
 #define vbcast FC_T(fc_vbcast)

@@ -5,7 +5,7 @@
 #include <math.h>
 
 /* Lines and what is found of them fit L1; where too much would be done again for the next rows, part of L2. */
-enum { NEAR_BYTES = 28 << 10, FAR_BYTES = 192 << 10, STRIP_BYTES = 8 << 10 };
+enum { NEAR_BYTES = 28 << 10, FAR_BYTES = 192 << 10, STRIP_BYTES = 4 << 10 };
 
 /* Columns, and rows, from a window's first to its last. */
 static int64_t reach(const fc_pool *pool, int axis) { return (pool->kernel[axis] - 1) * pool->dilation[axis]; }
@@ -68,8 +68,8 @@ bool fc_pool_found_fits(fc_pool_job *j)
     b->near = near(pool);
     if (b->near) {                            /* all its strips meet each line of x while it is near */
         const double row = (double)(pool->in_size[FC_WIDTH] * pool->stride[FC_HEIGHT]) * (double)j->size;
-        const int64_t least = pool->kernel[FC_HEIGHT] > pool->stride[FC_HEIGHT] ? 6 : 2;
-        b->rows = fc_min(b->rows, fc_max(least, (int64_t)(STRIP_BYTES / row)));
+        const bool again = pool->kernel[FC_HEIGHT] > pool->stride[FC_HEIGHT]; /* rows that the next block reads too */
+        b->rows = fc_min(b->rows, fc_max(again ? 6 : 2, (int64_t)((again ? 2 : 1) * STRIP_BYTES / row)));
     }
     b->rows = fc_div_up(pool->out_size[FC_HEIGHT], fc_div_up(pool->out_size[FC_HEIGHT], b->rows));
     const double whole = bytes_of(j, pool->out_size[FC_HEIGHT], b->pixels);

@@ -98,15 +98,30 @@ def tiles() -> Iterator[Case]:
     yield Case("1x1, panels across five images", 45, 38, (7, 7), (1, 1), batch=5)
     yield Case("3x3, panels across five images", 9, 38, (7, 7), padding=1, batch=5)
     yield Case("3x3 stride 2, panels across images", 9, 20, (9, 7), padding=1, stride=2, batch=4)
-    # What is left of several images' pixels: fills a vector, is one of the last task's fewer images, has groups.
+    # What is left of several images' pixels fills a vector; fewer images in the last task; groups.
     for size, batch, groups in (((14, 14), 8, 1), ((2, 29), 9, 2), ((5, 5), 17, 1), ((9, 9), 33, 3)):
-        yield Case(f"1x1, last pixels of {batch} images of {size}", 42, 36, size, (1, 1), batch=batch, groups=groups)
+        yield Case(
+            f"1x1, last pixels of {batch} images of {size}", 42, 36, size, (1, 1), batch=batch, groups=groups
+        )
     yield Case("1x1, last pixels of images, and work for tasks", 96, 144, (10, 10), (1, 1), batch=35)
     yield Case("1x1, more image than L2 holds half of", 64, 19, (79, 70), (1, 1))
     # Few outputs: eight channels at a time, of 1024 and 512 pixels; a tail of them, and none.
     for inputs, outputs, size in ((67, 1, (79, 70)), (64, 3, (64, 80)), (71, 8, (73, 71)), (71, 9, (73, 71))):
         yield Case(f"1x1, {inputs} to {outputs} of an image from memory", inputs, outputs, size, (1, 1))
     yield Case("1x1, more weights than L2 holds half of", 600, 500, (5, 5), (1, 1))
+
+
+def points() -> Iterator[Case]:
+    """Channels side by side in NHWC, enough of them and of pixels that none is copied: 24 and 256."""
+    for channels, size in ((23, (16, 16)), (24, (16, 16)), (25, (15, 17)), (24, (16, 15))):
+        yield Case(f"3x3, {channels} channels of {size[0] * size[1]} pixels", channels, 17, size, padding=1)
+    yield Case("3x3 stride 2, pixels of three images", 31, 35, (23, 21), padding=1, stride=2, batch=3)
+    yield Case("3x3 dilation 7, most taps in the padding", 24, 10, (17, 18), padding=7, dilation=7)
+    yield Case("5x2, padding unlike, groups", 50, 18, (20, 19), (5, 2), padding=((4, 0), (0, 3)), groups=2)
+    yield Case("3x3 without padding, channels in two blocks", 301, 9, (18, 20))
+    yield Case("3x3, channels in three blocks, the last fewer", 530, 50, (16, 17), padding=1)
+    yield Case("8x8 stride 3", 24, 5, (50, 49), (8, 8), padding=4, stride=3)
+    yield Case("9x7, a tap less than is found", 24, 5, (20, 24), (9, 7), padding=(4, 3))
 
 
 def depths() -> Iterator[Case]:
@@ -484,6 +499,7 @@ def _varied(cases: Iterator[Case]) -> Iterator[Case]:
 FAMILIES = (
     tiles,
     depths,
+    points,
     kernels,
     steps,
     borders,

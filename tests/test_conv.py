@@ -327,6 +327,18 @@ def test_repeated_values_with_strides_of_zero() -> None:
     assert_conv2d(fastconv.conv2d(x, weight, bias, padding=1), x, weight, bias, padding=1)
 
 
+@pytest.mark.parametrize("channels", [24, 301])
+def test_pixels_read_in_place_and_copied_ones_have_the_same_bits(channels: int) -> None:
+    """In NHWC, where channels are adjacent and where they are not; in one block of them, and in two."""
+    x, weight = normal((1, 17, 18, channels), np.float32, 1), normal((9, channels, 3, 3), np.float32, 2)
+    apart = np.zeros((*x.shape[:-1], 2 * channels), np.float32)[..., ::2]
+    apart[...] = x
+    for padding in (0, 1):
+        expected = fastconv.conv2d(x, weight, padding=padding, layout="NHWC", algorithm="direct")
+        made = fastconv.conv2d(apart, weight, padding=padding, layout="NHWC", algorithm="direct")
+        assert same_bits(made, expected)
+
+
 def test_one_axis_of_one_with_any_stride() -> None:
     """NumPy leaves anything in the stride of an axis of length one."""
     x, weight = normal((1, 1, 6, 7), np.float32, 1), normal((1, 1, 3, 3), np.float32, 2)

@@ -1,8 +1,8 @@
 /* Direct convolution: y[pixel][oc] = sum over k of image[pixel + offset[k]] * weight[k][oc].
  *
  * Lanes are output channels, so one packed weight vector meets the pixels of a tile, each broadcast
- * from where it lies: from x itself where no padding is seen, else from a zero-bordered band in
- * scratch.  Native for NHWC, whose output rows are written in place; NCHW leaves through a
+ * from where it lies: from x itself where no padding is seen or channels are adjacent, else from a
+ * zero-bordered band in scratch.  Native for NHWC, whose output rows are written in place; NCHW leaves through a
  * transposed tile.  Weights are packed per block, or once in a plan.  Supports every problem.
  * Listed in list.c. */
 #include "../base/parallel.h"
@@ -12,10 +12,12 @@
 #include "cost.h"
 #include "geometry.h"
 #include <stdio.h>
+#include <string.h>
 
 enum {
     LEAST_PIXELS = 256,       /* per task: fewer would pack weights for too little work */
     MOST_PIXELS = 1024,
+    MOST_POINTS = 16384,
     WISHED_TASKS = 8,
     LEAST_DEPTH = 512,        /* of a block of k: fewer would pass over the outputs too often */
     LINE_CHANNELS = 16,
@@ -33,16 +35,27 @@ typedef struct direct_split {
     int64_t tasks;
     bool packs;                               /* each task packs its weights */
     bool copies;                              /* padding is seen: bands are needed */
+    bool points;                              /* no: each tap of each pixel is found in x or in zeros, see by_points */
     fc_band band;
-    size_t weights_at, band_at, tile_at, offsets_at, pixels_at, bytes; /* scratch layout, bytes */
+    size_t weights_at, band_at, tile_at, zeros_at, offsets_at, pixels_at, bytes; /* scratch layout, bytes */
 } direct_split;
 
-/* Whether lines of channels are read where they lie in x, which does not fit in a cache.  The order of k depends on
- * it, and so do the last bits of a result: hence not on the machine's caches. */
+/* Whether all channels take one tap, then the next, so that no pixel need be copied where padding is seen: what a tap
+ * reads of one lies side by side.  The order of k depends on it, and so do the last bits of a result: hence not on
+ * strides or the machine's caches.  Weights in this order take longer to pack. */
+static bool by_points(const fc_conv *conv)
+{
+    enum { CHANNELS = 24, TAPS = 64, PIXELS = 256 };
+    return conv->channels_last && conv->taps > 1 && conv->taps <= TAPS &&
+           conv->in_per_group >= CHANNELS && conv->batch * conv->out_pixels >= PIXELS;
+}
+
+/* Whether else lines of channels are read where they lie in x, which does not fit in a cache; for the order of k the
+ * same holds. */
 static bool by_lines(const fc_conv *conv)
 {
     enum { BYTES = 1 << 20, TAPS = 36 };
-    return conv->channels_last && conv->taps > 1 && conv->taps <= TAPS && fc_unpadded(conv) &&
+    return conv->channels_last && conv->taps > 1 && conv->taps <= TAPS && fc_unpadded(conv) && !by_points(conv) &&
            fc_x_count(conv) * (int64_t)fc_size_of(conv->dtype) > BYTES;
 }
 
@@ -51,10 +64,11 @@ static void split_channels(direct_split *s, const fc_conv *conv, const fc_table 
     s->vectors = fc_panel_vectors(table, fc_div_up(conv->out_per_group, table->lanes));
     s->panel = (int64_t)s->vectors * table->lanes;
     s->panels = fc_div_up(conv->out_per_group, s->panel);
-    s->copies = !fc_unpadded(conv);
+    s->points = by_points(conv) && conv->x_stride[FC_C] == 1;
+    s->copies = !fc_unpadded(conv) && !s->points;
     s->together = by_lines(conv) ? LINE_CHANNELS : 1;
     int64_t most = fc_panel_depth(conv, s->panel);
-    if (s->copies) {                          /* so that tasks can have all panels: bands are copied for each */
+    if (!fc_unpadded(conv) && !by_points(conv)) { /* so that tasks can have all panels: bands are copied for each */
         const int64_t l2 = fc_machine_for(conv->dtype)->l2 / (int64_t)fc_size_of(conv->dtype);
         most = fc_min(most, fc_max(LEAST_DEPTH, l2 / 2 / (s->panels * s->panel)));
     }
@@ -67,6 +81,8 @@ static void split_channels(direct_split *s, const fc_conv *conv, const fc_table 
         s->k_block = most;
     }
     s->k_blocks = fc_div_up(conv->depth, s->k_block);
+    if (by_points(conv))
+        s->together = s->k_block / conv->taps;
 }
 
 /* Channels that one block of k touches. */
@@ -79,7 +95,8 @@ static void split_pixels(direct_split *s, const fc_conv *conv)
 {
     const int64_t width = conv->out_size[FC_WIDTH], height = conv->out_size[FC_HEIGHT];
     const int64_t all = conv->out_pixels * fc_max(conv->batch, 1);
-    const int64_t wished = fc_max(LEAST_PIXELS, fc_min(MOST_PIXELS, all / WISHED_TASKS));
+    const int64_t most_pixels = s->points ? fc_min(MOST_PIXELS, MOST_POINTS / conv->taps) : MOST_PIXELS;
+    const int64_t wished = fc_max(LEAST_PIXELS, fc_min(most_pixels, all / WISHED_TASKS));
     s->images = fc_max(1, fc_min(conv->batch, wished / conv->out_pixels));
     s->cols = fc_min(width, MOST_PIXELS);
     s->rows = fc_max(1, fc_min(height, wished / s->cols));
@@ -121,9 +138,10 @@ static direct_split split_of(const fc_conv *conv, const fc_table *table, bool pr
     const int64_t tile = pixels * s.block_panels * s.panel;
     s.band_at = (size_t)fc_round_up(weights * (int64_t)size, 64);
     s.tile_at = s.band_at + (size_t)fc_round_up(band * (int64_t)size, 64);
-    s.offsets_at = s.tile_at + (size_t)fc_round_up(tile * (int64_t)size, 64);
-    s.pixels_at = s.offsets_at + (size_t)s.k_block * sizeof(int64_t);
-    s.bytes = s.pixels_at + (size_t)pixels * sizeof(void *);
+    s.zeros_at = s.tile_at + (size_t)fc_round_up(tile * (int64_t)size, 64);
+    s.offsets_at = s.zeros_at + (size_t)fc_round_up((s.points ? s.together : 0) * (int64_t)size, 64);
+    s.pixels_at = s.offsets_at + (size_t)(s.points ? 0 : s.k_block) * sizeof(int64_t);
+    s.bytes = s.pixels_at + (size_t)(s.points ? pixels * conv->taps : pixels) * sizeof(void *);
     return s;
 }
 
@@ -239,7 +257,7 @@ typedef struct direct_block {
     fc_block_origin at;
     int64_t images, rows, cols, pixels;
     int64_t group, panel, panels, channel, channels; /* channel counts from the group's first */
-    void *weights, *band, *tile;
+    void *weights, *band, *tile, *zeros;
     int64_t *offsets;
     const void **pixel;
 } direct_block;
@@ -269,6 +287,7 @@ static direct_block block_of(const direct_job *job, int64_t task, void *memory)
     b.channels = fc_min(b.panels * s->panel, conv->out_per_group - b.channel);
     b.band = (char *)memory + s->band_at;
     b.tile = (char *)memory + s->tile_at;
+    b.zeros = (char *)memory + s->zeros_at;
     b.offsets = (int64_t *)(void *)((char *)memory + s->offsets_at);
     b.pixel = (const void **)(void *)((char *)memory + s->pixels_at);
     return b;
@@ -334,6 +353,31 @@ static void find_offsets(const direct_job *job, const direct_block *b, int64_t k
     }
 }
 
+/* The address of every pixel's channels from `first` on under every tap. */
+static void find_points(const direct_job *job, const direct_block *b, int64_t first)
+{
+    const fc_conv *conv = job->run->conv;
+    const size_t size = fc_size_of(conv->dtype);
+    const int64_t *x = conv->x_stride, *in = conv->in_size, width = in[FC_WIDTH], step = conv->stride[FC_WIDTH];
+    const void **point = b->pixel;
+    for (int64_t tap = 0; tap < conv->taps; tap++) {
+        const int64_t kw = tap % conv->kernel[2], kh = tap / conv->kernel[2] % conv->kernel[1];
+        const int64_t kd = tap / conv->kernel[2] / conv->kernel[1];
+        const int64_t z = b->at.depth * conv->stride[FC_DEPTH] - conv->pad_before[FC_DEPTH] + kd * conv->dilation[0];
+        const int64_t col = b->at.col * step - conv->pad_before[FC_WIDTH] + kw * conv->dilation[FC_WIDTH];
+        for (int64_t n = 0; n < b->images; n++)
+            for (int64_t r = 0; r < b->rows; r++) {
+                const int64_t y = (b->at.row + r) * conv->stride[FC_HEIGHT] - conv->pad_before[FC_HEIGHT] +
+                                  kh * conv->dilation[FC_HEIGHT];
+                const bool inside = z >= 0 && z < in[FC_DEPTH] && y >= 0 && y < in[FC_HEIGHT];
+                const int64_t row = (b->at.image + n) * x[FC_N] + (b->group * conv->in_per_group + first) * x[FC_C] +
+                                    z * x[FC_D] + y * x[FC_H];
+                for (int64_t c = col; c < col + b->cols * step; c += step)
+                    *point++ = inside && c >= 0 && c < width ? fc_at(job->run->x, row + c * x[FC_W], size) : b->zeros;
+            }
+    }
+}
+
 static void copy_bands(const direct_job *job, const direct_block *b, int64_t first, int64_t count)
 {
     const fc_conv *conv = job->run->conv;
@@ -374,7 +418,8 @@ static void multiply(const direct_job *job, const direct_block *b, const void *w
     const int64_t even = in_place ? even_pixels(conv, b) : b->pixels;
     const int64_t channel = b->group * conv->out_per_group + b->channel;
     fc_gemm g = {
-        .m = even, .n = b->channels, .k = k1 - k0, .a_offset = in_a_row(conv, s) ? NULL : b->offsets,
+        .m = even, .n = b->channels, .k = k1 - k0, .a_offset = in_a_row(conv, s) || s->points ? NULL : b->offsets,
+        .a_segment = s->points ? (k1 - k0) / conv->taps : 0, .a_step = b->pixels,
         .b = weights, .b_panel = (k1 - k0) * s->panel, .b_step = s->panel, .panel_vectors = s->vectors,
         .b_far = job->weights_far,
         .accumulate = k0 > 0, .finish = k1 == conv->depth,
@@ -418,15 +463,19 @@ static void run_task(void *context, int64_t task, void *memory)
     const fc_conv *conv = run->conv;
     const direct_block b = block_of(job, task, memory);
     int64_t held = -1;                        /* first channel of the band now in scratch */
+    if (s->points)
+        memset(b.zeros, 0, (size_t)s->together * fc_size_of(conv->dtype));
     for (int64_t k0 = 0; k0 < conv->depth; k0 += s->k_block) {
         const int64_t k1 = fc_min(k0 + s->k_block, conv->depth);
         const int64_t first = k0 / conv->taps, last = (k1 - 1) / conv->taps;
         if (s->copies && (first != held || last != first))
             copy_bands(job, &b, first, last + 1 - first);
         held = first;
-        if (k0 == 0 || in_a_row(conv, s))
+        if (s->points)
+            find_points(job, &b, first);
+        else if (k0 == 0 || in_a_row(conv, s))
             find_pixels(job, &b, in_a_row(conv, s) ? (s->copies ? 0 : b.group * conv->in_per_group + k0) : 0);
-        if (!in_a_row(conv, s))
+        if (!in_a_row(conv, s) && !s->points)
             find_offsets(job, &b, k0, k1, first);
         const void *weights = b.weights;
         if (job->prepared)
@@ -458,7 +507,7 @@ static double cost(const fc_conv *conv, const fc_machine *machine, bool prepared
         { prepared ? 0 : weights, 11.4 },                                                  /* pack weights */
         { weights, 0 },                                                                    /* and read them */
         { band, 24.5 },                                                                    /* copy bands */
-        { (double)s.tasks * depth, 16.9 },                                                 /* offsets */
+        { s.points ? 0 : (double)s.tasks * depth, 16.9 },                                  /* offsets */
         { groups * pixels / tile_rows * (double)s.panels * (double)s.k_blocks, 67.6 },     /* tiles */
         { nchw * groups * pixels * vectors, 11.2 },                                        /* transposes out */
         { nchw * y_far * groups * pixels * vectors, 7.43 },                                /* to lines not in cache */
@@ -467,7 +516,8 @@ static double cost(const fc_conv *conv, const fc_machine *machine, bool prepared
         { x_far * (double)(s.channel_blocks * fc_x_count(conv)) * lines, 0.506 },
         { y_far * pixels * (double)conv->out_channels * lines, 1.1 },
         { fc_lines_in_pieces(conv, s.channel_blocks), nchw > 0 ? 45 : 75 },
-        { groups * pixels * (double)s.channel_blocks, 9.75 },                              /* addresses */
+        { s.points ? 0 : groups * pixels * (double)s.channel_blocks, 9.75 },               /* addresses */
+        { s.points * groups * pixels * (double)(conv->taps * s.k_blocks * s.channel_blocks), 2 },
         { (double)s.tasks, 1150 },
         { 1, 4030 },
     };

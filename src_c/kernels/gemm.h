@@ -10,7 +10,8 @@
  * The rows m are broadcast, the lanes n are vectors.  Either side may be the output channels:
  * pixels as lanes write NCHW, channels as lanes write NHWC.  Every C value is one chain of
  * fused multiply-adds in the order of k, whatever the tile, so tiling never changes a bit.
- *   A(i, k) = a[i][k], or a[i][a_offset[k]] where a_offset is given
+ *   A(i, k) = a[i][k], or a[i][a_offset[k]] where a_offset is given, or
+ *             a[k / a_segment * a_step + i][k % a_segment] where a_segment is, which divides k
  *   B(k, j) = b[(j / panel) * b_panel + k * b_step + j % panel], or
  *             b[j + b_offset[k]] where b_offset is given (b_panel and b_step are not read), or
  *             b[j0 * b_lane + k * b_step + j - j0] where b_lane is given, for panels that begin at j0 and have
@@ -23,6 +24,7 @@ typedef struct fc_gemm {
     int64_t m, n, k;
     const void *const *a;
     const int64_t *a_offset;
+    int64_t a_segment, a_step;
     const void *b;
     int64_t b_panel, b_step, b_lane;
     const int64_t *b_offset;

@@ -256,8 +256,8 @@ def test_nan_wins_and_stays_where_it_belongs(dtype: Any, layout: str, name: str)
 
 
 # Strips of vectors: outputs that fill one or two, one less, one more; padding on either side, of rows alone.
-# Lines: large windows, apart, by any stride; blocks of rows, of columns, of planes; 1-D and 3-D; windows that see
-# nothing.
+# Lines: large windows, apart, by any stride; blocks of rows, of columns, of planes; 1-D and 3-D; windows that
+# see nothing.
 FOUND: list[Any] = [
     ((6, 32), 2, 2, 0, 1, False, 3),
     ((7, 31), 2, 2, 0, 1, True, 3),
@@ -313,6 +313,50 @@ def test_indices_of_every_block(case: int, finite: bool, dtype: Any, name: str) 
     expected, indices = reference_pool.max_pool(x, k, s, pad, d, ceil, layout=layout)
     assert same_bits(y, expected)
     np.testing.assert_array_equal(found, indices)
+
+
+@pytest.mark.parametrize("where", ["contiguous", "rows", "steps"])
+@pytest.mark.parametrize("shape", [(3, 1, 13, 35), (1, 1, 7, 70), (3, 37, 1, 1), (1, 20, 1, 1)], ids=str)
+def test_one_channel_and_one_pixel_are_alike_in_both_layouts(shape: Any, where: str) -> None:
+    first = image(2, shape[2:], np.float32, "NCHW", shape[1])[: shape[0]]
+    first = np.concatenate([first, first + 1])[: shape[0]]
+    planes = amid_nan(first, where)
+    channels = amid_nan(np.ascontiguousarray(np.moveaxis(first, 1, -1)), where)
+    grad = normal(fastconv.avg_pool2d(first, 3, 1, 1).shape, np.float32, 2)
+    last = np.ascontiguousarray(np.moveaxis(grad, 1, -1))
+    for k, s, pad in ((3, 2, 1), (3, 1, 1), (2, 2, "same"), (1, 1, 0)):
+        y, found = fastconv.max_pool2d(planes, k, s, pad, return_indices=True)
+        also, indices = fastconv.max_pool2d(channels, k, s, pad, return_indices=True, layout="NHWC")
+        assert same_bits(np.moveaxis(also, -1, 1), y)
+        np.testing.assert_array_equal(np.moveaxis(indices, -1, 1), found)
+        np.testing.assert_array_equal(fastconv.max_pool2d(first, k, s, pad), y)
+        back = fastconv.max_pool2d_grad(also, indices, input_shape=channels.shape, layout="NHWC")
+        assert same_bits(
+            np.moveaxis(back, -1, 1), fastconv.max_pool2d_grad(y, found, input_shape=planes.shape)
+        )
+    mean, mean_grad = reference_pool.avg_pool, reference_pool.avg_pool_grad
+    rest = {"input_shape": channels.shape, "layout": "NHWC"}
+    for pooled, expected, terms in (
+        (
+            fastconv.avg_pool2d(channels, 3, 1, 1, layout="NHWC"),
+            mean(first, 3, 1, 1),
+            mean(np.abs(first), 3, 1, 1),
+        ),
+        (
+            fastconv.avg_pool2d_grad(last, 3, 1, 1, **rest),
+            mean_grad(grad, 3, 1, 1, input_shape=first.shape),
+            mean_grad(np.abs(grad), 3, 1, 1, input_shape=first.shape),
+        ),
+        (
+            fastconv.adaptive_avg_pool2d(channels, 1, layout="NHWC"),
+            reference_pool.adaptive_avg_pool(first, 1),
+            reference_pool.adaptive_avg_pool(np.abs(first), 1),
+        ),
+    ):
+        bound = sum_bound(terms, shape[2] * shape[3] + 9, np.float32, expected)
+        assert_within(np.moveaxis(pooled, -1, 1), expected, bound)
+    bound = sum_bound(mean(np.abs(first), 3, 1, 1), 9, np.float32, mean(first, 3, 1, 1))
+    assert_within(fastconv.avg_pool2d(planes, 3, 1, 1), mean(first, 3, 1, 1), bound)
 
 
 def test_only_minus_infinity_has_an_index() -> None:

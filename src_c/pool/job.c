@@ -158,7 +158,8 @@ static double short_ns(const fc_pool_job *j)
     const double rows = (double)j->to_size[FC_DEPTH] * (double)j->to_size[FC_HEIGHT];
     const double vectors = (double)fc_div_up(j->from_size[FC_WIDTH], (int64_t)lanes);
     const double made = (double)fc_div_up(j->to_size[FC_WIDTH], (int64_t)lanes);
-    return 1.2 * rows * (3.5 + 0.8 * (deep * vectors + taps * made) + 1.2 * made);
+    const double wide = j->r->transposed && made > 1 ? 0.9 : 1.2;
+    return wide * rows * (3.5 + 0.8 * (deep * vectors + taps * made) + 1.2 * made);
 }
 
 static double tile_ns(const fc_pool_job *j, int64_t planes)

@@ -393,10 +393,27 @@ static void run_task(void *context, int64_t task, void *scratch)
         run_unit(&t, unit, task % j->bands);
 }
 
+/* One channel, and channels of one pixel, are alike in both layouts: the lanes are then along the other axis. */
+static void choose_layout(fc_pool *pool)
+{
+    const int64_t *xs = pool->x_stride, *ys = pool->y_stride;
+    if (pool->channels_last && pool->channels == 1 && xs[FC_W] == 1 && ys[FC_W] == 1) {
+        pool->channels_last = false;
+        pool->x_stride[FC_C] = xs[FC_N];
+        pool->y_stride[FC_C] = ys[FC_N];
+    } else if (!pool->channels_last && pool->channels > 1 && pool->in_pixels == 1 && pool->out_pixels == 1 &&
+               xs[FC_C] == 1 && ys[FC_C] == 1)
+        pool->channels_last = true;
+}
+
 fc_status fc_pool_reduce(const fc_reduction *reduction, fc_error *error)
 {
     if (reduction->pool->batch == 0)
         return FC_OK;
-    fc_pool_job job = fc_pool_job_of(reduction);
+    fc_pool pool = *reduction->pool;
+    fc_reduction chosen = *reduction;
+    choose_layout(&pool);
+    chosen.pool = &pool;
+    fc_pool_job job = fc_pool_job_of(&chosen);
     return fc_parallel(job.tasks, job.seconds, job.bytes, run_task, &job, error);
 }

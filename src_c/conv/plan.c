@@ -32,13 +32,19 @@ static fc_status begin(fc_plan *plan, const fc_conv *conv, const char *algorithm
     return fc_algorithm_choose(&plan->conv, algorithm, prepared, &plan->algorithm, error);
 }
 
-/* Whether taps may go: not where the algorithm can only do without. */
-static bool trims(const fc_conv *conv, const char *algorithm, fc_trim *trim)
+/* Whether taps go: not where the algorithm can only do without, nor, in a call, where copying those that are left
+ * takes longer than is saved. */
+static bool trims(const fc_conv *conv, const char *algorithm, bool prepared, fc_trim *trim)
 {
-    const fc_algorithm *chosen;
+    const fc_machine *machine = fc_machine_for(conv->dtype);
+    const fc_algorithm *all, *chosen;
     fc_error none;
-    return !fc_pads_otherwise(conv) && fc_trim_make(conv, trim) &&
-           fc_algorithm_choose(&trim->conv, algorithm, false, &chosen, &none) == FC_OK;
+    if (fc_pads_otherwise(conv) || !fc_trim_make(conv, trim) ||
+        fc_algorithm_choose(&trim->conv, algorithm, prepared, &chosen, &none) != FC_OK)
+        return false;
+    if (prepared || fc_algorithm_choose(conv, algorithm, false, &all, &none) != FC_OK)
+        return true;
+    return chosen->cost(&trim->conv, machine, false) + fc_trim_seconds(trim) < all->cost(conv, machine, false);
 }
 
 static fc_status reserve(void **memory, size_t bytes, fc_error *error)
@@ -55,7 +61,7 @@ fc_status fc_plan_init(fc_plan *plan, const fc_conv *conv, const char *algorithm
     fc_trim trim;
     void *kept = NULL;
     fc_status status = FC_OK;
-    if (trims(conv, algorithm, &trim)) {
+    if (trims(conv, algorithm, true, &trim)) {
         status = reserve(&kept, fc_trim_bytes(&trim), error);
         if (status == FC_OK && !fc_trim_weight(&trim, weight, kept)) {
             free(kept);
@@ -130,7 +136,7 @@ fc_status fc_conv_forward(const fc_conv *conv, const char *algorithm, const void
     fc_trim trim;
     if (fc_pads_otherwise(conv))
         return forward_padded(conv, algorithm, x, weight, bias, y, error);
-    if (!trims(conv, algorithm, &trim))
+    if (!trims(conv, algorithm, false, &trim))
         return forward(conv, algorithm, x, weight, bias, y, error);
     void *kept = fc_scratch_borrow(fc_trim_bytes(&trim));
     if (!kept)

@@ -8,7 +8,8 @@
 #include <string.h>
 
 enum { COPY_WEIGHTS = 1 << 15 };              /* of a task, about: they are read twice, from L2 then */
-static const double COPY_SECONDS = 3e-10;     /* of a weight */
+/* Of a weight that is looked at, of a row of taps that is copied, and where it is one tap. */
+static const double LOOK_SECONDS = 6e-11, ROW_SECONDS = 1.1e-9, TAP_SECONDS = 5e-10;
 
 /* Whether tap `k` of an axis meets a pixel in some output. */
 static bool meets(const fc_conv *conv, int axis, int64_t k)
@@ -88,6 +89,15 @@ static void copy_task(void *context, int64_t task, void *scratch)
     }
 }
 
+double fc_trim_seconds(const fc_trim *trim)
+{
+    const fc_conv *conv = &trim->conv;
+    const int64_t *k = conv->kernel;
+    const double filters = (double)conv->out_channels * (double)conv->in_per_group;
+    const double row = k[FC_WIDTH] > 1 ? ROW_SECONDS : TAP_SECONDS;
+    return filters * ((double)trim->taps * LOOK_SECONDS + (double)(k[FC_DEPTH] * k[FC_HEIGHT]) * row);
+}
+
 /* Whether all that was read is finite, unless `expand`. */
 static bool copy(const fc_trim *trim, const void *src, void *dst, bool expand)
 {
@@ -96,8 +106,7 @@ static bool copy(const fc_trim *trim, const void *src, void *dst, bool expand)
     trim_job job = { .trim = trim, .src = src, .dst = dst, .channels = channels, .expand = expand };
     fc_error none;
     /* Tasks without scratch cannot fail. */
-    (void)fc_parallel(fc_div_up(conv->out_channels, channels),
-                      (double)conv->out_channels * (double)filter * COPY_SECONDS, 0, copy_task, &job, &none);
+    (void)fc_parallel(fc_div_up(conv->out_channels, channels), fc_trim_seconds(trim), 0, copy_task, &job, &none);
     return !job.spoilt;
 }
 

@@ -15,6 +15,7 @@ bool fc_trim_make(const fc_conv *conv, fc_trim *trim);
 /* Copies the weights that are left, to fc_trim_bytes(trim) bytes.  False where a weight is infinite or no number:
  * times padding it is no number, and no tap may go of a sum that is asked for. */
 size_t fc_trim_bytes(const fc_trim *trim);
+double fc_trim_seconds(const fc_trim *trim);
 bool fc_trim_weight(const fc_trim *trim, const void *weight, void *kept);
 /* The gradient of all weights, from that of those left: zero where a tap has gone. */
 void fc_trim_expand(const fc_trim *trim, const void *kept, void *grad);

@@ -106,6 +106,8 @@ CASES: dict[str, tuple[int, int, tuple[int, int], tuple[int, int], dict[str, Any
     "depthwise, a strip and a lane, many rows": (17, 17, (40, 30), (3, 2), {"groups": 17, "padding": 1}),
     "depthwise, two blocks of columns, a row each": (16, 16, (3, 259), (2, 3), {"groups": 16, "padding": 1}),
     "depthwise 7x7 stride 3": (20, 20, (16, 13), (7, 7), {"groups": 20, "stride": 3, "padding": 3}),
+    "depthwise, rows of a vector of 16": (17, 17, (3, 16), (3, 3), {"groups": 17, "padding": 1}),
+    "depthwise, rows of a vector and one more": (16, 16, (3, 17), (3, 3), {"groups": 16, "padding": 1}),
     "depthwise, outputs without pixels": (8, 8, (1, 9), (2, 3), {"groups": 8, "dilation": 3, "padding": 2}),
     "depthwise lanes, stride 3": (20, 20, (13, 14), (5, 4), {"groups": 20, "stride": 3, "padding": (2, 1)}),
     "depthwise lanes, stride beyond the kernel": (17, 17, (9, 11), (2, 1), {"groups": 17, "stride": 4}),

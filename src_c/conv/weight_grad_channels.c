@@ -80,6 +80,12 @@ static bool has_tiles(const fc_conv *conv, int64_t groups)
     return !depthwise(conv) && (groups > 1 || conv->x_stride[FC_C] == 1);
 }
 
+/* Short rows of depthwise planes are transposed together, by way of a tile. */
+static bool by_planes(const fc_conv *conv, const fc_table *table)
+{
+    return depthwise(conv) && conv->x_stride[FC_C] != 1 && conv->in_size[FC_WIDTH] <= table->lanes;
+}
+
 static fc_weight_split split(const fc_conv *conv, const fc_table *table)
 {
     fc_weight_split s = { 0 };
@@ -101,7 +107,8 @@ static fc_weight_split split(const fc_conv *conv, const fc_table *table)
     s.at[SUMS_AT] = 0;
     s.at[BAND_AT] = (size_t)fc_round_up(s.a[PART] * sums * size, 64);
     s.at[X_AT] = s.at[BAND_AT] + (size_t)fc_round_up(depth * s.a[PLANE] * size, 64);
-    s.at[G_AT] = s.at[X_AT] + (size_t)fc_round_up(has_tiles(conv, s.a[GROUPS]) ? depth * s.a[X_TILE] * size : 0, 64);
+    const bool tiles = has_tiles(conv, s.a[GROUPS]) || by_planes(conv, table);
+    s.at[G_AT] = s.at[X_AT] + (size_t)fc_round_up(tiles ? depth * s.a[X_TILE] * size : 0, 64);
     s.at[LINES_AT] = s.at[G_AT] + (size_t)fc_round_up(pixels * lanes * size, 64);
     s.at[PICKS_AT] = s.at[LINES_AT] + (size_t)fc_round_up(depth * conv->kernel[1] * (int64_t)sizeof(int64_t), 64);
     s.bytes = s.at[PICKS_AT] + (size_t)(conv->in_per_group * lanes * size);
@@ -217,13 +224,20 @@ static void cut(const fc_weight_run *run, const void *src, const int64_t stride[
 static void cut_x(const channels_part *p, int64_t channel, int64_t channels, int64_t d, int64_t done)
 {
     const fc_weight_split *s = &p->run->split;
-    const int64_t plane = p->depth.before + d, lanes = p->run->table->lanes;
-    const bool band = depthwise(p->run->conv);
+    const int64_t plane = p->depth.before + d, lanes = p->run->table->lanes, row = p->cols.inside * lanes;
+    const bool planes = by_planes(p->run->conv, p->run->table), band = depthwise(p->run->conv) && !planes;
     cut(p->run, x_at(p, channel, d), p->run->conv->x_stride, p->rows.inside, p->cols.inside, channels, &p->x_ahead,
         done * p->rows.inside * p->cols.inside,
         band ? at(p, BAND_AT, plane * s->a[PLANE] + p->rows.before * s->a[PITCH] + p->cols.before * lanes)
              : at(p, X_AT, plane * s->a[X_TILE]),
-        band ? s->a[PITCH] : p->cols.inside * lanes);
+        band ? s->a[PITCH] : row);
+    const fc_move move = {
+        .rows = p->rows.inside, .cols = row, .src = at(p, X_AT, plane * s->a[X_TILE]), .src_row = row, .src_col = 1,
+        .dst = at(p, BAND_AT, plane * s->a[PLANE] + p->rows.before * s->a[PITCH] + p->cols.before * lanes),
+        .dst_row = s->a[PITCH], .dst_col = 1,
+    };
+    if (planes && p->rows.inside > 0 && row > 0)
+        p->run->table->move(&move);
 }
 
 /* Input `i` of the strip's groups to the band. */

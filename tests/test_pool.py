@@ -255,66 +255,6 @@ def test_nan_wins_and_stays_where_it_belongs(dtype: Any, layout: str, name: str)
                 )
 
 
-# Strips of vectors: outputs that fill one or two, one less, one more; padding on either side, of rows alone.
-# Lines: large windows, apart, by any stride; blocks of rows, of columns, of planes; 1-D and 3-D; windows that
-# see nothing.
-FOUND: list[Any] = [
-    ((6, 32), 2, 2, 0, 1, False, 3),
-    ((7, 31), 2, 2, 0, 1, True, 3),
-    ((5, 35), 2, 2, 1, 1, False, 3),
-    ((4, 17), 2, 1, 0, 1, False, 20),
-    ((6, 16), 2, 1, [(1, 0), (0, 1)], 1, False, 3),
-    ((9, 33), 3, 2, 0, 1, False, 3),
-    ((9, 35), 3, 2, 1, 1, False, 3),
-    ((8, 66), 3, 2, [(0, 1), (2, 0)], 1, True, 3),
-    ((5, 70), 3, 1, 1, 1, False, 3),
-    ((3, 18), 3, 1, [(0, 2), (0, 2)], 1, False, 3),
-    ((90, 150), 3, 2, 1, 1, False, 1),
-    ((60, 130), 2, 2, 0, 1, False, 2),
-    ((13, 13), 5, 1, 2, 1, False, 37),
-    ((13, 14), 9, 1, 4, 1, False, 17),
-    ((70, 80), (7, 5), 1, (3, 2), 1, False, 2),
-    ((30, 41), 3, 1, 2, 2, False, 5),
-    ((29, 43), (3, 2), 2, (2, 1), (2, 3), True, 5),
-    ((24, 50), (2, 1), (2, 2), 0, 1, False, 5),
-    ((24, 50), (1, 3), (3, 3), (0, 1), 1, False, 5),
-    ((31, 67), 4, 4, 1, 1, True, 5),
-    ((22, 68), (5, 7), (1, 5), (2, 3), 1, False, 5),
-    ((8, 40), 2, 3, 0, 1, True, 17),
-    ((20000,), 5, 1, 2, 1, False, 1),
-    ((40001,), 3, 2, 1, 1, False, 1),
-    ((4, 9, 33), 2, 2, 0, 1, False, 3),
-    ((5, 9, 34), 3, (1, 2, 2), 1, 1, False, 3),
-    ((1, 3), (1, 2), 1, [(0, 0), (2, 2)], (1, 4), False, 3),
-    ((3, 20), (2, 2), 1, [(2, 2), (1, 1)], (4, 1), False, 3),
-]
-
-
-@pytest.mark.parametrize("name", ISAS)
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("finite", [True, False])
-@pytest.mark.parametrize("case", range(len(FOUND)))
-def test_indices_of_every_block(case: int, finite: bool, dtype: Any, name: str) -> None:
-    """Whatever is among the numbers, also where a window has nothing else."""
-    size, k, s, pad, d, ceil, planes = FOUND[case]
-    spatial = len(size)
-    layout = LAYOUTS[spatial][0]
-    x = image(spatial, size, dtype, layout, planes, case)[:1]
-    rng = np.random.default_rng(case)
-    if not finite:
-        x.flat[rng.integers(0, x.size, x.size // 4)] = -np.inf
-        x[:, -1, ..., : size[-1] // 2] = -np.inf
-        x.flat[rng.integers(0, x.size, 5)] = np.inf
-        x.flat[rng.integers(0, x.size, 5)] = np.nan
-    with isa(name):
-        y, found = function("max_pool#", spatial)(
-            amid_nan(x, ("contiguous", "rows")[case % 2]), k, s, pad, d, ceil, True
-        )
-    expected, indices = reference_pool.max_pool(x, k, s, pad, d, ceil, layout=layout)
-    assert same_bits(y, expected)
-    np.testing.assert_array_equal(found, indices)
-
-
 @pytest.mark.parametrize("where", ["contiguous", "rows", "steps"])
 @pytest.mark.parametrize("shape", [(3, 1, 13, 35), (1, 1, 7, 70), (3, 37, 1, 1), (1, 20, 1, 1)], ids=str)
 def test_one_channel_and_one_pixel_are_alike_in_both_layouts(shape: Any, where: str) -> None:

@@ -351,6 +351,10 @@ def grouped() -> Iterator[Case]:
         g, width = next(groups), next(widths)
         name = f"{g} groups of {c} to {o}, rows of {width}"
         yield Case(name, g * c, g * o, (6, width), groups=g, padding=1)
+    # Blocks of a few channels, the last with fewer than a vector of 16 or of 8.
+    for g, c, kernel in ((3, 8, (7, 7)), (5, 8, (9, 7)), (3, 4, (14, 14)), (3, 2, (17, 17))):
+        name = f"{g} groups of {c} to {c}, {kernel[0]}x{kernel[1]}, a few channels left"
+        yield Case(name, g * c, g * c, (kernel[0] + 8, kernel[1] + 2), kernel, groups=g)
     # Four filters share what is loaded of rows that fill their vectors, in tiles of four rows.
     for height, width in ((3, 12), (4, 16), (5, 13), (9, 28), (8, 33)):
         for c, o in ((2, 4), (3, 8), (4, 12)):

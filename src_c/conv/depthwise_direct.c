@@ -382,7 +382,9 @@ void fc_depthwise_channels(const fc_conv_run *run, const fc_depthwise_view *v, i
     const int64_t fit = ELEMENTS / (fc_min(most, channels) * fc_max(1, column));
     const int64_t strips = fc_div_up(width, fc_max(28, fit / 28 * 28)), cols = fc_div_up(width, strips);
     for (int64_t depth = p->first[FC_DEPTH]; depth < p->end[FC_DEPTH]; depth++)
-        for (int64_t c = 0; c < channels; c += most) {
+        for (int64_t block = 0; block < channels; block += most) {
+            /* With several inputs a group all lanes are whole: the last few channels come with some again. */
+            const int64_t c = conv->in_per_group > 1 ? fc_min(block, fc_max(channels - run->table->lanes, 0)) : block;
             fc_depthwise_view some = *v;
             fc_depthwise_part strip = *p;
             some.x = fc_at(v->x, conv->in_per_group > 1 ? c / conv->out_per_group * conv->in_per_group : c, size);

@@ -142,6 +142,7 @@ cdef extern from "conv/plan.h" nogil:
     fc_status fc_plan_run(const fc_plan* plan, const void* x, const int64_t* x_stride, const void* weight,
                           const void* bias, void* y, const int64_t* y_stride, fc_error* error)
     void fc_plan_free(fc_plan* plan)
+    fc_status fc_conv_settle(const fc_conv* conv, const char** algorithm, fc_error* error)
     fc_status fc_conv_forward(const fc_conv* conv, const char* algorithm, const void* x, const void* weight,
                               const void* bias, void* y, fc_error* error)
 

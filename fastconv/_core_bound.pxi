@@ -59,10 +59,10 @@ cdef class BoundConv:
 
     cdef int choose(self, const fc_conv* conv) except -1:
         """Weigh the algorithms once, as any call would."""
-        cdef const fc_algorithm* algorithm
+        cdef const char* algorithm
         cdef fc_error error
-        check(fc_algorithm_choose(conv, "auto", False, &algorithm, &error), &error)
-        self.chosen[conv.exact] = algorithm.name
+        check(fc_conv_settle(conv, &algorithm, &error), &error)
+        self.chosen[conv.exact] = algorithm
         return 0
 
     cdef fc_status compute(self, const fc_conv* conv, uintptr_t a, uintptr_t b, uintptr_t c, uintptr_t d,

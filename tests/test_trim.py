@@ -22,7 +22,7 @@ from support import (
 )
 
 import fastconv
-from fastconv import reference
+from fastconv import _core, reference
 
 # channels, outputs, size, kernel, options, the part of the kernel that meets pixels
 CASES: dict[str, tuple[int, int, tuple[int, int], tuple[int, int], dict[str, Any], tuple[int, int]]] = {
@@ -152,3 +152,23 @@ def test_one_and_three_axes(dtype: Any) -> None:
     assert plan.met_kernel == (1, 3, 3)
     for y in (plan(x), fastconv.conv3d(x, weight, padding=padding)):
         assert_within(y, reference.conv3d(x, weight, padding=padding), bound)
+
+
+@both_dtypes
+@pytest.mark.parametrize(
+    ("channels", "outputs", "size", "stride"),
+    [(128, 96, 2, 2), (128, 96, 1, 1), (64, 64, 4, 1), (24, 16, 2, 1)],
+)
+def test_calls_bound_to_shapes_weigh_taps_as_others_do(
+    channels: int, outputs: int, size: int, stride: int, dtype: Any
+) -> None:
+    """Whether copying the taps that are left pays or not: the same algorithm, and the same bits."""
+    x, weight = normal((2, channels, size, size), dtype, 1), normal((outputs, channels, 7, 7), dtype, 2)
+    how: dict[str, Any] = {"stride": stride, "padding": 3, "dilation": 1, "groups": 1}
+    expected = fastconv.conv2d(x, weight, **how)
+    y = np.empty_like(expected)
+    shapes = (x.shape, weight.shape, False)
+    bound = _core.BoundConv("forward", 2, *shapes, *how.values(), "NCHW", np.dtype(dtype))
+    bound.run(x.ctypes.data, weight.ctypes.data, 0, y.ctypes.data)
+    assert same_bits(y, expected)
+    assert_within(y, reference.conv2d(x, weight, **how), error_bound(x, weight, **how))

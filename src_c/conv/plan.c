@@ -32,8 +32,8 @@ static fc_status begin(fc_plan *plan, const fc_conv *conv, const char *algorithm
     return fc_algorithm_choose(&plan->conv, algorithm, prepared, &plan->algorithm, error);
 }
 
-/* Whether taps go: not where the algorithm can only do without, nor, in a call, where copying those that are left
- * takes longer than is saved. */
+/* Whether taps go: not where the algorithm can only do without, nor, in a call that chooses, where copying those that
+ * are left takes longer than is saved.  A named algorithm computes the same in calls and plans. */
 static bool trims(const fc_conv *conv, const char *algorithm, bool prepared, fc_trim *trim)
 {
     const fc_machine *machine = fc_machine_for(conv->dtype);
@@ -42,7 +42,7 @@ static bool trims(const fc_conv *conv, const char *algorithm, bool prepared, fc_
     if (fc_pads_otherwise(conv) || !fc_trim_make(conv, trim) ||
         fc_algorithm_choose(&trim->conv, algorithm, prepared, &chosen, &none) != FC_OK)
         return false;
-    if (prepared || fc_algorithm_choose(conv, algorithm, false, &all, &none) != FC_OK)
+    if (prepared || strcmp(algorithm, "auto") != 0 || fc_algorithm_choose(conv, algorithm, false, &all, &none) != FC_OK)
         return true;
     return chosen->cost(&trim->conv, machine, false) + fc_trim_seconds(trim) < all->cost(conv, machine, false);
 }
@@ -145,5 +145,18 @@ fc_status fc_conv_forward(const fc_conv *conv, const char *algorithm, const void
         ? forward(&trim.conv, algorithm, x, kept, bias, y, error)
         : forward(conv, algorithm, x, weight, bias, y, error);
     fc_scratch_give_back(kept);
+    return status;
+}
+
+fc_status fc_conv_settle(const fc_conv *conv, const char **algorithm, fc_error *error)
+{
+    const fc_algorithm *chosen;
+    fc_trim trim;
+    *algorithm = "auto";
+    if (fc_pads_otherwise(conv) || fc_trim_make(conv, &trim))
+        return FC_OK;
+    const fc_status status = fc_algorithm_choose(conv, "auto", false, &chosen, error);
+    if (status == FC_OK)
+        *algorithm = chosen->name;
     return status;
 }

@@ -27,4 +27,7 @@ void fc_plan_free(fc_plan *plan);
 /* A plan made, run and dropped, preparing only what one run needs. */
 fc_status fc_conv_forward(const fc_conv *conv, const char *algorithm, const void *x, const void *weight,
                           const void *bias, void *y, fc_error *error);
+/* What to name in calls of fc_conv_forward in place of "auto", for the same results: the algorithm that it takes, or
+ * "auto" itself where it also weighs whether taps go. */
+fc_status fc_conv_settle(const fc_conv *conv, const char **algorithm, fc_error *error);
 #endif

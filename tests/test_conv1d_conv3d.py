@@ -136,3 +136,45 @@ def test_depthwise_conv2d(layout: str) -> None:
         assert same_bits(y, fastconv.conv2d(x, weight, padding=1, groups=channels, layout=layout))
         with pytest.raises(ValueError, match="weight"):
             fastconv.depthwise_conv2d(x, np.ones((channels, 2, 3, 3), np.float32), layout=layout)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=lambda dtype: dtype.__name__)
+@pytest.mark.parametrize("name", ISAS)
+@pytest.mark.parametrize("layout", ["NCDHW", "NDHWC"])
+@pytest.mark.parametrize("before", [0, 1])
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize(
+    ("channels", "groups", "side"), [(33, 33, 3), (32, 4, 3), (20, 1, 3), (128, 128, 1)]
+)
+def test_outputs_that_see_nothing_but_padding_in_depth(
+    channels: int, groups: int, side: int, stride: int, before: int, layout: str, name: str, dtype: Any
+) -> None:
+    """Kernels of one depth, which read no other image, nor what lies behind x."""
+    x = normal((4, channels, 1, 8, 8), dtype, 1)
+    weight = normal((channels, channels // groups, 1, side, side), dtype, 2)
+    if layout == "NDHWC":
+        x = np.moveaxis(x, 1, -1)
+    around = np.full(2 * x.size, 7, dtype)
+    around[: x.size] = x.ravel()
+    x = around[: x.size].reshape(x.shape)
+    padding = ((before, 1), (side // 2,) * 2, (side // 2,) * 2)
+    how: dict[str, Any] = {"stride": (1, stride, stride), "padding": padding}
+    how |= {"groups": groups, "layout": layout}
+    expected = reference.conv3d(x, weight, **how)
+    g = normal(expected.shape, dtype, 3)
+    eps = np.finfo(dtype).eps
+    fastconv.set_exact(True)  # sums of the products themselves
+    with isa(name):
+        made = [
+            fastconv.conv3d(x, weight, **how),
+            fastconv.conv3d_weight_grad(g, x, weight_shape=weight.shape, **how),
+            fastconv.conv3d_input_grad(g, weight, input_shape=x.shape, **how),
+        ]
+    near = [
+        (reference.conv3d, (x, weight), {}, weight[0].size),
+        (reference.conv3d_weight_grad, (g, x), {"weight_shape": weight.shape}, g.size // channels),
+        (reference.conv3d_input_grad, (g, weight), {"input_shape": x.shape}, weight[0].size),
+    ]
+    for y, (function, arrays, more, terms) in zip(made, near):
+        bound = (terms + 1) * eps * function(*[abs(a) for a in arrays], **more, **how)
+        assert_within(y, function(*arrays, **more, **how), bound)

@@ -76,9 +76,9 @@ static const char *supports(const fc_conv *conv)
         return "pixels needs a depthwise convolution without a multiplier";
     if (conv->x_stride[FC_C] != 1 || conv->y_stride[FC_C] != 1)
         return "pixels needs adjacent channels";
-    if (conv->kernel[FC_DEPTH] != 1 || conv->pad_before[FC_DEPTH] != 0 ||
+    if (conv->kernel[FC_DEPTH] != 1 || conv->pad_before[FC_DEPTH] != 0 || conv->pad_after[FC_DEPTH] != 0 ||
         fc_max(conv->kernel[FC_HEIGHT], conv->kernel[FC_WIDTH]) > MOST_KERNEL)
-        return "pixels needs a kernel of one depth, and 7x7 at most";
+        return "pixels needs a kernel of one depth without padding there, and 7x7 at most";
     return all_see(conv, FC_HEIGHT) && all_see(conv, FC_WIDTH) ? NULL : "pixels needs less padding";
 }
 

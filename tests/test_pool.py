@@ -299,14 +299,6 @@ def test_one_channel_and_one_pixel_are_alike_in_both_layouts(shape: Any, where: 
     assert_within(fastconv.avg_pool2d(planes, 3, 1, 1), mean(first, 3, 1, 1), bound)
 
 
-def test_only_minus_infinity_has_an_index() -> None:
-    x = np.full((1, 2, 5, 9), -np.inf, np.float32)
-    y, found = fastconv.max_pool2d(x, 3, 2, 1, return_indices=True)
-    expected, indices = reference_pool.max_pool(x, 3, 2, 1)
-    np.testing.assert_array_equal(y, expected)
-    np.testing.assert_array_equal(found, indices)
-
-
 @pytest.mark.parametrize(
     ("forward", "backward"),
     [

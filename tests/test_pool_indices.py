@@ -308,3 +308,11 @@ def test_samples_have_the_right_probabilities() -> None:
     )
     counts, p = np.bincount(found.ravel(), minlength=4), window / window.sum()
     assert (np.abs(counts - found.size * p) <= 6 * np.sqrt(found.size * p * (1 - p))).all()
+
+
+def test_only_minus_infinity_has_an_index() -> None:
+    x = np.full((1, 2, 5, 9), -np.inf, np.float32)
+    y, found = fastconv.max_pool2d(x, 3, 2, 1, return_indices=True)
+    expected, indices = reference_pool.max_pool(x, 3, 2, 1)
+    np.testing.assert_array_equal(y, expected)
+    np.testing.assert_array_equal(found, indices)

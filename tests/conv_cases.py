@@ -422,6 +422,18 @@ def grouped() -> Iterator[Case]:
             padding=1,
         )
     yield Case("3 channels to 4, several tasks of rows", 3, 4, (45, 160), padding=1, batch=2)
+    # One group of few outputs: panels as wide as there are for one and two; more channels than a band holds.
+    for outputs, size, kernel, stride in (
+        (1, (9, 64), (3, 3), 1),
+        (1, (5, 65), (5, 4), 2),
+        (2, (12, 79), (3, 7), 1),
+        (3, (7, 113), (1, 5), 3),
+        (24, (8, 33), (4, 4), 1),
+    ):
+        name = f"17 channels to {outputs}, {kernel[0]}x{kernel[1]}, stride {stride}"
+        yield Case(name, 17, outputs, size, kernel, stride=stride, padding=1)
+    yield Case("301 channels to 1 on long rows", 301, 1, (3, 700), padding=1)
+    yield Case("301 channels to 2 on long rows, 1x5 dilation 3", 301, 2, (2, 700), (1, 5), dilation=3)
     yield Case("2 groups of 4 to 8, more than L2 holds", 8, 16, (130, 160), groups=2, padding=1, batch=3)
     # Output channels as lanes: groups that share a vector, whole or overlapping another; groups of vectors.
     for channels, groups in ((16, 8), (20, 10), (36, 9), (40, 5), (48, 3), (64, 2), (24, 12), (256, 32)):

@@ -1,4 +1,4 @@
-/* Grouped convolution, or one group of few channels: output pixels are the lanes and nothing is packed.
+/* Grouped convolution, or one group of few channels in or out: output pixels are the lanes and nothing is packed.
  *
  * One group's input channels are copied to a zero-bordered band, rows and columns split by stride phase,
  * and every tap is a plain load at an offset: y[oc][pixel] = sum over k of weight[oc][k] *
@@ -13,12 +13,15 @@
 #include "cost.h"
 #include "depthwise.h"
 #include "nonfinite.h"
+#include <math.h>
 #include <stdio.h>
 
 enum {
     MOST_PIXELS = 1024,       /* outputs of a channel per block */
     MOST_DEPTH = 4096,        /* products of an output with channels as lanes */
     FEW_CHANNELS = 16,        /* of one group */
+    FEW_OUTPUTS = 24,         /* of one group: more fill the vectors of the algorithms with channels as lanes */
+    FEW_ROWS = 2,             /* of a product, whose sums are too few in panels of the usual width */
     PACKED_CHANNELS = 64,     /* whose weights a task packs */
 };
 static const double TASK_SECONDS = 40e-6;     /* so long should a task take that needs no band */
@@ -30,6 +33,7 @@ typedef struct grouped_split {
     int64_t tasks;
     int64_t pitch;                            /* pixels from one output row of a block to the next */
     bool in_place;                            /* rows are written to y as they are */
+    int panel_vectors;
     fc_band band;
     size_t tile_at, offsets_at, weights_at, bytes; /* scratch layout, bytes; the band is first */
 } grouped_split;
@@ -44,6 +48,7 @@ static bool rows_in_place(const fc_conv *conv, const fc_table *table, const grou
 static grouped_split split_of(const fc_conv *conv, const fc_table *table)
 {
     grouped_split s = { .groups = 1, .channels = conv->in_per_group };
+    s.panel_vectors = conv->out_per_group <= FEW_ROWS ? table->widest_panel : table->panel_vectors;
     const size_t size = fc_size_of(conv->dtype);
     const int64_t height = conv->out_size[FC_HEIGHT], width = conv->out_size[FC_WIDTH];
     const int64_t most = fc_machine_for(conv->dtype)->l2 / 4 / (int64_t)size;
@@ -85,9 +90,9 @@ static grouped_split split_of(const fc_conv *conv, const fc_table *table)
 
 static const char *supports(const fc_conv *conv)
 {
-    return conv->groups > 1 || conv->in_channels <= FEW_CHANNELS
+    return conv->groups > 1 || conv->in_channels <= FEW_CHANNELS || conv->out_channels <= FEW_OUTPUTS
         ? NULL
-        : "grouped needs groups > 1, or at most 16 channels";
+        : "grouped needs groups > 1, or at most 16 input or 24 output channels";
 }
 
 typedef struct grouped_job {
@@ -97,11 +102,13 @@ typedef struct grouped_job {
 
 static void find_offsets(const fc_conv *conv, const fc_band *band, int64_t channels, int64_t *offsets)
 {
-    for (int64_t c = 0; c < channels; c++)
-        for (int64_t d = 0; d < conv->kernel[FC_DEPTH]; d++)
-            for (int64_t h = 0; h < conv->kernel[FC_HEIGHT]; h++)
-                for (int64_t w = 0; w < conv->kernel[FC_WIDTH]; w++)
-                    *offsets++ = c * band->channel_step + fc_band_offset(band, conv, d, h, w);
+    int64_t *of_tap = offsets;
+    for (int64_t d = 0; d < conv->kernel[FC_DEPTH]; d++)
+        for (int64_t h = 0; h < conv->kernel[FC_HEIGHT]; h++)
+            for (int64_t w = 0; w < conv->kernel[FC_WIDTH]; w++)
+                *of_tap++ = fc_band_offset(band, conv, d, h, w);
+    for (int64_t i = conv->taps; i < channels * conv->taps; i++)
+        offsets[i] = offsets[i - conv->taps] + band->channel_step;
 }
 
 static int64_t y_offset(const fc_conv *conv, const fc_block_origin *at, int64_t channel, int64_t row)
@@ -132,7 +139,7 @@ static void multiply(const grouped_job *job, const grouped_block *b, int64_t ind
         .m = conv->out_per_group, .n = (b->rows - 1) * s->pitch + b->cols, .k = count * conv->taps, .a = weights,
         .b = fc_at(memory, index * conv->in_per_group * s->band.channel_step, size),
         .b_offset = (const int64_t *)(const void *)((char *)memory + s->offsets_at),
-        .panel_vectors = run->table->panel_vectors, .accumulate = first > 0,
+        .panel_vectors = s->panel_vectors, .accumulate = first > 0,
         .finish = first + count == conv->in_per_group, .activation = conv->activation,
         .bias = run->bias ? fc_at(run->bias, channel, size) : NULL,
         .c = fc_at_mut((char *)memory + s->tile_at, index * conv->out_per_group * b->rows * s->pitch, size),
@@ -404,8 +411,10 @@ static double cost(const fc_conv *conv, const fc_machine *machine, bool prepared
     const double vectors = products * (double)(fc_div_up(pixels, machine->lanes) * conv->out_per_group);
     const double tiles = products * (double)(fc_div_up(conv->out_per_group, 9) * fc_div_up(pixels, 3 * machine->lanes));
     const double band = (double)(s.tasks * s.band.size) * passes / machine->lanes;
+    /* Each vector of a band is loaded across two lines: of few rows that takes longer than their products. */
+    const double waiting = fmax(1, 2 / (double)conv->out_per_group + 1 / (double)s.panel_vectors);
     const fc_count counts[] = {
-        { vectors * (double)conv->depth, 1.04 },                                           /* multiply */
+        { vectors * (double)conv->depth * waiting, 1.04 },                                 /* multiply */
         { band, 14.9 },                                                                    /* copy bands */
         { (double)(s.tasks * s.band.rows * s.band.depth * s.band.phases) * passes, 67.1 }, /* calls of move */
         { tiles * passes, 175 },
@@ -413,7 +422,7 @@ static double cost(const fc_conv *conv, const fc_machine *machine, bool prepared
         { nhwc * band, 6.41 },                                                             /* transposes in */
         { conv->in_per_group == 1 ? nhwc * band * machine->lanes : 0, 0.253 },             /* values alone */
         { nhwc * vectors, 4.01 },                                                          /* transposes out */
-        { (double)s.tasks * (double)(s.channels * conv->taps), 41.4 },                     /* offsets */
+        { (double)s.tasks * (double)(conv->taps + s.channels * conv->taps / 16), 41.4 },        /* offsets */
         { fc_lines_in_pieces(conv, 1), 3.79 },
         { (double)s.tasks, 347 },
         { 1, 5110 },
@@ -475,7 +484,7 @@ static void describe(const fc_conv *conv, const fc_table *table, char *text, siz
 
 const fc_algorithm fc_algorithm_grouped = {
     .name = "grouped",
-    .summary = "few channels a group, or in all: pixels as lanes on a padded band, weights in place",
+    .summary = "few channels a group, or in one: pixels as lanes on a padded band, weights in place",
     .supports = supports,
     .cost = cost,
     .scratch = scratch,

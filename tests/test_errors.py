@@ -161,7 +161,7 @@ WORDS = [
         "groups",
         algorithm="grouped",
         x=normal((2, 17, 6, 5)),
-        weight=ones(8, 17, 3, 3),
+        weight=ones(25, 17, 3, 3),
     ),
 ]
 

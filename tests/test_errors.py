@@ -162,6 +162,8 @@ WORDS = [
         algorithm="grouped",
         x=normal((2, 17, 6, 5)),
         weight=ones(25, 17, 3, 3),
+        bias=ones(25),
+        out=ones(2, 25, 4, 3),
     ),
 ]
 

@@ -45,9 +45,10 @@ typedef struct direct_split {
  * strides or the machine's caches.  Weights in this order take longer to pack. */
 static bool by_points(const fc_conv *conv)
 {
-    enum { CHANNELS = 24, TAPS = 64, PIXELS = 256 };
+    enum { CHANNELS = 24, TAPS = 64, UNPADDED_PIXELS = 256, PIXELS = 40 };
     return conv->channels_last && conv->taps > 1 && conv->taps <= TAPS &&
-           conv->in_per_group >= CHANNELS && conv->batch * conv->out_pixels >= PIXELS;
+           conv->in_per_group >= CHANNELS &&
+           conv->batch * conv->out_pixels >= (fc_unpadded(conv) ? UNPADDED_PIXELS : PIXELS);
 }
 
 /* Whether else lines of channels are read where they lie in x, which does not fit in a cache; for the order of k the

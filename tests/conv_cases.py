@@ -109,6 +109,21 @@ def tiles() -> Iterator[Case]:
     for inputs, outputs, size in ((67, 1, (79, 70)), (64, 3, (64, 80)), (71, 8, (73, 71)), (71, 9, (73, 71))):
         yield Case(f"1x1, {inputs} to {outputs} of an image from memory", inputs, outputs, size, (1, 1))
     yield Case("1x1, more weights than L2 holds half of", 600, 500, (5, 5), (1, 1))
+    # In place, by aligned vectors: planes of whole vectors and of any size, by the rows that decide.
+    for outputs, depth, size in (
+        (5, 9, (8, 16)),
+        (24, 31, (9, 16)),
+        (24, 31, (7, 19)),
+        (25, 31, (7, 19)),
+        (96, 65, (8, 18)),
+        (97, 65, (8, 18)),
+        (97, 64, (8, 18)),
+    ):
+        yield Case(f"1x1, {depth} to {outputs} of {size}, in place", depth, outputs, size, (1, 1), batch=2)
+    yield Case("1x1, in place, several blocks of pixels", 33, 8, (80, 80), (1, 1))
+    yield Case("1x1, in place, several blocks of pixels, the last cut", 33, 8, (77, 83), (1, 1))
+    yield Case("1x1, in place, two groups", 18, 10, (16, 17), (1, 1), groups=2)
+    yield Case("1x1, so few outputs that x could stream by", 34, 2, (36, 44), (1, 1), groups=2, batch=3)
 
 
 def points() -> Iterator[Case]:

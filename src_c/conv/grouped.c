@@ -389,7 +389,8 @@ static double cost_of_rows(const fc_conv *conv, const fc_machine *machine)
                                  conv->out_channels);
     const double vectors = rows * (double)fc_div_up(conv->out_size[FC_WIDTH], machine->lanes);
     const fc_count counts[] = {
-        { vectors * (double)conv->depth, 1.1 },                                      /* multiply */
+        /* A single tap has nothing beside it that shares a load. */
+        { vectors * (double)conv->depth, conv->kernel[FC_WIDTH] > 1 ? 1.1 : 2.6 },   /* multiply */
         { vectors, 12 },                                                             /* tiles and stores */
         { fc_lines_in_pieces(conv, 1), 10 },
         { (double)(conv->batch * conv->groups), 2500 },                              /* calls */

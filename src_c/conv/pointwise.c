@@ -20,6 +20,7 @@ enum {
     STREAM_ROWS = 8,          /* so few output channels multiply x as it streams by, without a copy: */
     STREAM_K = 8,             /* so many channels at a time, of */
     STREAM_BYTES = 4096,      /* so much of an image, whose sums stay in L1 */
+    LEAST_IN_PLACE = 8,       /* vectors of an image */
 };
 
 /* Times the time of a vector of an image: one of several images together, and a last pixel by itself. */
@@ -247,6 +248,58 @@ static void stream(const fc_conv_run *run, fc_gemm *g)
     g->c = fc_at_mut(g->c, whole, size);
 }
 
+/* Whether vectors of all channels of an image can be aligned together, and blocks end with whole ones. */
+static bool aligns(const fc_conv *conv, const pointwise_split *s)
+{
+    return conv->x_stride[FC_C] % s->lanes == 0 && conv->out_pixels % s->lanes == 0;
+}
+
+/* Whether x is multiplied where it lies, all of which may be in L2: by aligned vectors, for those across two lines
+ * take a fifth longer.  A copy of panels is worth its time for many rows, in which many channels are side by side. */
+static bool in_place(const fc_conv *conv, const pointwise_split *s)
+{
+    enum { ROWS = 96, DEPTH = 64, ACROSS_ROWS = 24 };
+    return s->k_blocks == 1 && conv->out_pixels >= LEAST_IN_PLACE * s->lanes &&
+           (aligns(conv, s) ? s->rows <= ROWS || conv->depth <= DEPTH
+                               : s->rows <= ACROSS_ROWS && s->blocks == 1) &&
+           !fc_far(conv, fc_x_count(conv) / 2);
+}
+
+/* Pixels before the first that is aligned, if it is in all channels. */
+static int64_t before_aligned(const fc_conv *conv, const pointwise_split *s, const void *x)
+{
+    const uintptr_t size = fc_size_of(conv->dtype), vector = (uintptr_t)s->lanes * size, past = (uintptr_t)x % vector;
+    return aligns(conv, s) && past % size == 0 ? (int64_t)((vector - past) % vector / size) : 0;
+}
+
+/* One vector of pixels from `first` on; some may be computed twice, to the same bits. */
+static void multiply_vector(const fc_conv_run *run, const fc_gemm *like, int64_t first)
+{
+    const size_t size = fc_size_of(run->conv->dtype);
+    fc_gemm g = *like;
+    g.n = run->table->lanes;
+    g.b = fc_at(g.b, first, size);
+    g.c = fc_at_mut(g.c, first, size);
+    run->table->gemm(&g);
+}
+
+/* A block of pixels from one aligned vector to another, but for an image's first and last. */
+static void multiply_in_place(const fc_conv_run *run, const pointwise_part *p, const pointwise_split *s, fc_gemm *g)
+{
+    const size_t size = fc_size_of(run->conv->dtype);
+    const int64_t first = before_aligned(run->conv, s, g->b);
+    const int64_t last = g->n + (p->first + g->n + s->tail < run->conv->out_pixels ? first : 0);
+    const int64_t whole = (last - first) / s->lanes * s->lanes;
+    if (p->first == 0 && first > 0)
+        multiply_vector(run, g, 0);
+    if (first + whole < last)
+        multiply_vector(run, g, last - s->lanes);
+    g->n = whole;
+    g->b = fc_at(g->b, first, size);
+    g->c = fc_at_mut(g->c, first, size);
+    g->b_far = 0;
+}
+
 /* What is left of an image's pixels, into its lanes beside those of the task's others. */
 static void pack_joined(const pointwise_job *job, const pointwise_part *p, int64_t index, void *joined)
 {
@@ -288,6 +341,18 @@ static void multiply_joined(const pointwise_job *job, const pointwise_part *p, c
     }
 }
 
+/* Some of the part at once where x streams by; how the rest of it is to be read. */
+static void stream_or_pack(const pointwise_job *job, const pointwise_part *p, fc_gemm *g, void *memory)
+{
+    const fc_conv_run *run = job->run;
+    if (streams(run->conv, p->rows))
+        stream(run, g);
+    if (packs(run->conv, p->rows))
+        pack_panels(run->table, fc_size_of(run->conv->dtype), g, memory);
+    else if (g->k >= LEAST_COPIED_K || g->n % job->split.lanes > 0)
+        g->b_copy = memory;
+}
+
 /* Channels k0 .. k0 + g->k of a part that begins at g->b. */
 static void run_part(const pointwise_job *job, const pointwise_part *p, const fc_gemm *like, int64_t k0, void *memory)
 {
@@ -298,12 +363,10 @@ static void run_part(const pointwise_job *job, const pointwise_part *p, const fc
     fc_gemm g = *like;
     if (p->has_tail)
         fc_tail_pack(run, &tail, tail_packed);
-    if (streams(run->conv, p->rows))
-        stream(run, &g);
-    if (packs(run->conv, p->rows))
-        pack_panels(run->table, fc_size_of(run->conv->dtype), &g, memory);
-    else if (g.k >= LEAST_COPIED_K || g.n % s->lanes > 0)
-        g.b_copy = memory;
+    if (in_place(run->conv, s))
+        multiply_in_place(run, p, s, &g);
+    else
+        stream_or_pack(job, p, &g, memory);
     multiply(run, &g, p->has_tail ? &tail : NULL, tail_packed);
 }
 
@@ -357,7 +420,7 @@ double fc_pointwise_cost(const fc_conv *conv, const fc_machine *machine)
     const double y_far = fc_far(conv, conv->batch * conv->out_pixels * conv->out_channels);
     const fc_count counts[] = {
         { images * depth * rows * vectors, 0.706 },                                    /* multiply */
-        { images * (double)s.row_blocks * depth * vectors, 7.21 },                     /* copy */
+        { in_place(conv, &s) ? 0 : images * (double)s.row_blocks * depth * vectors, 7.21 }, /* copy */
         { images * rows / tile * k_blocks * panels, 17.4 },                            /* tiles */
         { images * rows * vectors * k_blocks, 7.38 },                                  /* stores */
         { images * rows * depth * (double)s.tail / (double)s.lanes, 4.64 },            /* tails */

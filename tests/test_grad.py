@@ -40,6 +40,10 @@ def test_input_grad(case: Any, layout: str, dtype: Any, name: str) -> None:
 
 # A case that each method computes, in the layout named where only one will do.
 INPUT_METHOD_CASES = [
+    ("planes", "depthwise stride 2, rows in pairs", "NCHW"),
+    ("planes", "depthwise planes, stride 3, five vectors of a phase", "NCHW"),
+    ("planes", "depthwise planes, stride 4, large kernel in two strips", "NCHW"),
+    ("planes", "depthwise planes, strides 3 and 2", "NCHW"),
     ("lanes", "depthwise", "NCHW"),
     ("lanes", "depthwise, 33 channels of 7x7", "NHWC"),
     ("lanes", "depthwise stride 2, an odd plane", "NCHW"),
@@ -77,6 +81,7 @@ def test_input_grad_by_methods_that_support_it(case: Any, layout: str, dtype: An
     data = Data(case, dtype, layout)
     fastconv.set_exact(True)
     for method in (
+        "planes",
         "lanes",
         "strided",
         "multiplied",

@@ -193,33 +193,6 @@ static void weave(const depthwise_job *job, const depthwise_block *b, const row_
     }
 }
 
-/* Strides of two and a square kernel of 3 or 5: all phases of all planes at once. */
-static bool by_halves(const depthwise_job *job)
-{
-    const fc_conv *conv = job->conv;
-    const int64_t *k = conv->kernel;
-    return !job->last && conv->out_per_group == 1 && job->axis[1].stride == 2 && job->axis[2].stride == 2 &&
-           k[1] == k[2] && (k[1] == 3 || k[1] == 5) && conv->dilation[1] == 1 && conv->dilation[2] == 1;
-}
-
-static void halves(const depthwise_job *job, const depthwise_block *b, void *band)
-{
-    const fc_conv *conv = job->conv;
-    const size_t size = fc_size_of(conv->dtype);
-    const int64_t *x = conv->x_stride, *pad = conv->pad_before, row = 2 * (job->axis[1].first + b->row) - pad[1];
-    const fc_move behind = { .rows = 1, .dst = fc_at_mut(band, b->channels * job->plane, size), .dst_col = 1,
-                             .zero_before = 8 };
-    const fc_filter_halves f = {
-        .planes = b->channels, .kernel = conv->kernel[1], .odd = pad[2] % 2, .rows = b->rows, .row = row,
-        .dst_rows = fc_min(conv->in_size[1], row + 2 * b->rows), .cols = conv->in_size[2], .src = band,
-        .weight = fc_at(job->weight, b->channel * conv->taps, size), .src_plane = job->plane, .src_row = job->pitch,
-        .dst = fc_at_mut(job->grad, b->image * x[FC_N] + b->channel * x[FC_C] + b->depth * x[FC_D], size),
-        .dst_plane = x[FC_C], .dst_row = x[FC_H],
-    };
-    job->table->move(&behind);                /* what the last row sees on its right */
-    job->table->filter_halves(&f);
-}
-
 static void planes_task(void *context, int64_t task, void *memory)
 {
     const depthwise_job *job = context;
@@ -227,10 +200,6 @@ static void planes_task(void *context, int64_t task, void *memory)
     void *buffer = fc_at_mut(memory, job->channels * job->conv->out_per_group * job->plane + job->flat,
                              fc_size_of(job->conv->dtype));
     pad(job, &b, memory);
-    if (by_halves(job)) {
-        halves(job, &b, memory);
-        return;
-    }
     for (int64_t rest = 0; rest < job->axis[1].stride; rest++) {
         const row_phase phase = row_phase_of(job, &b, rest);
         if (phase.rows > 0 && job->axis[2].stride == 2)
@@ -306,9 +275,6 @@ static size_t split(depthwise_job *job)
     const fc_conv *conv = job->conv;
     const int64_t height = job->axis[1].count, width = job->axis[2].count, lanes = job->table->lanes;
     job->pitch = width + job->axis[2].reach;
-    if (by_halves(job))                       /* zeros between two rows serve both */
-        job->pitch = conv->out_size[2] +
-                     fc_max(job->seen.pad_before[2], width + job->axis[2].first - conv->out_size[2]);
     const int64_t most_channels = fc_max(lanes, BAND / (4 + job->axis[1].reach) / job->pitch);
     job->channel_blocks = job->last ? fc_div_up(conv->in_channels, most_channels)
                                     : fc_div_up(conv->in_channels, PLANES);

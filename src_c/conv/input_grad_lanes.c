@@ -236,6 +236,8 @@ static bool is_fastest(const fc_conv *conv)
         return pixels <= TINY;
     if (conv->channels_last)
         return conv->taps / conv->stride[FC_HEIGHT] / conv->stride[FC_WIDTH] > MANY_TAPS && width >= NARROW;
+    if (!fc_input_planes.supports(conv))      /* that was asked before, and found this to be faster */
+        return true;
     return pixels > 1 && (stride >= 3 || conv->taps > MANY_TAPS || width <= NARROW);
 }
 

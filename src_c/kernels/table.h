@@ -11,11 +11,11 @@
 #include "dot.h"
 #include "gemm.h"
 #include "grad.h"
-#include "halves.h"
 #include "lanes.h"
 #include "move.h"
 #include "outer.h"
 #include "pack.h"
+#include "phases.h"
 #include "pool.h"
 #include "pool_scatter.h"
 #include "winograd.h"
@@ -67,7 +67,7 @@ typedef struct fc_table {
     void (*pad_planes)(const fc_pad_planes *p);
     void (*filter_flat)(const fc_filter_flat *f);
     void (*filter_pairs)(const fc_filter_pairs *f);
-    void (*filter_halves)(const fc_filter_halves *f);
+    void (*filter_phases)(const fc_filter_phases *f);
     void (*filter_pixels)(const fc_filter_pixels *f);
     void (*weave)(const fc_weave *w);
     int64_t (*outer_tile)(int64_t m, int vectors);

@@ -357,6 +357,26 @@ def winograd_cases() -> list[Case]:
     return found
 
 
+def grouped_blocks() -> Iterator[Case]:
+    """Groups whose output channels are lanes of copied blocks: as many of a unit as lanes, fewer and more."""
+    pairs = ((16, 8), (16, 4), (8, 2), (5, 3), (12, 16), (16, 17), (3, 6), (9, 1), (40, 7), (2, 16))
+    kernels = cycle(
+        [((7, 7), 2), ((9, 9), 3), ((1, 7), 2), ((7, 1), 4), ((5, 5), 1), ((2, 2), 4), ((4, 4), 3)]
+    )
+    for (c, o), g in zip(pairs, cycle([3, 8, 17, 5])):
+        kernel, stride = next(kernels)
+        pads = (kernel[0] // 2, (kernel[1] - 1) // 2)
+        name = f"{g} groups of {c} to {o} in blocks, {kernel[0]}x{kernel[1]} stride {stride}"
+        yield Case(name, g * c, g * o, (13, 19), kernel, groups=g, stride=stride, padding=pads, batch=3)
+    # Tiles of eight columns: one less, as many, one more; of images, rows, and pieces of one row.
+    for size, batch in (((3, 7), 9), ((8, 8), 2), ((9, 9), 1), ((1, 140), 1), ((5, 1), 16), ((1, 1), 40)):
+        name = f"8 groups of 16 to 4 in blocks, {size[0]}x{size[1]}"
+        yield Case(name, 128, 32, size, (5, 3), groups=8, padding=(2, 1), batch=batch, activation="relu")
+    yield Case(
+        "8 groups of 16 to 4 in blocks, dilation", 128, 32, (17, 21), groups=8, padding=3, dilation=(2, 3)
+    )
+
+
 def grouped() -> Iterator[Case]:
     """Groups of several channels, or of one with several outputs."""
     widths = cycle([8, 7, 9, 16, 17, 5, 24, 33, 14])
@@ -417,6 +437,7 @@ def grouped() -> Iterator[Case]:
     yield Case("3 groups, dilation 2, valid", 9, 12, (11, 19), groups=3, dilation=2)
     yield Case("2 groups, padding of four widths", 6, 4, (7, 9), (2, 5), groups=2, padding=((0, 2), (3, 1)))
     yield Case("32 groups of 4, 7x7", 128, 128, (7, 7), groups=32, padding=1)
+    yield from grouped_blocks()
     # One group of few channels: rows of y written in place where they fill their vectors, and rows by four.
     for width, stride, channels in (
         (16, 1, 3),

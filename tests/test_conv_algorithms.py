@@ -84,6 +84,7 @@ LOCAL = [
     Case("depthwise 3x3", 9, 9, (12, 35), groups=9, padding=1),
     Case("depthwise 5x5 stride 2", 17, 34, (11, 20), (5, 5), groups=17, padding=2, stride=2),
     Case("grouped", 12, 8, (9, 18), groups=4, padding=1),
+    Case("grouped in blocks", 64, 16, (9, 9), (5, 5), groups=4, padding=1, stride=2),
 ]
 
 
@@ -125,6 +126,7 @@ def test_nan_and_infinity_stay_where_they_belong(case: Case, algorithm: str, nam
             Case("planes of 56x56", 3, 3, (56, 56), groups=3, padding=1, batch=2),
             Case("pairs that share a vector", 20, 20, (9, 15), groups=10, padding=1),
             Case("groups of vectors", 64, 32, (8, 9), groups=2, padding=(0, 2)),
+            Case("groups in blocks", 64, 16, (9, 9), (5, 5), groups=4, padding=(2, 4), stride=2),
         ]
         for algorithm in ("depthwise", "grouped")
         if algorithm in ALGORITHMS and case.supports(algorithm)

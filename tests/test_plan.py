@@ -35,6 +35,7 @@ PROBLEMS: list[tuple[str, tuple[int, int, int, int], tuple[int, ...], dict[str, 
     ("5x5 stride 2", (1, 3, 21, 22), (9, 3, 5, 5), {"padding": "same", "stride": 2}),
     ("depthwise", (2, 17, 9, 20), (17, 1, 3, 3), {"groups": 17, "padding": 1, "activation": "relu6"}),
     ("grouped", (1, 16, 9, 10), (24, 4, 3, 3), {"groups": 4, "dilation": 2, "padding": ((2, 1), (0, 3))}),
+    ("grouped in blocks", (2, 80, 9, 10), (20, 16, 5, 5), {"groups": 5, "stride": 2, "padding": 2}),
     ("reflected", (2, 5, 8, 9), (6, 5, 3, 2), {"padding": 2, "padding_mode": "reflect"}),
 ]
 problems = pytest.mark.parametrize(

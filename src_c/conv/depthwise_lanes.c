@@ -282,6 +282,7 @@ static fc_depthwise_lanes lanes_of(const lanes_job *job, const lanes_block *b, c
         .images = b->images, .x_image = b->deeps * plane, .y_image = turned ? b->rows * b->cols * lanes : y[FC_N],
         .deep = b->deeps, .x_deep = plane, .w_deep = conv->kernel[1] * conv->kernel[2] * lanes,
         .activation = conv->activation,
+        .inputs = 1, .groups = lanes,
     };
     d.row.x_out = b->high.out * row;
     d.row.x_tap = conv->dilation[FC_HEIGHT] * row;

@@ -12,6 +12,7 @@
 #include "band.h"
 #include "cost.h"
 #include "depthwise.h"
+#include "grouped_blocks.h"
 #include "nonfinite.h"
 #include <math.h>
 #include <stdio.h>
@@ -399,7 +400,7 @@ static double cost_of_rows(const fc_conv *conv, const fc_machine *machine)
     return FC_COST(counts, machine);
 }
 
-static double cost(const fc_conv *conv, const fc_machine *machine, bool prepared)
+static double plain_cost(const fc_conv *conv, const fc_machine *machine, bool prepared)
 {
     if (by_rows(conv, fc_table_for(conv->dtype)))
         return cost_of_rows(conv, machine);
@@ -431,9 +432,27 @@ static double cost(const fc_conv *conv, const fc_machine *machine, bool prepared
     return FC_COST(counts, machine);
 }
 
+/* Whether blocks of channels are the fastest way: the same for every view of arrays of this layout. */
+static bool by_blocks(const fc_conv *conv)
+{
+    const double least_flops = 2e5;           /* of less, a choice takes longer than it saves */
+    const fc_machine *machine = fc_machine_for(conv->dtype);
+    fc_conv declared = *conv;
+    fc_conv_default_strides(&declared, conv->channels_last);
+    return conv->flops >= least_flops &&
+           fc_grouped_blocks_cost(&declared, machine, true) < plain_cost(&declared, machine, true);
+}
+
+static double cost(const fc_conv *conv, const fc_machine *machine, bool prepared)
+{
+    return by_blocks(conv) ? fc_grouped_blocks_cost(conv, machine, prepared) : plain_cost(conv, machine, prepared);
+}
+
 static fc_status forward(const fc_conv_run *run, fc_error *error)
 {
-    const double seconds = cost(run->conv, fc_machine_for(run->conv->dtype), run->prepared != NULL);
+    if (by_blocks(run->conv))
+        return fc_grouped_blocks_forward(run, error);
+    const double seconds = plain_cost(run->conv, fc_machine_for(run->conv->dtype), run->prepared != NULL);
     if (by_rows(run->conv, run->table)) {
         rows_job rows = rows_of(run, seconds);
         const fc_status status = fc_parallel(run->conv->batch * run->conv->groups * rows.row_blocks, seconds,
@@ -450,6 +469,8 @@ static fc_status forward(const fc_conv_run *run, fc_error *error)
 
 static size_t scratch(const fc_conv *conv, const fc_table *table)
 {
+    if (by_blocks(conv))
+        return fc_grouped_blocks_scratch(conv, table);
     if (by_channels(conv, table))
         return channels_scratch(conv, table);
     return by_rows(conv, table) ? fc_depthwise_list_bytes(conv) : split_of(conv, table).bytes;
@@ -457,16 +478,26 @@ static size_t scratch(const fc_conv *conv, const fc_table *table)
 
 static size_t prepared_size(const fc_conv *conv, const fc_table *table)
 {
+    if (by_blocks(conv))
+        return fc_grouped_blocks_prepared_size(conv, table);
     return by_channels(conv, table) ? (size_t)(conv->depth * packed_tap(conv)) * fc_size_of(conv->dtype) : 0;
 }
 
 static void prepare(const fc_conv *conv, const fc_table *table, const void *weight, void *prepared)
 {
+    if (by_blocks(conv)) {
+        fc_grouped_blocks_prepare(conv, table, weight, prepared);
+        return;
+    }
     pack_channels(conv, table, 0, conv->out_channels, weight, prepared);
 }
 
 static void describe(const fc_conv *conv, const fc_table *table, char *text, size_t size)
 {
+    if (by_blocks(conv)) {
+        fc_grouped_blocks_describe(conv, table, text, size);
+        return;
+    }
     if (by_rows(conv, table)) {
         snprintf(text, size, "rows in place, %d filters at a time; %lld images x %lld groups", table->depthwise_filters,
                  (long long)conv->batch, (long long)conv->groups);

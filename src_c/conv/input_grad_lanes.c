@@ -133,6 +133,7 @@ static void filter_phase(const lanes_job *job, const lanes_block *b, const lanes
         .row = h->axis, .col = w->axis, .images = b->images, .x_image = b->g_rows * row,
         .y_image = job->turned ? b->rows * width * lanes : x[FC_N], .deep = 1,
         .lanes = job->turned ? lanes : b->channels,
+        .inputs = 1, .groups = lanes,
         .x = fc_at(copy, -(h->axis.pad + b->g_at) * row - (w->axis.pad + job->cols_at) * lanes, size),
         .weight = fc_at(job->weight, (b->channel * conv->taps) + (h->tap * conv->kernel[FC_WIDTH] + w->tap) * lanes,
                         size),

@@ -32,16 +32,20 @@ typedef struct fc_lanes_axis {
     int64_t x_out, x_tap, y_out, w_tap;       /* elements of x from output to output, from tap to tap; y; weights */
 } fc_lanes_axis;
 
-/* y(image, row, col)[lane] = activation(bias[lane] + sum over deep, taps of both axes of
- *     weight(deep, tap, tap)[lane] * x(image, deep, row, col, tap, tap)[lane])
- * for lane < lanes.  x points at what tap 0 of output 0 of both axes sees, whole vectors of it are read, and so are
- * zeros around it: of a tap that any output of a tile sees inside x, all its outputs'.  Other taps are left out. */
+/* y(image, row, col)[lane] = activation(bias[lane] + sum over deep, taps of both axes, inputs of
+ *     weight(deep, tap, tap, input)[lane] * x(image, deep, row, col, tap, tap, input)[lane % groups])
+ * for lane < lanes.  x points at what tap 0 of output 0 of both axes sees, `groups` lanes of it are read, and so are
+ * zeros around it: of a tap that any output of a tile sees inside x, all its outputs'.  Other taps are left out.
+ * groups is a power of two, up to VLEN, which is a depthwise filter.  Weights of a tap's inputs are VLEN apart. */
 typedef struct fc_depthwise_lanes {
     const void *x, *weight, *bias;            /* bias NULL for none */
     void *y;                                  /* output 0 of both axes */
     fc_lanes_axis row, col;
     int64_t images, x_image, y_image;
     int64_t deep, x_deep, w_deep;
+    int64_t inputs, x_input, groups;          /* x_input: elements from one to the next */
+    int far;                                  /* with fewer groups than lanes: y is not in cache, and is asked for */
+    const void *pick;                         /* lane l of y is lane pick[l], as vpick takes it; NULL for l */
     int64_t lanes, bias_lanes;                /* 1 .. VLEN; biases that there are */
     fc_activation activation;
 } fc_depthwise_lanes;

@@ -4,6 +4,27 @@
 #define FC_KERNELS_LANES_H
 #include <stdint.h>
 
+/* Where one vector of a pixel's channels in another order comes from: `count` vectors beginning at `from`, merged one
+ * after the other: pick is a list for each, as vpick takes it, of the lanes so far and those of the next.  The first
+ * is picked from by itself where it is alone; its list is not read where it is not. */
+typedef struct fc_lane_sources {
+    int64_t count;
+    const int64_t *from;
+    const void *pick;
+} fc_lane_sources;
+
+/* dst(pixel)[0 .. vectors * VLEN) = lanes of src(pixel), picked as `sources` says of each vector.  Of every source
+ * `readable` lanes are read, VLEN at most.  With every pixel a line is asked for in each of `vectors`' places of
+ * the source `ahead` elements further on, where that is not 0. */
+typedef struct fc_pick_lanes {
+    int64_t pixels, vectors, readable, ahead;
+    const void *src;
+    int64_t src_pixel;
+    void *dst;
+    int64_t dst_pixel;
+    const fc_lane_sources *sources;
+} fc_pick_lanes;
+
 /* band(row, col)[lane] = src(row, col)[pick[lane]] for lane < VLEN, a vector a column; of a single channel
  * src(row, col)[0], and only that is read. */
 typedef struct fc_spread_lanes {

@@ -57,6 +57,7 @@ typedef struct fc_table {
     void (*tap_sums)(const fc_tap_sums *s);
     void (*spread_lanes)(const fc_spread_lanes *s);
     void (*cut_lanes)(const fc_cut_lanes *c);
+    void (*pick_lanes)(const fc_pick_lanes *p);
     void (*lane_sums)(const fc_lane_sums *s);
     void (*add)(const fc_add_to *a);
     void (*sum_rows)(const fc_sum_rows *s);

@@ -121,6 +121,17 @@ FC_INLINE fc_vec_f32 fc_vadd_index_f32(fc_vec_f32 v, int64_t n)
     return _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(v), _mm256_set1_epi32((int)n)));
 }
 FC_INLINE fc_vec_f32 fc_vbcast_f32(const float *p) { return _mm256_broadcast_ss(p); }
+FC_INLINE fc_vec_f32 fc_vrepeat_f32(const float *p, const int n)
+{
+    double pair;
+    if (n == 1)
+        return _mm256_broadcast_ss(p);
+    if (n == 2) {
+        __builtin_memcpy(&pair, p, sizeof pair);
+        return _mm256_castpd_ps(_mm256_set1_pd(pair));
+    }
+    return n == 4 ? _mm256_broadcast_ps((const __m128 *)(const void *)p) : _mm256_loadu_ps(p);
+}
 FC_INLINE fc_vec_f32 fc_vset1_f32(float x) { return _mm256_set1_ps(x); }
 FC_INLINE fc_vec_f32 fc_vzero_f32(void) { return _mm256_setzero_ps(); }
 FC_INLINE fc_vec_f32 fc_vadd_f32(fc_vec_f32 a, fc_vec_f32 b) { return _mm256_add_ps(a, b); }
@@ -252,6 +263,11 @@ FC_INLINE fc_vec_f64 fc_vadd_index_f64(fc_vec_f64 v, int64_t n)
     return _mm256_castsi256_pd(_mm256_add_epi64(_mm256_castpd_si256(v), _mm256_set1_epi64x(n)));
 }
 FC_INLINE fc_vec_f64 fc_vbcast_f64(const double *p) { return _mm256_broadcast_sd(p); }
+FC_INLINE fc_vec_f64 fc_vrepeat_f64(const double *p, const int n)
+{
+    return n == 1 ? _mm256_broadcast_sd(p) : n == 2 ? _mm256_broadcast_pd((const __m128d *)(const void *)p)
+                                                    : _mm256_loadu_pd(p);
+}
 FC_INLINE fc_vec_f64 fc_vset1_f64(double x) { return _mm256_set1_pd(x); }
 FC_INLINE fc_vec_f64 fc_vzero_f64(void) { return _mm256_setzero_pd(); }
 FC_INLINE fc_vec_f64 fc_vadd_f64(fc_vec_f64 a, fc_vec_f64 b) { return _mm256_add_pd(a, b); }

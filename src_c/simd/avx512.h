@@ -118,6 +118,18 @@ FC_INLINE fc_vec_f32 fc_vadd_index_f32(fc_vec_f32 v, int64_t n)
     return _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(v), _mm512_set1_epi32((int)n)));
 }
 FC_INLINE fc_vec_f32 fc_vbcast_f32(const float *p) { return _mm512_set1_ps(*p); }
+FC_INLINE fc_vec_f32 fc_vrepeat_f32(const float *p, const int n)
+{
+    double pair;
+    if (n == 1)
+        return _mm512_set1_ps(*p);
+    if (n == 2) {
+        __builtin_memcpy(&pair, p, sizeof pair);
+        return _mm512_castpd_ps(_mm512_set1_pd(pair));
+    }
+    return n == 4 ? _mm512_broadcast_f32x4(_mm_loadu_ps(p))
+         : n == 8 ? _mm512_broadcast_f32x8(_mm256_loadu_ps(p)) : _mm512_loadu_ps(p);
+}
 FC_INLINE fc_vec_f32 fc_vset1_f32(float x) { return _mm512_set1_ps(x); }
 FC_INLINE fc_vec_f32 fc_vzero_f32(void) { return _mm512_setzero_ps(); }
 FC_INLINE fc_vec_f32 fc_vadd_f32(fc_vec_f32 a, fc_vec_f32 b) { return _mm512_add_ps(a, b); }
@@ -264,6 +276,11 @@ FC_INLINE fc_vec_f64 fc_vadd_index_f64(fc_vec_f64 v, int64_t n)
     return _mm512_castsi512_pd(_mm512_add_epi64(_mm512_castpd_si512(v), _mm512_set1_epi64(n)));
 }
 FC_INLINE fc_vec_f64 fc_vbcast_f64(const double *p) { return _mm512_set1_pd(*p); }
+FC_INLINE fc_vec_f64 fc_vrepeat_f64(const double *p, const int n)
+{
+    return n == 1 ? _mm512_set1_pd(*p) : n == 2 ? _mm512_broadcast_f64x2(_mm_loadu_pd(p))
+         : n == 4 ? _mm512_broadcast_f64x4(_mm256_loadu_pd(p)) : _mm512_loadu_pd(p);
+}
 FC_INLINE fc_vec_f64 fc_vset1_f64(double x) { return _mm512_set1_pd(x); }
 FC_INLINE fc_vec_f64 fc_vzero_f64(void) { return _mm512_setzero_pd(); }
 FC_INLINE fc_vec_f64 fc_vadd_f64(fc_vec_f64 a, fc_vec_f64 b) { return _mm512_add_pd(a, b); }

@@ -118,6 +118,12 @@ FC_INLINE fc_vec_f32 fc_vadd_index_f32(fc_vec_f32 v, int64_t n)
     return vreinterpretq_f32_s32(vaddq_s32(vreinterpretq_s32_f32(v), vdupq_n_s32((int32_t)n)));
 }
 FC_INLINE fc_vec_f32 fc_vbcast_f32(const float *p) { return vld1q_dup_f32(p); }
+FC_INLINE fc_vec_f32 fc_vrepeat_f32(const float *p, const int n)
+{
+    if (n == 2)
+        return vcombine_f32(vld1_f32(p), vld1_f32(p));
+    return n == 1 ? vld1q_dup_f32(p) : vld1q_f32(p);
+}
 FC_INLINE fc_vec_f32 fc_vset1_f32(float x) { return vdupq_n_f32(x); }
 FC_INLINE fc_vec_f32 fc_vzero_f32(void) { return vdupq_n_f32(0); }
 FC_INLINE fc_vec_f32 fc_vadd_f32(fc_vec_f32 a, fc_vec_f32 b) { return vaddq_f32(a, b); }
@@ -236,6 +242,10 @@ FC_INLINE fc_vec_f64 fc_vadd_index_f64(fc_vec_f64 v, int64_t n)
     return vreinterpretq_f64_s64(vaddq_s64(vreinterpretq_s64_f64(v), vdupq_n_s64(n)));
 }
 FC_INLINE fc_vec_f64 fc_vbcast_f64(const double *p) { return vld1q_dup_f64(p); }
+FC_INLINE fc_vec_f64 fc_vrepeat_f64(const double *p, const int n)
+{
+    return n == 1 ? vld1q_dup_f64(p) : vld1q_f64(p);
+}
 FC_INLINE fc_vec_f64 fc_vset1_f64(double x) { return vdupq_n_f64(x); }
 FC_INLINE fc_vec_f64 fc_vzero_f64(void) { return vdupq_n_f64(0); }
 FC_INLINE fc_vec_f64 fc_vadd_f64(fc_vec_f64 a, fc_vec_f64 b) { return vaddq_f64(a, b); }

@@ -44,6 +44,10 @@ FC_INLINE fc_vec_f32 fc_vload_f32(const float *p)
     __builtin_memcpy(&v, p, sizeof v);
     return v;
 }
+FC_INLINE fc_vec_f32 fc_vrepeat_f32(const float *p, const int n)
+{
+    return (fc_vec_f32){ p[0], p[1 % n], p[2 % n], p[3 % n] };
+}
 FC_INLINE void fc_vstore_f32(float *p, fc_vec_f32 v) { __builtin_memcpy(p, &v, sizeof v); }
 FC_INLINE fc_vec_f32 fc_vload_n_f32(const float *p, int64_t n)
 {
@@ -169,6 +173,10 @@ FC_INLINE fc_vec_f64 fc_vload_f64(const double *p)
     fc_vec_f64 v;
     __builtin_memcpy(&v, p, sizeof v);
     return v;
+}
+FC_INLINE fc_vec_f64 fc_vrepeat_f64(const double *p, const int n)
+{
+    return (fc_vec_f64){ p[0], p[1 % n] };
 }
 FC_INLINE void fc_vstore_f64(double *p, fc_vec_f64 v) { __builtin_memcpy(p, &v, sizeof v); }
 FC_INLINE fc_vec_f64 fc_vload_n_f64(const double *p, int64_t n)

@@ -20,6 +20,7 @@
  *   vadd_index(v, n)    adds n to lanes that hold an int32_t or int64_t of their size
  *   vadd_indices(a, b)  veq_index(a, b)  vlt_index(a, b)   a + b, a == b, a < b of such lanes
  *   vbcast(p)           *p in every lane          vset1(x)         x in every lane
+ *   vrepeat(p, n)       lane i is p[i % n]: n is a power of two up to VLEN and a constant; touches n reals only
  *   vzero()  vadd  vsub  vmul  vdiv  vsqrt        correctly rounded
  *   vmax(a, b)          a > b ? a : b, so b if either is NaN and b of two zeros
  *   vmin(a, b)          a < b ? a : b, likewise
@@ -94,6 +95,7 @@
 #define veq_index FC_T(fc_veq_index)
 #define vlt_index FC_T(fc_vlt_index)
 #define vbcast FC_T(fc_vbcast)
+#define vrepeat FC_T(fc_vrepeat)
 #define vset1 FC_T(fc_vset1)
 #define vzero FC_T(fc_vzero)
 #define vadd FC_T(fc_vadd)

@@ -1,0 +1,62 @@
+/* Vectors whose lanes are output channels of several groups: how they lie in filters and in copies of images.  Used by
+ * grouped_blocks.c and input_grad_blocks.c.
+ *
+ * Of `groups` groups, a power of two that is a unit, lane l is output l / groups of group l % groups: what all lanes see
+ * of one input channel of each group are `groups` numbers side by side, which a load repeats for nothing.  So a pixel
+ * of a copy is [unit][input of a group][group].  A group of more outputs than lanes is a unit of several vectors. */
+#ifndef FC_CONV_GROUP_LANES_H
+#define FC_CONV_GROUP_LANES_H
+#include "algorithm.h"
+#include "geometry.h"
+
+typedef struct fc_group_lanes {
+    const fc_table *table;
+    size_t size;                              /* of a real */
+    int64_t in, out, all;                     /* channels of a group; groups in all */
+    int64_t groups, units, vectors;           /* of a unit; in all; of a unit's outputs */
+    int64_t together, blocks;                 /* units beside each other in a copy; blocks of them */
+    int64_t record, pitch;                    /* elements of a pixel of the copy; from one to the next */
+} fc_group_lanes;
+
+/* About `channels` input channels beside each other. */
+fc_group_lanes fc_group_lanes_of(const fc_table *table, fc_dtype dtype, int64_t groups, int64_t in, int64_t out,
+                                 int64_t channels);
+/* Output channels of one vector: from the first of its unit's on, how many. */
+int64_t fc_group_lanes_count(const fc_group_lanes *lanes, int64_t unit, int64_t vector);
+/* As fc_depthwise_lanes.pick, `lanes` integers; false where lanes are channels. */
+bool fc_group_lanes_order(const fc_group_lanes *lanes, void *pick);
+
+/* Filters as [unit][vector][tap][input][lane], from `weight` as forward convolutions have it. */
+size_t fc_group_lanes_filter_bytes(const fc_group_lanes *lanes, int64_t taps);
+void fc_group_lanes_filters(const fc_group_lanes *lanes, int64_t taps, int64_t unit, const void *weight, void *filters);
+
+/* What of x one axis of a copy holds: places 0 .. count - 1, of which `seen` follow each other in x, the next are
+ * `stride` from them; those outside 0 .. size - 1 are zeros. */
+typedef struct fc_lanes_places {
+    int64_t start, count, seen, stride, size;
+    int64_t step;                             /* of the `seen`, only each so many are needed */
+} fc_lanes_places;
+
+/* A block of units, row by row.  Where channels lie apart in x they are turned first, some rows of x at a time: all of
+ * its columns from `column` on that some place wants. */
+typedef struct fc_lanes_copy {
+    const fc_group_lanes *lanes;
+    const fc_lane_sources *sources;           /* [full, last block][vector of a record] */
+    int64_t x_row, x_col, x_channel;          /* elements */
+    fc_lanes_places cols;
+    bool turns;
+    int64_t column, columns, rows;            /* turned at a time */
+} fc_lanes_copy;
+
+/* Where lanes of a pixel come from in x: in memory of so many bytes. */
+size_t fc_lanes_sources_bytes(const fc_group_lanes *lanes);
+const fc_lane_sources *fc_lanes_sources(const fc_group_lanes *lanes, bool turned, void *memory);
+
+/* Of rows as `high` wants them, and columns as `wide` does. */
+fc_lanes_copy fc_lanes_copy_of(const fc_group_lanes *lanes, const int64_t x_stride[FC_AXES],
+                               const fc_lanes_places *high, const fc_lanes_places *wide);
+size_t fc_lanes_copy_scratch(const fc_lanes_copy *copy);
+/* All rows of one plane; x at its first pixel and the first channel of all, or NULL for zeros. */
+void fc_lanes_copy_plane(const fc_lanes_copy *copy, const fc_lanes_places *high, int64_t block, const void *x,
+                         void *scratch, void *to);
+#endif

@@ -123,24 +123,27 @@ cdef int check_out(object out, const int64_t* sizes, int count, fc_dtype dtype, 
     return 0
 
 
-cdef object new_array(const int64_t* sizes, int count, fc_dtype dtype, str what, View* view):
-    """A new array for a result, described.  A large one begins on a cache line: vectors that are written
-    across two of them cost up to half of the time where memory is the limit."""
-    cdef int64_t nbytes = 4 if dtype == FC_F32 else 8
+cdef object make_empty(tuple shape, object dtype, int64_t nbytes, str what):
+    """A new array.  A large one begins on a cache line: vectors that are written across two of them cost up to half
+    of the time where memory is the limit."""
     cdef int64_t start
+    if nbytes < ALIGNED_OUTPUT:
+        return PyObject_CallFunctionObjArgs(<PyObject*>empty, <PyObject*>shape, <PyObject*>dtype, <PyObject*>NULL)
+    if nbytes >= LARGE_OUTPUT:
+        arrays.check_memory(nbytes, f"the {what} of shape {shape}")
+    memory = empty(nbytes + CACHE_LINE, numpy.uint8)
+    start = memory.ctypes.data
+    return ndarray(shape, dtype, memory, (CACHE_LINE - start % CACHE_LINE) % CACHE_LINE)
+
+
+cdef object new_array(const int64_t* sizes, int count, fc_dtype dtype, str what, View* view):
+    """A new array for a result, described."""
+    cdef int64_t nbytes = 4 if dtype == FC_F32 else 8
     cdef int axis
     cdef tuple shape = make_shape(sizes, count)
-    kind_of = float32 if dtype == FC_F32 else float64
     for axis in range(count):
         nbytes *= sizes[axis]
-    if nbytes < ALIGNED_OUTPUT:
-        out = PyObject_CallFunctionObjArgs(<PyObject*>empty, <PyObject*>shape, <PyObject*>kind_of, <PyObject*>NULL)
-    else:
-        if nbytes >= LARGE_OUTPUT:
-            arrays.check_memory(nbytes, f"the {what} of shape {shape}")
-        memory = empty(nbytes + CACHE_LINE, numpy.uint8)
-        start = memory.ctypes.data
-        out = ndarray(shape, kind_of, memory, (CACHE_LINE - start % CACHE_LINE) % CACHE_LINE)
+    out = make_empty(shape, float32 if dtype == FC_F32 else float64, nbytes, what)
     if not fill(out, view, PyBUF_WRITABLE):
         raise MemoryError(f"the {what} could not be made")
     return out

@@ -191,9 +191,7 @@ cdef inline int64_t outputs(const fc_pool* pool) noexcept nogil:
 cdef object make_result(object out, tuple shape, int64_t count, object dtype, str name):
     """`out` after all checks but overlap, or a new array of `count` elements."""
     if out is None:
-        if count >= LARGE_OUTPUT // 8:
-            arrays.check_memory(count * dtype.itemsize, f"the output of shape {shape}")
-        return PyObject_CallFunctionObjArgs(<PyObject*>empty, <PyObject*>shape, <PyObject*>dtype, <PyObject*>NULL)
+        return make_empty(shape, dtype, count * dtype.itemsize if count >= ALIGNED_OUTPUT // 8 else 0, "output")
     if not isinstance(out, ndarray):
         raise TypeError(f"{name} must be a numpy.ndarray, got {kind(out)}")
     if not out.flags.writeable:

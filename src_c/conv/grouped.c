@@ -392,7 +392,7 @@ static double cost_of_rows(const fc_conv *conv, const fc_machine *machine)
     const fc_count counts[] = {
         /* A single tap has nothing beside it that shares a load. */
         { vectors * (double)conv->depth, conv->kernel[FC_WIDTH] > 1 ? 1.1 : 2.6 },   /* multiply */
-        { vectors, 12 },                                                             /* tiles and stores */
+        { vectors, 7 },                                                              /* tiles and stores */
         { fc_lines_in_pieces(conv, 1), 10 },
         { (double)(conv->batch * conv->groups), 2500 },                              /* calls */
         { 1, 4000 },

@@ -7,7 +7,7 @@ through the buffer protocol, so that neither NumPy's headers nor its ABI are com
 """
 
 from cpython.buffer cimport PyBUF_FORMAT, PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release
-from cpython.ref cimport Py_INCREF, PyObject
+from cpython.ref cimport Py_DECREF, Py_INCREF, PyObject
 from cpython.tuple cimport PyTuple_New, PyTuple_SetItem
 from libc.limits cimport INT_MAX
 from libc.stdint cimport INT64_MAX, int64_t, uintptr_t
@@ -65,6 +65,7 @@ cdef object each_channel = object()
 EACH_CHANNEL = each_channel
 
 include "_core_arguments.pxi"
+include "_core_results.pxi"
 include "_core_arrays.pxi"
 
 

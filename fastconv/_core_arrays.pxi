@@ -123,19 +123,6 @@ cdef int check_out(object out, const int64_t* sizes, int count, fc_dtype dtype, 
     return 0
 
 
-cdef object make_empty(tuple shape, object dtype, int64_t nbytes, str what):
-    """A new array.  A large one begins on a cache line: vectors that are written across two of them cost up to half
-    of the time where memory is the limit."""
-    cdef int64_t start
-    if nbytes < ALIGNED_OUTPUT:
-        return PyObject_CallFunctionObjArgs(<PyObject*>empty, <PyObject*>shape, <PyObject*>dtype, <PyObject*>NULL)
-    if nbytes >= LARGE_OUTPUT:
-        arrays.check_memory(nbytes, f"the {what} of shape {shape}")
-    memory = empty(nbytes + CACHE_LINE, numpy.uint8)
-    start = memory.ctypes.data
-    return ndarray(shape, dtype, memory, (CACHE_LINE - start % CACHE_LINE) % CACHE_LINE)
-
-
 cdef object new_array(const int64_t* sizes, int count, fc_dtype dtype, str what, View* view):
     """A new array for a result, described."""
     cdef int64_t nbytes = 4 if dtype == FC_F32 else 8

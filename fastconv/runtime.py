@@ -75,10 +75,13 @@ def set_exact(exact: bool) -> None:
 
 
 def clear_scratch() -> None:
-    """Free the scratch memory of the calling thread and of every idle worker.
+    """Free the scratch memory of the calling thread and of every idle worker, and what is kept of results.
 
     Later calls reserve again what they need, which a program can count on: scratch is bounded by
-    the caches of the processor, not by the size of an image.
+    the caches of the processor, not by the size of an image.  Results of a mebibyte and more leave
+    their memory for later ones when the last reference to them is gone, at most 256 MiB in all or
+    what the environment variable ``FASTCONV_RESULT_MEMORY`` says in bytes, 0 for none: pages new
+    from the system can cost as much time as the convolution.
 
     Examples
     --------
@@ -86,6 +89,7 @@ def clear_scratch() -> None:
     >>> fastconv.clear_scratch()
     """
     _core.clear_scratch()
+    _core.clear_results()
 
 
 def get_include() -> str:
@@ -121,7 +125,8 @@ def show_config(mode: str = "stdout") -> dict[str, Any] | None:
     -------
     dict or None
         With ``mode="dicts"``: version, compiler, cpu, isa (in use), isas (built in and present),
-        l1, l2, l3 (bytes of cache), threads, default_threads, exact, algorithms, scratch_held.
+        l1, l2, l3 (bytes of cache), threads, default_threads, exact, algorithms, scratch_held,
+        results_held.
 
     Examples
     --------
@@ -136,6 +141,7 @@ def show_config(mode: str = "stdout") -> dict[str, Any] | None:
         "exact": _core.get_exact(),
         "algorithms": _core.algorithms(),
         "scratch_held": _core.scratch_held(),
+        "results_held": _core.results_held(),
     }
     if mode == "dicts":
         return config

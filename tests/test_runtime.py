@@ -8,7 +8,9 @@ import itertools
 import os
 import sys
 import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -75,6 +77,71 @@ def test_scratch_is_bounded_by_the_cache_not_by_the_image(algorithm: str) -> Non
             held.append(_core.scratch_held())
     assert held[1] <= max(2 * held[0], 4 * 2**20)
     fastconv.clear_scratch()
+
+
+X, WEIGHT = np.ones((1, 8, 200, 200), np.float32), np.ones((8, 8, 1, 1), np.float32)  # to a result of 1.2 MiB
+
+
+def test_memory_of_a_result_that_nobody_holds_is_used_again() -> None:
+    fastconv.clear_scratch()
+    address = fastconv.conv2d(X, WEIGHT).ctypes.data
+    assert fastconv.conv2d(X, WEIGHT).ctypes.data == address
+    assert fastconv.avg_pool2d(X, 3, stride=1, padding=1).ctypes.data == address
+    assert fastconv.conv2d_input_grad(X, WEIGHT, input_shape=X.shape).ctypes.data == address
+    held = _core.results_held()
+    assert held == X.nbytes
+    fastconv.clear_scratch()
+    assert _core.results_held() == 0
+
+
+HOLDS: list[Callable[[Any], Any]] = [
+    lambda y: y,
+    lambda y: y[0, 3:5, ::2],
+    memoryview,
+    lambda y: y.reshape(-1).base,
+]
+
+
+@pytest.mark.parametrize("hold", HOLDS)
+def test_memory_of_a_result_that_somebody_holds_is_left_alone(hold: Callable[[Any], Any]) -> None:
+    fastconv.clear_scratch()
+    held = hold(fastconv.conv2d(X, WEIGHT))
+    before = np.array(held)
+    other = fastconv.conv2d(2 * X, WEIGHT)
+    assert not np.shares_memory(np.asarray(held), other)
+    assert np.array_equal(np.asarray(held), before)
+    fastconv.clear_scratch()
+    assert np.array_equal(np.asarray(held), before)
+    assert (other == 16).all()
+
+
+def test_memory_of_results_is_bounded() -> None:
+    """The oldest is forgotten; what is larger than the bound is never kept, nothing where it is 0."""
+    program = """
+import numpy as np, fastconv
+from fastconv import _core
+weight = np.ones((4, 4, 1, 1), np.float32)
+for width in (300, 500, 700, 900, 1100, 300):
+    y = fastconv.conv2d(np.ones((1, 4, 300, width), np.float32), weight)
+    assert (y == 4).all()
+    del y
+    print(_core.results_held())
+"""
+    for bound in (0, 3_000_000, 1 << 30):
+        done = run_python(program, FASTCONV_RESULT_MEMORY=str(bound))
+        assert done.returncode == 0, done.stderr
+        held = [int(line) for line in done.stdout.split()]
+        assert max(held) <= bound
+        assert (held[-1] > 0) == (bound > 0)
+    assert held[-1] == held[-2] == 4 * 4 * 300 * (300 + 500 + 700 + 900 + 1100)
+
+
+@pytest.mark.parametrize("text", ["-1", "many", "1e9", str(2**62)])
+def test_bound_of_the_memory_of_results_must_be_a_number(text: str) -> None:
+    done = run_python("import fastconv", FASTCONV_RESULT_MEMORY=text)
+    assert done.returncode != 0
+    assert "ImportError: FASTCONV_RESULT_MEMORY" in done.stderr
+    assert text in done.stderr
 
 
 @pytest.mark.parametrize("exact", [1, 0.0, "yes", None])

@@ -439,7 +439,8 @@ static bool by_blocks(const fc_conv *conv)
     const fc_machine *machine = fc_machine_for(conv->dtype);
     fc_conv declared = *conv;
     fc_conv_default_strides(&declared, conv->channels_last);
-    return conv->flops >= least_flops &&
+    /* Groups of one input are depthwise's, which has kernels of its own for them. */
+    return conv->flops >= least_flops && conv->in_per_group > 1 &&
            fc_grouped_blocks_cost(&declared, machine, true) < plain_cost(&declared, machine, true);
 }
 

@@ -62,9 +62,9 @@ def conv2d_input_grad(
         ``"auto"``, or one of the algorithms of `conv2d`: the gradient is a convolution with stride 1 of
         `grad_output`, for each pixel of a stride.  ``"direct"`` computes all pixels of a stride together,
         ``"taps"`` adds the products of one tap after the other (images of up to 8192 pixels, 131072 outputs).
-        Further ones, of certain problems, are ``"planes"``, ``"lanes"``, ``"strided"``, ``"multiplied"``,
-        ``"patches"``, ``"pixels"``, ``"exchanged"``, ``"dense"``, ``"rows"`` and ``"phases"``.  Naming one
-        that cannot compute it is an error that says why.
+        Further ones, of certain problems, are ``"planes"``, ``"lanes"``, ``"blocks"``, ``"strided"``,
+        ``"multiplied"``, ``"patches"``, ``"pixels"``, ``"exchanged"``, ``"dense"``, ``"rows"`` and
+        ``"phases"``.  Naming one that cannot compute it is an error that says why.
     out : ndarray, optional
         Array to write to, as in `conv2d`.
 

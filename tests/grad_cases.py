@@ -76,6 +76,21 @@ CASES: dict[str, tuple[int, int, tuple[int, int], tuple[int, int], dict[str, Any
     "one column": (5, 6, (70, 1), (5, 1), {"padding": (2, 0)}),
     "2 groups": (6, 10, (9, 12), (3, 3), {"groups": 2, "padding": 1}),
     "4 groups, 1x1": (32, 24, (7, 9), (1, 1), {"groups": 4}),
+    "5 groups of 16 to 4 in blocks, stride 3": (
+        80,
+        20,
+        (22, 19),
+        (7, 4),
+        {"groups": 5, "stride": 3, "padding": 2},
+    ),
+    "9 groups of 3 to 17 in blocks, stride beyond the kernel": (
+        *(27, 153, (9, 17), (1, 3)),
+        {"groups": 9, "stride": (2, 4), "padding": 1},
+    ),
+    "17 groups of 17 to 2 in blocks, dilation 2 by 3": (
+        *(289, 34, (13, 11), (3, 3)),
+        {"groups": 17, "stride": 2, "dilation": (2, 3), "padding": 3},
+    ),
     "8 groups of 4, stride 2": (32, 32, (13, 18), (3, 3), {"groups": 8, "stride": 2, "padding": 1}),
     "3 groups of 5 to 1": (15, 3, (6, 8), (2, 3), {"groups": 3}),
     "depthwise": (9, 9, (13, 17), (3, 3), {"groups": 9, "padding": 1}),

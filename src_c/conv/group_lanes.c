@@ -60,7 +60,8 @@ size_t fc_group_lanes_filter_bytes(const fc_group_lanes *l, int64_t taps)
 }
 
 /* Rows of weights, one of each lane, in the order of the lanes, to every `step`-th vector. */
-static void pick_rows(const fc_group_lanes *l, const void *rows, int64_t count, const void *order, void *to, int64_t step)
+static void pick_rows(const fc_group_lanes *l, const void *rows, int64_t count, const void *order, void *to,
+                      int64_t step)
 {
     const int64_t lanes = l->table->lanes, none = 0;
     const fc_lane_sources source = { .count = 1, .from = &none, .pick = order };
@@ -147,6 +148,12 @@ static int64_t find_sources(const fc_group_lanes *l, int64_t vector, int64_t bef
     return count;
 }
 
+double fc_group_lanes_sources(const fc_group_lanes *l)
+{
+    const int64_t lanes = l->table->lanes;
+    return (double)fc_min(l->groups, fc_div_up((l->groups - 1) * l->in + lanes / l->groups, lanes));
+}
+
 const fc_lane_sources *fc_lanes_sources(const fc_group_lanes *l, bool turned, void *memory)
 {
     const int64_t vectors = record_vectors(l), block = l->together * l->groups * l->in, all = l->all * l->in;
@@ -166,7 +173,10 @@ const fc_lane_sources *fc_lanes_sources(const fc_group_lanes *l, bool turned, vo
 
 enum { TURNED_BYTES = 24 << 10 };             /* of several rows at a time */
 
-static int64_t turned_pitch(const fc_group_lanes *l) { return fc_round_up(l->record, l->table->lanes) + l->table->lanes; }
+static int64_t turned_pitch(const fc_group_lanes *l)
+{
+    return fc_round_up(l->record, l->table->lanes) + l->table->lanes;
+}
 
 /* Of x those from the first place on that is inside to the last. */
 static fc_span inside_of(const fc_lanes_places *p)

@@ -1,9 +1,9 @@
 /* Vectors whose lanes are output channels of several groups: how they lie in filters and in copies of images.  Used by
  * grouped_blocks.c and input_grad_blocks.c.
  *
- * Of `groups` groups, a power of two that is a unit, lane l is output l / groups of group l % groups: what all lanes see
- * of one input channel of each group are `groups` numbers side by side, which a load repeats for nothing.  So a pixel
- * of a copy is [unit][input of a group][group].  A group of more outputs than lanes is a unit of several vectors. */
+ * Of `groups` groups, a power of two that is a unit, lane l is output l / groups of group l % groups: what all lanes
+ * see of one input channel of each group are `groups` numbers side by side, which a load repeats for nothing.  So a
+ * pixel of a copy is [unit][input of a group][group].  A group of more outputs than lanes is a unit of several vectors. */
 #ifndef FC_CONV_GROUP_LANES_H
 #define FC_CONV_GROUP_LANES_H
 #include "algorithm.h"
@@ -48,6 +48,8 @@ typedef struct fc_lanes_copy {
     int64_t column, columns, rows;            /* turned at a time */
 } fc_lanes_copy;
 
+/* Vectors of x that each of a copy comes from, most of the time. */
+double fc_group_lanes_sources(const fc_group_lanes *lanes);
 /* Where lanes of a pixel come from in x: in memory of so many bytes. */
 size_t fc_lanes_sources_bytes(const fc_group_lanes *lanes);
 const fc_lane_sources *fc_lanes_sources(const fc_group_lanes *lanes, bool turned, void *memory);

@@ -267,12 +267,6 @@ static void run_task(void *context, int64_t task, void *memory)
     }
 }
 
-/* Vectors of x that each of a copy comes from. */
-static double sources_of(const fc_group_lanes *l, int64_t lanes)
-{
-    return (double)fc_min(l->groups, fc_div_up((l->groups - 1) * l->in + lanes / l->groups, lanes));
-}
-
 double fc_grouped_blocks_cost(const fc_conv *conv, const fc_machine *machine, bool prepared)
 {
     const fc_table *table = fc_table_for(conv->dtype);
@@ -295,14 +289,14 @@ double fc_grouped_blocks_cost(const fc_conv *conv, const fc_machine *machine, bo
                                                 : s.images * fc_div_up(s.rows, down));
     const double rows = blocks * (double)(l->blocks * s.images * conv->kernel[FC_DEPTH]) * (double)high.count;
     const double vectors = rows * (double)fc_div_up(l->record, table->lanes), places = vectors * (double)wide.count;
-    const double read = vectors * (double)(turned ? fc_min(conv->in_size[FC_WIDTH], (s.cols - 1) * wide.stride + wide.seen)
-                                                  : wide.count);
+    const int64_t reach = (s.cols - 1) * wide.stride + wide.seen;
+    const double read = vectors * (double)(turned ? fc_min(conv->in_size[FC_WIDTH], reach) : wide.count);
     const double outputs = (double)(conv->batch * conv->out_pixels) * (double)(l->units * l->vectors);
     const double moved = (read + outputs) * (double)(table->lanes * (int64_t)l->size);
     const fc_count counts[] = {
         { tiles * (double)(tile.places * tile.cols) * (double)conv->depth, 1.17 }, /* multiply */
         { tiles, 230 },
-        { places, 4 + 3.7 * sources_of(l, table->lanes) },       /* copies */
+        { places, 4 + 3.7 * fc_group_lanes_sources(l) },       /* copies */
         { rows, turned ? 110 : 20 },
         { turned ? read : 0, 6 },
         { turned ? outputs : 0, 10 },

@@ -13,8 +13,9 @@ static const double TRIM_SECONDS = 2.5e-10;   /* per weight */
 
 /* Those that take long to price last: they may stop at another's price. */
 static const fc_input_method *const methods[] = {
-    &fc_input_planes,    &fc_input_lanes,     &fc_input_strided, &fc_input_multiplied, &fc_input_patches, &fc_input_pixels,
-    &fc_input_exchanged, &fc_input_direct,  &fc_input_taps,       &fc_input_rows,    &fc_input_phases,
+    &fc_input_planes,  &fc_input_lanes,     &fc_input_blocks, &fc_input_strided, &fc_input_multiplied,
+    &fc_input_patches, &fc_input_pixels,    &fc_input_exchanged, &fc_input_direct, &fc_input_taps,
+    &fc_input_rows,    &fc_input_phases,
     NULL,
 };
 

@@ -31,6 +31,7 @@ typedef struct fc_input_method {
     fc_status (*run)(fc_input_call *call, fc_error *error);
 } fc_input_method;
 
-extern const fc_input_method fc_input_planes, fc_input_lanes, fc_input_strided, fc_input_multiplied, fc_input_patches, fc_input_pixels,
-    fc_input_exchanged, fc_input_direct, fc_input_taps, fc_input_rows, fc_input_phases;
+extern const fc_input_method fc_input_planes, fc_input_lanes, fc_input_blocks, fc_input_strided, fc_input_multiplied,
+    fc_input_patches, fc_input_pixels, fc_input_exchanged, fc_input_direct, fc_input_taps, fc_input_rows,
+    fc_input_phases;
 #endif

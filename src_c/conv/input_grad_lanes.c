@@ -8,6 +8,7 @@
 #include "depthwise_lanes.h"
 #include "geometry.h"
 #include "input_grad.h"
+#include "input_grad_lanes.h"
 #include <math.h>
 #include <string.h>
 
@@ -48,19 +49,11 @@ static fc_span outputs_of(const fc_conv *conv, int axis, int64_t first, int64_t 
     return span;
 }
 
-/* Pixels of one rest as outputs of a convolution of grad_output. */
-typedef struct lanes_phase {
-    fc_lanes_axis axis;                       /* but for the steps of memory */
-    int64_t first;                            /* pixel */
-    int64_t tap, tap_step;                    /* of the kernel: its first as the axis counts, and to the next one */
-} lanes_phase;
-
-/* Of `pixel` and every stride-th after it, up to `end`. */
-static lanes_phase phase_of(const fc_conv *conv, int axis, int64_t pixel, int64_t end)
+fc_lanes_phase fc_lanes_phase_of(const fc_conv *conv, int axis, int64_t pixel, int64_t end)
 {
     const int64_t stride = conv->stride[axis], dilation = conv->dilation[axis], pad = conv->pad_before[axis];
     const int64_t rest = (pixel + pad) % stride;
-    lanes_phase p = { .axis = { .stride = 1, .dilation = 1, .in = conv->out_size[axis] }, .first = pixel };
+    fc_lanes_phase p = { .axis = { .stride = 1, .dilation = 1, .in = conv->out_size[axis] }, .first = pixel };
     int64_t tap = 0, period = 1;
     while (tap < conv->kernel[axis] && tap < stride && tap * dilation % stride != rest)
         tap++;
@@ -121,7 +114,7 @@ static void copy_outputs(const lanes_job *job, const lanes_block *b, void *memor
 }
 
 /* The pixels of one rest of rows and of columns. */
-static void filter_phase(const lanes_job *job, const lanes_block *b, const lanes_phase *h, const lanes_phase *w,
+static void filter_phase(const lanes_job *job, const lanes_block *b, const fc_lanes_phase *h, const fc_lanes_phase *w,
                          const void *copy, void *to)
 {
     const fc_conv *conv = job->conv;
@@ -177,9 +170,9 @@ static void run_task(void *context, int64_t task, void *memory)
                                        size);
     copy_outputs(job, &b, memory);
     for (int64_t i = 0; i < fc_min(conv->stride[FC_HEIGHT], b.rows); i++) {
-        const lanes_phase h = phase_of(conv, FC_HEIGHT, b.row + i, b.row + b.rows);
+        const fc_lanes_phase h = fc_lanes_phase_of(conv, FC_HEIGHT, b.row + i, b.row + b.rows);
         for (int64_t j = 0; j < fc_min(conv->stride[FC_WIDTH], conv->in_size[FC_WIDTH]); j++) {
-            const lanes_phase w = phase_of(conv, FC_WIDTH, j, conv->in_size[FC_WIDTH]);
+            const fc_lanes_phase w = fc_lanes_phase_of(conv, FC_WIDTH, j, conv->in_size[FC_WIDTH]);
             filter_phase(job, &b, &h, &w, memory, to);
         }
     }

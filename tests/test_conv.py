@@ -9,15 +9,18 @@ import numpy as np
 import pytest
 from support import (
     DTYPES,
+    ISAS,
     LAYOUTS,
     Poisoned,
     amid_nan,
     assert_conv2d,
     assert_within,
     integers,
+    isa,
     normal,
     same_bits,
     seed_cases,
+    threads,
     to_layout,
 )
 
@@ -197,6 +200,22 @@ def test_integers_are_exact_up_to_the_mantissa(dtype: Any) -> None:
     y = fastconv.conv2d(x, weight)
     assert (y[0, 0] == 72 * (limit // 128)).all()
     assert (y[0, 1] == 2 * limit - 1).all()
+
+
+@pytest.mark.parametrize("name", ISAS)
+@pytest.mark.parametrize("algorithm", ["im2col", "direct"])
+@pytest.mark.parametrize("shape", [(1, 3, 304, 304), (2, 3, 237, 241)], ids=["whole vectors", "any"])
+def test_results_larger_than_the_caches(name: str, algorithm: str, shape: tuple[int, ...]) -> None:
+    """What is written past the caches is right at any address, and there when two threads return."""
+    x, weight = normal(shape, np.float32, 1), normal((64, 3, 1, 1), np.float32, 2)
+    nhwc = np.ascontiguousarray(np.moveaxis(x, 1, -1))
+    made = (shape[0], 64, *shape[2:])
+    aside = np.empty(int(np.prod(made)) + 1, np.float32)[1:].reshape(made)
+    with isa(name), threads(2):
+        for out in (None, aside):
+            assert_conv2d(fastconv.conv2d(x, weight, out=out, algorithm=algorithm), x, weight)
+        y = fastconv.conv2d(nhwc, weight, layout="NHWC", algorithm=algorithm)
+        assert_conv2d(y, nhwc, weight, layout="NHWC")
 
 
 def test_exact_mode_keeps_the_bound() -> None:

@@ -433,6 +433,7 @@ static void multiply(const direct_job *job, const direct_block *b, const void *w
         g.c = in_place ? fc_at_mut(run->y, y_offset(conv, b, p / (b->rows * b->cols), p / b->cols % b->rows), size)
                        : b->tile;
         g.c_row = in_place ? conv->y_stride[FC_W] : b->channels;
+        g.c_far = in_place && fc_streams_y(conv);
         run->table->gemm(&g);
     }
 }

@@ -330,6 +330,7 @@ static void multiply_joined(const pointwise_job *job, const pointwise_part *p, c
     g.b_far = 0;
     g.c = tile;
     g.c_row = width;
+    g.c_far = 0;
     job->run->table->gemm(&g);
     for (int64_t i = 0; i < p->images; i++) {
         const int64_t at = (p->image + i) * stride[FC_N] + (p->group * conv->out_per_group + p->row) * stride[FC_C];
@@ -385,7 +386,8 @@ static void run_task(void *context, int64_t task, void *memory)
         .m = p.rows, .n = p.pixels, .a = weights, .panel_vectors = run->table->panel_vectors,
         .a_rows = fc_far(conv, conv->depth * conv->out_channels) ? p.rows : 0, .b_lane = 1,
         .b_step = conv->x_stride[FC_C], .b_far = fc_far(conv, fc_x_count(conv)), .activation = conv->activation,
-        .c_row = conv->y_stride[FC_C], .bias = run->bias ? fc_at(run->bias, oc, size) : NULL,
+        .c_row = conv->y_stride[FC_C], .c_far = fc_streams_y(conv),
+        .bias = run->bias ? fc_at(run->bias, oc, size) : NULL,
     };
     for (int64_t i = 0; i < all.images; i++, p.image++, p.images--)
         for (int64_t k0 = 0; k0 < conv->depth; k0 += s->k_block) {

@@ -31,6 +31,7 @@ typedef struct fc_gemm {
     void *b_copy;          /* n * k elements, n rounded up to vectors; NULL for none */
     int64_t a_rows;        /* A is not in L2 yet: ask ahead for its rows, of which `a` has so many, or 0 */
     int b_far;             /* B is not in L2 yet: ask for its next panel ahead */
+    int c_far;             /* C is part of an array that no cache will hold: written past them where it is aligned */
     int panel_vectors;     /* a panel is that many vectors wide: 1 to 4 */
     int accumulate;        /* start from C instead of from the bias (or zero) */
     int finish;            /* last part of k: apply the activation */

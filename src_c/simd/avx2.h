@@ -28,6 +28,8 @@ FC_INLINE __m256i fc_mask4(int64_t n)
 
 FC_INLINE fc_vec_f32 fc_vload_f32(const float *p) { return _mm256_loadu_ps(p); }
 FC_INLINE void fc_vstore_f32(float *p, fc_vec_f32 v) { _mm256_storeu_ps(p, v); }
+FC_INLINE void fc_vstream_f32(float *p, fc_vec_f32 v) { _mm256_stream_ps(p, v); }
+FC_INLINE void fc_vstreamed(void) { _mm_sfence(); }
 FC_INLINE fc_vec_f32 fc_vload_n_f32(const float *p, int64_t n) { return _mm256_maskload_ps(p, fc_mask8(n)); }
 FC_INLINE fc_vmask_f32 fc_vlanes_f32(int i, int n)
 {
@@ -199,6 +201,7 @@ FC_INLINE fc_vec_f32 fc_vblend_f32(fc_vmask_f32 m, fc_vec_f32 a, fc_vec_f32 b)
 
 FC_INLINE fc_vec_f64 fc_vload_f64(const double *p) { return _mm256_loadu_pd(p); }
 FC_INLINE void fc_vstore_f64(double *p, fc_vec_f64 v) { _mm256_storeu_pd(p, v); }
+FC_INLINE void fc_vstream_f64(double *p, fc_vec_f64 v) { _mm256_stream_pd(p, v); }
 FC_INLINE fc_vec_f64 fc_vload_n_f64(const double *p, int64_t n) { return _mm256_maskload_pd(p, fc_mask4(n)); }
 FC_INLINE fc_vmask_f64 fc_vlanes_f64(int i, int n)
 {

@@ -24,6 +24,8 @@ FC_INLINE __mmask8 fc_first_f64(int64_t n) { return (__mmask8)((1u << n) - 1); }
 
 FC_INLINE fc_vec_f32 fc_vload_f32(const float *p) { return _mm512_loadu_ps(p); }
 FC_INLINE void fc_vstore_f32(float *p, fc_vec_f32 v) { _mm512_storeu_ps(p, v); }
+FC_INLINE void fc_vstream_f32(float *p, fc_vec_f32 v) { _mm512_stream_ps(p, v); }
+FC_INLINE void fc_vstreamed(void) { _mm_sfence(); }
 FC_INLINE fc_vec_f32 fc_vload_n_f32(const float *p, int64_t n)
 {
     return _mm512_maskz_loadu_ps(fc_first_f32(n), p);
@@ -205,6 +207,7 @@ FC_INLINE fc_vec_f32 fc_vblend_f32(fc_vmask_f32 m, fc_vec_f32 a, fc_vec_f32 b)
 
 FC_INLINE fc_vec_f64 fc_vload_f64(const double *p) { return _mm512_loadu_pd(p); }
 FC_INLINE void fc_vstore_f64(double *p, fc_vec_f64 v) { _mm512_storeu_pd(p, v); }
+FC_INLINE void fc_vstream_f64(double *p, fc_vec_f64 v) { _mm512_stream_pd(p, v); }
 FC_INLINE fc_vec_f64 fc_vload_n_f64(const double *p, int64_t n)
 {
     return _mm512_maskz_loadu_pd(fc_first_f64(n), p);

@@ -19,6 +19,8 @@ typedef uint64x2_t fc_vmask_f64;
 
 FC_INLINE fc_vec_f32 fc_vload_f32(const float *p) { return vld1q_f32(p); }
 FC_INLINE void fc_vstore_f32(float *p, fc_vec_f32 v) { vst1q_f32(p, v); }
+FC_INLINE void fc_vstream_f32(float *p, fc_vec_f32 v) { fc_vstore_f32(p, v); }
+FC_INLINE void fc_vstreamed(void) {}
 FC_INLINE fc_vec_f32 fc_vload_n_f32(const float *p, int64_t n)
 {
     const float32x2_t none = vdup_n_f32(0);
@@ -177,6 +179,7 @@ FC_INLINE fc_vec_f32 fc_vblend_f32(fc_vmask_f32 m, fc_vec_f32 a, fc_vec_f32 b) {
 
 FC_INLINE fc_vec_f64 fc_vload_f64(const double *p) { return vld1q_f64(p); }
 FC_INLINE void fc_vstore_f64(double *p, fc_vec_f64 v) { vst1q_f64(p, v); }
+FC_INLINE void fc_vstream_f64(double *p, fc_vec_f64 v) { fc_vstore_f64(p, v); }
 FC_INLINE fc_vec_f64 fc_vload_n_f64(const double *p, int64_t n)
 {
     switch (n) {

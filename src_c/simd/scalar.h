@@ -49,6 +49,8 @@ FC_INLINE fc_vec_f32 fc_vrepeat_f32(const float *p, const int n)
     return (fc_vec_f32){ p[0], p[1 % n], p[2 % n], p[3 % n] };
 }
 FC_INLINE void fc_vstore_f32(float *p, fc_vec_f32 v) { __builtin_memcpy(p, &v, sizeof v); }
+FC_INLINE void fc_vstream_f32(float *p, fc_vec_f32 v) { fc_vstore_f32(p, v); }
+FC_INLINE void fc_vstreamed(void) {}
 FC_INLINE fc_vec_f32 fc_vload_n_f32(const float *p, int64_t n)
 {
     return (fc_vec_f32){ n > 0 ? p[0] : 0, n > 1 ? p[1] : 0, n > 2 ? p[2] : 0, n > 3 ? p[3] : 0 };
@@ -179,6 +181,7 @@ FC_INLINE fc_vec_f64 fc_vrepeat_f64(const double *p, const int n)
     return (fc_vec_f64){ p[0], p[1 % n] };
 }
 FC_INLINE void fc_vstore_f64(double *p, fc_vec_f64 v) { __builtin_memcpy(p, &v, sizeof v); }
+FC_INLINE void fc_vstream_f64(double *p, fc_vec_f64 v) { fc_vstore_f64(p, v); }
 FC_INLINE fc_vec_f64 fc_vload_n_f64(const double *p, int64_t n)
 {
     return (fc_vec_f64){ n > 0 ? p[0] : 0, n > 1 ? p[1] : 0 };

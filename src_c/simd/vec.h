@@ -9,6 +9,8 @@
  *   vload(p) vstore(p, v)         any address that a real may have
  *   vload_n(p, n)       the first n lanes (0 <= n <= VLEN), the others zero; touches n reals only
  *   vload_mask(p, m)    lanes where m is true, the others zero; touches those reals only
+ *   vstream(p, v)                past the caches, where p is a multiple of a vector; whoever else reads it must do so
+ *                                 after vstreamed()
  *   vstore_n(p, v, n)   writes the first n lanes (0 <= n <= VLEN), touches n reals only
  *   vload_step(p, step) p[0], p[step] .. p[(VLEN - 1) * step]
  *   vload_every(p, step, b)       lane i is p[i * step] where bit i of the uint32_t b is set, the others zero;
@@ -83,6 +85,8 @@
 #define vmask FC_T(fc_vmask)
 #define vload FC_T(fc_vload)
 #define vstore FC_T(fc_vstore)
+#define vstream FC_T(fc_vstream)
+#define vstreamed fc_vstreamed
 #define vload_n FC_T(fc_vload_n)
 #define vload_mask FC_T(fc_vload_mask)
 #define vstore_n FC_T(fc_vstore_n)

@@ -364,17 +364,26 @@ static fc_status forward_channels(const fc_conv_run *run, double seconds, fc_err
     return status;
 }
 
+/* Of a multiply-add where channels are lanes: of the columns of a kernel three share an input where they can, and tiles
+ * of 7 or 14 outputs know which inputs are inside. */
+static double price_of_channels(const fc_conv *conv, bool shared)
+{
+    const int64_t stride = conv->stride[FC_WIDTH], cols = conv->kernel[FC_WIDTH], width = conv->out_size[FC_WIDTH];
+    const bool alone = stride > 2 || (stride == 2 && conv->dilation[FC_WIDTH] > 1);
+    const double singles = (double)(alone ? cols : cols % 3) / (double)cols;
+    const bool whole = width % 7 == 0, one = stride == 1;
+    const double of_three = shared ? (whole ? (one ? 0.95 : 1.35) : one ? 1.25 : 1.7)
+                                   : (whole ? (one ? 1.1 : 2.2) : one ? 2 : 2.8);
+    const double of_one = stride > 2 || whole ? (shared ? 1.5 : 2.7) : shared ? 2.3 : 4.2;
+    return (of_three + (of_one - of_three) * singles) * (width < 8 ? 8.0 / (double)(width + 1) : 1);
+}
+
 static double cost_of_channels(const fc_conv *conv, const fc_machine *machine, bool prepared)
 {
     const double vectors = (double)(conv->batch * conv->out_pixels) *
                            (double)fc_div_up(conv->out_channels, machine->lanes);
     const double weights = (double)(conv->out_channels * conv->depth);
-    const bool shared = conv->out_per_group >= machine->lanes, two = conv->stride[FC_WIDTH] == 2;
-    const bool runs = conv->kernel[FC_WIDTH] >= 3 && conv->stride[FC_WIDTH] <= 2 &&
-                      (conv->dilation[FC_WIDTH] == 1 || !two);
-    /* A tile of a short row has few sums to work on at a time. */
-    const double of_shared = conv->out_size[FC_WIDTH] < 10 ? 2.2 : runs ? 0.8 : 1.8;
-    const double product = shared ? of_shared : runs ? (two ? 1.9 : 1.4) : 2.2;
+    const double product = price_of_channels(conv, conv->out_per_group >= machine->lanes);
     const fc_count counts[] = {
         { vectors * (double)conv->depth, product },                                 /* multiply */
         { vectors, 20 },                                                           /* tiles and stores */

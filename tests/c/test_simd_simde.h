@@ -66,6 +66,8 @@ static inline simde__m512i fc_emulated_cvtepi32_epi64(simde__m256i v)
 #define _mm512_i64gather_pd(at, p, scale) fc_emulated_i64gather_pd(at, p)
 #undef _mm512_shuffle_f32x4
 #define _mm512_shuffle_f32x4(a, b, quarters) simde_mm512_shuffle_f32x4(a, b, quarters)
+#define _mm512_stream_ps simde_mm512_storeu_ps
+#define _mm512_stream_pd simde_mm512_storeu_pd
 #define _mm512_maskz_loadu_ps fc_emulated_maskz_loadu_ps
 #define _mm512_maskz_loadu_pd fc_emulated_maskz_loadu_pd
 #define _mm512_mask_storeu_ps fc_emulated_mask_storeu_ps

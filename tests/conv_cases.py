@@ -294,6 +294,30 @@ def depthwise() -> Iterator[Case]:
     )
     yield Case("depthwise dilation that only touches padding", 6, 6, (4, 5), groups=6, padding=9, dilation=9)
     yield Case("depthwise stride 4", 8, 8, (17, 35), groups=8, padding=1, stride=4)
+    for width in (
+        13,
+        15,
+        16,
+        28,
+        31,
+        32,
+        3 * 16 * 9 + 2,
+    ):  # one register, two, with a lane to spare or not, strips
+        for stride in (2, 3, 4):
+            name = f"depthwise stride {stride}, rows of {width} in place"
+            yield Case(name, 20, 20, (31, width), groups=20, padding=1, stride=stride)
+    yield Case(
+        "depthwise 5x5 stride (2, 3), dilation (1, 2)",
+        20,
+        20,
+        (17, 29),
+        (5, 5),
+        groups=20,
+        padding=4,
+        dilation=(1, 2),
+        stride=(2, 3),
+    )
+    yield Case("depthwise 7x13 stride 4", 16, 16, (23, 150), (7, 13), groups=16, padding=(3, 6), stride=4)
     yield Case("depthwise stride beyond the kernel", 8, 8, (17, 35), (2, 2), groups=8, stride=5)
     yield Case("depthwise same, stride 2, even size", 10, 10, (14, 32), groups=10, stride=2, padding="same")
     yield Case("depthwise padding of four widths", 5, 5, (8, 17), groups=5, padding=((0, 3), (4, 1)))

@@ -9,7 +9,9 @@
 #include "cost.h"
 #include "depthwise.h"
 #include "depthwise_lanes.h"
+#include "depthwise_strided.h"
 #include "nonfinite.h"
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -102,7 +104,7 @@ static bool is_direct(const fc_conv *conv)
            (stride == 1 || (stride == 2 && (conv->out_size[FC_HEIGHT] == 1 || conv->stride[FC_HEIGHT] % 2 == 0)));
 }
 
-/* Of all ways but that of depthwise_lanes.c. */
+/* Of all ways but those of depthwise_lanes.c and depthwise_strided.c. */
 static double plain_cost(const fc_conv *conv, const fc_machine *machine, bool prepared)
 {
     const double rows = (double)(conv->batch * conv->out_size[FC_DEPTH] * conv->out_size[FC_HEIGHT]);
@@ -145,12 +147,27 @@ static double plain_cost(const fc_conv *conv, const fc_machine *machine, bool pr
     return FC_COST(counts, machine);
 }
 
+/* Whether planes with a stride are best read in place: the same for every view of arrays of this layout.  Views whose
+ * pixels are not adjacent then go the plain way, which takes the weights as they are, too. */
+static bool by_strides(const fc_conv *conv)
+{
+    const fc_machine *machine = fc_machine_for(conv->dtype);
+    fc_conv declared = *conv;
+    fc_conv_default_strides(&declared, conv->channels_last);
+    const double margin = 1.4;                /* other ways often do better than their prices where these are near */
+    const double seconds = margin * fc_depthwise_strided_cost(&declared, machine);
+    return seconds < plain_cost(&declared, machine, true) &&
+           seconds < fc_depthwise_lanes_cost(&declared, machine, true);
+}
+
 /* Whether blocks of channels are the fastest way: the same for every view of arrays of this layout. */
 static bool by_blocks(const fc_conv *conv)
 {
     const fc_machine *machine = fc_machine_for(conv->dtype);
     fc_conv declared = *conv;
     fc_conv_default_strides(&declared, conv->channels_last);
+    if (by_strides(conv))
+        return false;
     /* Small kernels with pixels as lanes do better than their price where half a vector or more of them is used. */
     const bool pixels = !conv->channels_last && conv->taps <= 49 && conv->stride[FC_WIDTH] <= 2 &&
                         conv->dilation[FC_HEIGHT] * conv->dilation[FC_WIDTH] == 1;
@@ -160,6 +177,8 @@ static bool by_blocks(const fc_conv *conv)
 
 static double cost(const fc_conv *conv, const fc_machine *machine, bool prepared)
 {
+    if (by_strides(conv))
+        return fmin(fc_depthwise_strided_cost(conv, machine), plain_cost(conv, machine, prepared));
     return by_blocks(conv) ? fc_depthwise_lanes_cost(conv, machine, prepared) : plain_cost(conv, machine, prepared);
 }
 
@@ -262,6 +281,8 @@ static fc_status forward(const fc_conv_run *run, fc_error *error)
     const fc_conv *conv = run->conv;
     if (by_blocks(conv))
         return fc_depthwise_lanes_forward(run, error);
+    if (by_strides(conv) && isfinite(fc_depthwise_strided_cost(conv, fc_machine_for(conv->dtype))))
+        return fc_depthwise_strided_forward(run, error);
     fc_conv_run prepared = *run;
     fc_depthwise_job job = { &prepared, split_of(conv, run->table) };
     const double seconds = cost(conv, fc_machine_for(conv->dtype), run->prepared != NULL);
@@ -291,6 +312,10 @@ static void describe(const fc_conv *conv, const fc_table *table, char *text, siz
 {
     if (by_blocks(conv)) {
         fc_depthwise_lanes_describe(conv, table, text, size);
+        return;
+    }
+    if (by_strides(conv)) {
+        snprintf(text, size, "pixels as lanes, a stride apart, in place; no scratch");
         return;
     }
     const fc_depthwise_split s = split_of(conv, table);

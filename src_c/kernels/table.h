@@ -8,6 +8,7 @@
 #define FC_KERNELS_TABLE_H
 #include "depthwise.h"
 #include "depthwise_lanes.h"
+#include "depthwise_strided.h"
 #include "dot.h"
 #include "gemm.h"
 #include "grad.h"
@@ -40,6 +41,7 @@ typedef struct fc_table {
     void (*depthwise_spread)(const fc_depthwise_spread *s);
     int lanes_sums;        /* as fc_lanes_tile_of takes it */
     void (*depthwise_lanes)(const fc_depthwise_lanes *d);
+    void (*depthwise_strided)(const fc_depthwise_strided *d);
     void (*pool_clear)(const fc_pool_clear *c);
     void (*pool_wholes)(const fc_pool_wholes *w);
     void (*pool_whole_pixels)(const fc_pool_whole_pixels *w);

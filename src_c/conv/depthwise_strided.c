@@ -1,0 +1,117 @@
+/* Depthwise with a stride: planes of adjacent pixels, one after the other, nothing copied (see depthwise_strided.h). */
+#include "depthwise_strided.h"
+#include "../base/parallel.h"
+#include "cost.h"
+#include "geometry.h"
+#include "nonfinite.h"
+#include <math.h>
+
+enum { TASK_BYTES = 96 << 10 };               /* of x, about */
+
+typedef struct strided_job {
+    const fc_conv_run *run;
+    int64_t planes, plane_blocks, rows, row_blocks; /* of a task; how many */
+} strided_job;
+
+/* A stride of 2 is for the plain way where few lanes, or single columns of the kernel, would be used. */
+static bool fills(const fc_conv *conv, int64_t lanes)
+{
+    const int64_t cols = conv->out_size[FC_WIDTH], rows = conv->in_size[FC_WIDTH] < lanes && 2 * cols <= lanes ? 2 : 1;
+    return conv->stride[FC_WIDTH] > 2 ||
+           (4 * rows * cols >= 3 * lanes && (conv->kernel[FC_WIDTH] > 2 || conv->taps == 1));
+}
+
+static bool supports(const fc_conv *conv)
+{
+    const int64_t *stride = conv->stride, *kernel = conv->kernel, width = conv->in_size[FC_WIDTH];
+    if (conv->in_per_group != 1 || conv->out_per_group != 1 || kernel[FC_DEPTH] != 1 || stride[FC_DEPTH] != 1 ||
+        conv->pad_before[FC_DEPTH] != 0 || conv->out_size[FC_DEPTH] != conv->in_size[FC_DEPTH])
+        return false;
+    if (conv->channels_last || conv->x_stride[FC_W] != 1 || conv->y_stride[FC_W] != 1)
+        return false;
+    if (kernel[FC_WIDTH] > FC_STRIDED_KERNEL)
+        return false;
+    const int64_t lanes = fc_table_for(conv->dtype)->lanes;
+    if (fc_strided_narrow(width, lanes))
+        return stride[FC_WIDTH] >= 2 && conv->out_size[FC_WIDTH] <= lanes && kernel[FC_HEIGHT] <= FC_STRIDED_HIGH &&
+               fc_max(conv->pad_before[FC_HEIGHT], conv->pad_after[FC_HEIGHT]) < kernel[FC_HEIGHT] &&
+               conv->dilation[FC_HEIGHT] == 1 && fills(conv, lanes);
+    return (stride[FC_WIDTH] == 3 || stride[FC_WIDTH] == 4) && (kernel[FC_WIDTH] == 1 || conv->dilation[FC_WIDTH] == 1);
+}
+
+double fc_depthwise_strided_cost(const fc_conv *conv, const fc_machine *machine)
+{
+    if (!supports(conv))
+        return INFINITY;
+    enum { TILE = 4 };                        /* vectors of outputs below each other */
+    const double planes = (double)conv->batch * (double)(conv->out_channels * conv->out_size[FC_DEPTH]);
+    const int64_t lanes = machine->lanes, *out = conv->out_size, *kernel = conv->kernel;
+    const int64_t width = conv->in_size[FC_WIDTH];
+    const bool narrow = fc_strided_narrow(width, lanes);
+    const int64_t rows = narrow && width < lanes && 2 * out[FC_WIDTH] <= lanes ? 2 : 1;
+    const double tiles = planes * (double)(fc_div_up(out[FC_HEIGHT], TILE * rows) * fc_div_up(out[FC_WIDTH], lanes));
+    const double parts = tiles * (double)(kernel[FC_HEIGHT] * fc_div_up(kernel[FC_WIDTH], conv->stride[FC_WIDTH]));
+    const double seen = (double)width * (double)fc_min(conv->in_size[FC_HEIGHT], out[FC_HEIGHT] * kernel[FC_HEIGHT]);
+    const double moved = planes * (seen + (double)conv->out_pixels) * (double)fc_size_of(conv->dtype);
+    const fc_count counts[] = {
+        { tiles, narrow ? 26 : 40 },
+        { narrow ? tiles * (double)kernel[FC_HEIGHT] : parts, narrow ? 13 : 22 }, /* reads */
+        { tiles * (double)conv->taps, narrow ? 3.7 : 11 },
+        { moved > (double)machine->l2 ? moved / 64 : 0, 4 },   /* lines from beyond L2 */
+        { 1, 4920 },
+    };
+    return FC_COST(counts, machine);
+}
+
+static fc_strided_axis axis_of(const fc_conv *conv, int axis)
+{
+    return (fc_strided_axis){ .end = conv->out_size[axis], .kernel = conv->kernel[axis], .stride = conv->stride[axis],
+                              .dilation = conv->dilation[axis], .pad = conv->pad_before[axis],
+                              .in = conv->in_size[axis] };
+}
+
+static void strided_task(void *context, int64_t task, void *memory)
+{
+    (void)memory;
+    const strided_job *job = context;
+    const fc_conv_run *run = job->run;
+    const fc_conv *conv = run->conv;
+    const int64_t *x = conv->x_stride, *y = conv->y_stride;
+    const size_t size = fc_size_of(conv->dtype);
+    const int64_t row = task % job->row_blocks * job->rows;
+    task /= job->row_blocks;
+    const int64_t channel = task % job->plane_blocks * job->planes;
+    task /= job->plane_blocks;
+    const int64_t depth = task % conv->out_size[FC_DEPTH], image = task / conv->out_size[FC_DEPTH];
+    fc_depthwise_strided d = {
+        .planes = fc_min(job->planes, conv->out_channels - channel), .row = axis_of(conv, FC_HEIGHT),
+        .col = axis_of(conv, FC_WIDTH),
+        .x = fc_at(run->x, image * x[FC_N] + channel * x[FC_C] + depth * x[FC_D], size), .x_plane = x[FC_C],
+        .x_row = x[FC_H], .weight = fc_at(run->weight, channel * conv->taps, size),
+        .bias = run->bias ? fc_at(run->bias, channel, size) : NULL,
+        .y = fc_at_mut(run->y, image * y[FC_N] + channel * y[FC_C] + depth * y[FC_D], size), .y_plane = y[FC_C],
+        .y_row = y[FC_H], .activation = conv->activation,
+    };
+    d.row.first = row;
+    d.row.end = fc_min(row + job->rows, conv->out_size[FC_HEIGHT]);
+    run->table->depthwise_strided(&d);
+}
+
+fc_status fc_depthwise_strided_forward(const fc_conv_run *run, fc_error *error)
+{
+    const fc_conv *conv = run->conv;
+    const int64_t height = conv->out_size[FC_HEIGHT], size = (int64_t)fc_size_of(conv->dtype);
+    const int64_t high = fc_max(1, fc_min(conv->in_size[FC_HEIGHT] / height, TASK_BYTES)); /* rows of x to one of y */
+    const int64_t row = high * conv->in_size[FC_WIDTH] * size;
+    strided_job job = { .run = run };
+    job.planes = fc_max(1, fc_min(conv->out_channels, TASK_BYTES / height / row));
+    job.plane_blocks = fc_div_up(conv->out_channels, job.planes);
+    job.rows = fc_min(height, fc_round_up(fc_max(1, TASK_BYTES / row), 8));
+    job.row_blocks = fc_div_up(height, job.rows);
+    const int64_t tasks = conv->batch * conv->out_size[FC_DEPTH] * job.plane_blocks * job.row_blocks;
+    const double seconds = fc_depthwise_strided_cost(conv, fc_machine_for(conv->dtype));
+    const fc_status status = fc_parallel(tasks, seconds, 0, strided_task, &job, error);
+    if (status == FC_OK)
+        fc_nonfinite_padding(run, run->weight, conv->taps, 1);
+    return status;
+}

@@ -1,0 +1,34 @@
+/* Depthwise filters of planes whose pixels are adjacent, with a stride or narrow.  Part of the kernel table; filled by
+ * conv/depthwise_strided.c. */
+#ifndef FC_KERNELS_DEPTHWISE_STRIDED_H
+#define FC_KERNELS_DEPTHWISE_STRIDED_H
+#include "epilogue.h"
+#include <stdint.h>
+
+/* Columns of a kernel; columns of a wide one, as many as the stride at a time; rows of a narrow one, which has less
+ * padding above and below than rows. */
+enum { FC_STRIDED_KERNEL = 16, FC_STRIDED_GROUPS = 6, FC_STRIDED_HIGH = 8 };
+
+/* Output o sees through element k of the kernel the input o * stride - pad + k * dilation, which is zero outside
+ * 0 .. in - 1. */
+typedef struct fc_strided_axis {
+    int64_t first, end;                       /* the outputs to compute: all of a row */
+    int64_t kernel, stride, dilation, pad, in;
+} fc_strided_axis;
+
+/* Rows that two vectors hold with a lane to spare take any stride and dilation of columns, where one holds the outputs;
+ * others strides of 3 or 4. */
+static inline int fc_strided_narrow(int64_t width, int64_t lanes) { return width < 2 * lanes; }
+
+/* y = activation(bias + sum over elements of weight * x), in every plane, the sum in the order of the elements.  No
+ * more of x is read than there is. */
+typedef struct fc_depthwise_strided {
+    int64_t planes;
+    fc_strided_axis row, col;
+    const void *x, *weight, *bias;            /* weights and biases of planes follow each other */
+    int64_t x_plane, x_row;
+    void *y;
+    int64_t y_plane, y_row;
+    fc_activation activation;
+} fc_depthwise_strided;
+#endif

@@ -42,7 +42,7 @@ static const char *supports(const fc_conv *conv)
 /* Cycles of a plane, measured: tiles of a vector of each phase and their taps, and stores of rows that share one. */
 static double cycles_of(const fc_conv *conv)
 {
-    enum { ALL_PHASES = 16 };                 /* inputs that a tile of all phases may see */
+    enum { ALL_PHASES = 16, FEW_TAPS = 25 };  /* inputs that a tile of all phases may see; taps that it unrolls */
     const fc_phases_axis row = axis_of(conv, FC_HEIGHT), col = axis_of(conv, FC_WIDTH);
     const int64_t lanes = fc_table_for(conv->dtype)->lanes, seen = fc_phases_taps(&row) * fc_phases_taps(&col);
     const int64_t cols = fc_div_up(col.pixels, col.stride), down = fc_div_up(row.pixels, row.stride);
@@ -51,7 +51,8 @@ static double cycles_of(const fc_conv *conv)
                              ? lanes / col.outputs : 1;
     const double tiles = (double)(fc_div_up(down, rows) * fc_div_up(cols, lanes));
     const double phases = (double)(row.stride * col.stride), stores = rows > 1 ? (double)(rows * row.stride) : 0;
-    return once ? 19 + tiles * (1.5 * (double)conv->taps + 0.84 * (double)seen + 4.8 * phases + 1.6 * stores)
+    const double tap = conv->taps > FEW_TAPS ? 3 : 1.5;
+    return once ? 19 + tiles * (tap * (double)conv->taps + 0.84 * (double)seen + 4.8 * phases + 1.6 * stores)
                 : 58 + tiles * (0.76 * (double)conv->taps + 2.1 * (double)seen + 8 * phases);
 }
 

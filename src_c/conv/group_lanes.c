@@ -275,7 +275,8 @@ void fc_lanes_copy_plane(const fc_lanes_copy *c, const fc_lanes_places *high, in
             memset(to, 0, bytes);
             continue;
         }
-        lanes_row row = { fc_at(first, y * c->x_row, l->size), 0, c->x_col, c->x_row };
+        const int64_t next = high->start + (i + 1) / high->seen * high->stride + (i + 1) % high->seen;
+        lanes_row row = { fc_at(first, y * c->x_row, l->size), 0, c->x_col, (next - y) * c->x_row };
         if (c->turns) {
             if (y >= turned) {
                 turned = fc_min(y + c->rows, rows.column + rows.inside);

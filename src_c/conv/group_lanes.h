@@ -3,7 +3,8 @@
  *
  * Of `groups` groups, a power of two that is a unit, lane l is output l / groups of group l % groups: what all lanes
  * see of one input channel of each group are `groups` numbers side by side, which a load repeats for nothing.  So a
- * pixel of a copy is [unit][input of a group][group].  A group of more outputs than lanes is a unit of several vectors. */
+ * pixel of a copy is [unit][input of a group][group].  A group of more outputs than lanes is a unit of several
+ * vectors. */
 #ifndef FC_CONV_GROUP_LANES_H
 #define FC_CONV_GROUP_LANES_H
 #include "algorithm.h"

@@ -294,7 +294,8 @@ double fc_grouped_blocks_cost(const fc_conv *conv, const fc_machine *machine, bo
     const double outputs = (double)(conv->batch * conv->out_pixels) * (double)(l->units * l->vectors);
     const double moved = (read + outputs) * (double)(table->lanes * (int64_t)l->size);
     const fc_count counts[] = {
-        { tiles * (double)(tile.places * tile.cols) * (double)conv->depth, 1.17 }, /* multiply */
+        { tiles * (double)(tile.places * tile.cols) * (double)conv->depth,
+          l->vectors > 1 ? 1.45 : 1.17 },                       /* multiply */
         { tiles, 230 },
         { places, 4 + 3.7 * fc_group_lanes_sources(l) },       /* copies */
         { rows, turned ? 110 : 20 },

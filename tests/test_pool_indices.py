@@ -164,6 +164,26 @@ def test_bits_of_moves_do_not_depend_on_threads(layout: str) -> None:
         assert all(same_bits(result, results[0]) for result in results)
 
 
+@pytest.mark.parametrize("name", ISAS)
+def test_a_gradient_larger_than_the_caches(name: str) -> None:
+    """Pixels written past them, at an address of a whole vector and at another; and an index not of its window."""
+    x = normal((1, 600, 602, 16), np.float32, 1)
+    grad = normal((1, 300, 301, 16), np.float32, 2)
+    aside = np.empty(x.size + 1, np.float32)[1:].reshape(x.shape)
+    with isa(name), threads(2):
+        _, indices = fastconv.max_pool2d(x, 2, layout="NHWC", return_indices=True)
+        for astray in (False, True):
+            if astray:
+                indices[0, 200, 7, 3] = 5
+            expected = np.zeros((600 * 602, 16), np.float32)
+            np.add.at(expected, (indices.reshape(-1, 16), np.arange(16)), grad.reshape(-1, 16))
+            for out in (None, aside):
+                got = fastconv.max_pool2d_grad(
+                    grad, indices, 2, input_shape=x.shape, layout="NHWC", out=out
+                )
+                assert same_bits(got, expected.reshape(x.shape))
+
+
 @pytest.mark.parametrize("layout", LAYOUTS[2])
 @pytest.mark.parametrize("how", [(2, 2, 0), (3, 2, 1), (5, 1, 2)])
 def test_an_index_outside_is_found_wherever_it_is(how: Any, layout: str) -> None:

@@ -56,12 +56,17 @@ static inline bool fc_far(const fc_conv *conv, int64_t count)
     return count * (int64_t)fc_size_of(conv->dtype) > fc_machine_for(conv->dtype)->l2 / 2;
 }
 
-/* Whether y is so large that what is written of it first has left the caches when the last is: then it is better
- * written past them, which spares reading it. */
+/* Whether a result is so large that what is written of it first has left the caches when the last is: then it is
+ * better written past them, which spares reading it. */
+static inline bool fc_past_caches(int64_t bytes)
+{
+    enum { MOST = 20 << 20 };
+    return bytes > MOST;
+}
+
 static inline bool fc_streams_y(const fc_conv *conv)
 {
-    enum { BYTES = 20 << 20 };
-    return conv->batch * conv->out_channels * conv->out_pixels * (int64_t)fc_size_of(conv->dtype) > BYTES;
+    return fc_past_caches(conv->batch * conv->out_channels * conv->out_pixels * (int64_t)fc_size_of(conv->dtype));
 }
 
 /* Lines of x and y that groups read and write in pieces, from beyond L2: too short for the processor to foresee them.

@@ -25,6 +25,7 @@ typedef struct fc_pool_by_index {
     int64_t near_at[FC_POOL_NEAR];            /* positions of indices, from where their window begins, in order */
     int nears;
     bool tiles;                               /* near_at are those of windows that do not overlap */
+    bool stream;                              /* of tiles of whole vectors: `big` is written past the caches */
     bool outside;                             /* set where an index is of no pixel; the rest is then not done */
 } fc_pool_by_index;
 #endif

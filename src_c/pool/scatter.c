@@ -96,6 +96,10 @@ static void describe(scatter_job *j, const int64_t *indices)
         return;
     find_near(s, indices, pool->channels_last, j->table->lanes);
     s->tiles = s->tiles && tiles && (pool->channels_last || (s->apart[2] == 2 && s->out_size[2] >= j->table->lanes));
+    const int64_t lanes = j->table->lanes;
+    s->stream = s->tiles && pool->channels_last && pool->channels % lanes == 0 &&
+                (uintptr_t)j->big % ((size_t)lanes * j->size) == 0 &&
+                fc_past_caches(pool->batch * pool->channels * pool->in_pixels * (int64_t)j->size);
 }
 
 static void scatter_task(void *context, int64_t task, void *scratch)

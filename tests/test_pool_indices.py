@@ -166,7 +166,7 @@ def test_bits_of_moves_do_not_depend_on_threads(layout: str) -> None:
 
 @pytest.mark.parametrize("name", ISAS)
 def test_a_gradient_larger_than_the_caches(name: str) -> None:
-    """Pixels written past them, at an address of a whole vector and at another; and an index not of its window."""
+    """Pixels written past them, at an address of a whole vector and at another; an index astray."""
     x = normal((1, 600, 602, 16), np.float32, 1)
     grad = normal((1, 300, 301, 16), np.float32, 2)
     aside = np.empty(x.size + 1, np.float32)[1:].reshape(x.shape)
@@ -178,9 +178,7 @@ def test_a_gradient_larger_than_the_caches(name: str) -> None:
             expected = np.zeros((600 * 602, 16), np.float32)
             np.add.at(expected, (indices.reshape(-1, 16), np.arange(16)), grad.reshape(-1, 16))
             for out in (None, aside):
-                got = fastconv.max_pool2d_grad(
-                    grad, indices, 2, input_shape=x.shape, layout="NHWC", out=out
-                )
+                got = fastconv.max_pool2d_grad(grad, indices, 2, input_shape=x.shape, layout="NHWC", out=out)
                 assert same_bits(got, expected.reshape(x.shape))
 
 

@@ -383,10 +383,11 @@ static double cost_of_channels(const fc_conv *conv, const fc_machine *machine, b
     const double vectors = (double)(conv->batch * conv->out_pixels) *
                            (double)fc_div_up(conv->out_channels, machine->lanes);
     const double weights = (double)(conv->out_channels * conv->depth);
-    const double product = price_of_channels(conv, conv->out_per_group >= machine->lanes);
+    const bool shared = conv->out_per_group >= machine->lanes;
+    const double product = price_of_channels(conv, shared);
     const fc_count counts[] = {
         { vectors * (double)conv->depth, product },                                 /* multiply */
-        { vectors, 20 },                                                           /* tiles and stores */
+        { vectors, shared ? 12 : 20 },                                             /* tiles and stores */
         { prepared ? 0 : weights, 4.1 },                                           /* pack weights */
         { 1, 5500 },
     };

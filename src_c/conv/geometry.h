@@ -69,6 +69,15 @@ static inline bool fc_streams_y(const fc_conv *conv)
     return fc_past_caches(conv->batch * conv->out_channels * conv->out_pixels * (int64_t)fc_size_of(conv->dtype));
 }
 
+/* Lines of y beyond what the caches of a machine may hold, which are read from memory before they are written where
+ * they are not written past the caches: measured. */
+static inline double fc_lines_through_memory(const fc_conv *conv)
+{
+    const double held = 32 << 20, count = (double)(conv->batch * conv->out_channels) * (double)conv->out_pixels;
+    const double bytes = count * (double)fc_size_of(conv->dtype);
+    return bytes > held ? (bytes - held) / 64 : 0;
+}
+
 /* Lines of x and y that groups read and write in pieces, from beyond L2: too short for the processor to foresee them.
  * Of x `passes` times. */
 static inline double fc_lines_in_pieces(const fc_conv *conv, int64_t passes)

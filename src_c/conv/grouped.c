@@ -404,6 +404,7 @@ static double cost_of_rows(const fc_conv *conv, const fc_machine *machine)
         { vectors * (double)conv->depth, conv->kernel[FC_WIDTH] > 1 ? 1.1 : 2.6 },   /* multiply */
         { vectors, 7 },                                                              /* tiles and stores */
         { fc_lines_in_pieces(conv, 1), 10 },
+        { fc_lines_through_memory(conv), 57 },
         { (double)(conv->batch * conv->groups), 2500 },                              /* calls */
         { 1, 4000 },
     };
@@ -436,6 +437,7 @@ static double plain_cost(const fc_conv *conv, const fc_machine *machine, bool pr
         { nhwc * vectors, 4.01 },                                                          /* transposes out */
         { (double)s.tasks * (double)(conv->taps + s.channels * conv->taps / 16), 41.4 },        /* offsets */
         { fc_lines_in_pieces(conv, 1), 3.79 },
+        { fc_lines_through_memory(conv), 57 },
         { (double)s.tasks, 347 },
         { 1, 5110 },
     };

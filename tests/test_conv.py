@@ -218,6 +218,23 @@ def test_results_larger_than_the_caches(name: str, algorithm: str, shape: tuple[
         assert_conv2d(y, nhwc, weight, layout="NHWC")
 
 
+@pytest.mark.parametrize("name", ISAS)
+def test_depthwise_results_larger_than_the_caches(name: str) -> None:
+    """As above, of channels that are adjacent: 64 of them, and 63 as views, that fill no vectors."""
+    x, weight = normal((1, 300, 303, 64), np.float32, 1), normal((64, 1, 3, 3), np.float32, 2)
+    aside = np.empty(x.size + 1, np.float32)[1:].reshape(x.shape)
+    options: dict[str, Any] = {"layout": "NHWC", "padding": 1}
+    with isa(name), threads(2):
+        for out in (None, aside):
+            y = fastconv.conv2d(x, weight, groups=64, out=out, algorithm="depthwise", **options)
+            assert_conv2d(y, x, weight, groups=64, **options)
+        aside[...] = np.nan
+        some = aside[..., :63]
+        fastconv.conv2d(x[..., :63], weight[:63], groups=63, out=some, algorithm="depthwise", **options)
+        assert np.array_equal(some, y[..., :63])
+        assert np.isnan(aside[..., 63]).all()
+
+
 def test_exact_mode_keeps_the_bound() -> None:
     x, weight = normal((1, 16, 28, 28), np.float32, 1), normal((16, 16, 3, 3), np.float32, 2)
     fastconv.set_exact(True)

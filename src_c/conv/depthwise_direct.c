@@ -340,6 +340,8 @@ static void compute_channels(const fc_conv_run *run, const fc_depthwise_view *v,
     d.x_again = conv->stride[FC_HEIGHT] * v->x_stride[FC_H];
     d.y_again = v->y_stride[FC_H];
     d.far = v->far;
+    d.stream = v->far && fc_streams_y(conv) && channels % lanes == 0 && v->y_stride[FC_W] % lanes == 0 &&
+               v->y_stride[FC_H] % lanes == 0 && (uintptr_t)d.y % ((uintptr_t)lanes * size) == 0;
     if (d.far) {                              /* the next row of outputs */
         const int64_t top = row * conv->stride[FC_HEIGHT] - conv->pad_before[FC_HEIGHT] - v->x_at[FC_HEIGHT];
         d.x_ahead = (top + (conv->kernel[FC_HEIGHT] - 1) * conv->dilation[FC_HEIGHT] + 1) * v->x_stride[FC_H];

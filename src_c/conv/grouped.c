@@ -384,7 +384,10 @@ static double cost_of_channels(const fc_conv *conv, const fc_machine *machine, b
                            (double)fc_div_up(conv->out_channels, machine->lanes);
     const double weights = (double)(conv->out_channels * conv->depth);
     const bool shared = conv->out_per_group >= machine->lanes;
-    const double product = price_of_channels(conv, shared);
+    /* Weights of a group that do not stay in L1 are read again for each row, whose few columns share them. */
+    const int64_t bytes = conv->out_per_group * conv->depth * (int64_t)fc_size_of(conv->dtype);
+    const double again = shared && 2 * bytes > machine->l1 ? fmin(7 / (double)conv->out_size[FC_WIDTH], 1) : 0;
+    const double product = price_of_channels(conv, shared) + 1.05 * again;
     const fc_count counts[] = {
         { vectors * (double)conv->depth, product },                                 /* multiply */
         { vectors, shared ? 12 : 20 },                                             /* tiles and stores */

@@ -186,14 +186,15 @@ static double cost(fc_input_call *call)
     fc_error unused;                          /* a run tries again, and says why it cannot */
     const fc_conv *conv = call->conv;
     const fc_grad_phases *phases = &call->phases;
-    if (fc_grad_phases_init(&call->phases, conv, call->algorithm, true, call->most, &unused) != FC_OK)
+    const bool near = conv->groups > 1 && conv->in_per_group < FEW_CHANNELS && conv->stride[FC_WIDTH] != 3;
+    const double most = call->most / (near ? GROUPED : 1); /* of phases beyond it not all are made */
+    if (fc_grad_phases_init(&call->phases, conv, call->algorithm, true, most, &unused) != FC_OK)
         return INFINITY;
     const double pixels = (double)conv->batch * (double)(conv->in_size[0] * conv->in_size[1] * conv->in_size[2]);
     const double calls = (double)(conv->batch * phases->all), groups = conv->groups > 1 ? (double)conv->groups : 0;
     const double seconds = (1 + SMALL_BLOCKS) * phases->seconds + calls * (CALL_SECONDS + GROUP_SECONDS * groups) +
                            WEAVE_SECONDS * pixels * (double)conv->in_channels;
-    const bool near = conv->groups > 1 && conv->in_per_group < FEW_CHANNELS;
-    return near && conv->stride[FC_WIDTH] != 3 ? GROUPED * seconds : seconds; /* three phases are woven slowly */
+    return near ? GROUPED * seconds : seconds; /* three phases are woven slowly */
 }
 
 static fc_status run(fc_input_call *call, fc_error *error)

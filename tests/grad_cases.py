@@ -50,6 +50,21 @@ CASES: dict[str, tuple[int, int, tuple[int, int], tuple[int, int], dict[str, Any
     "3x3 stride (1, 3)": (4, 6, (13, 21), (3, 3), {"stride": (1, 3), "padding": 1}),
     "3x3 stride 4": (4, 6, (13, 22), (3, 3), {"stride": 4, "padding": 1}),
     "3x3 stride 5, beyond the kernel": (4, 6, (13, 24), (3, 3), {"stride": 5}),
+    # Rows, whose price is lowered for groups of few channels, beside blocks.
+    "16 groups of 1 to 16, 5x5 stride (1, 4)": (
+        16,
+        256,
+        (54, 16),
+        (5, 5),
+        {"stride": (1, 4), "padding": 2, "groups": 16},
+    ),
+    "32 groups of 8 to 32, 1x5 stride (1, 2)": (
+        256,
+        1024,
+        (16, 10),
+        (1, 5),
+        {"stride": (1, 2), "padding": ((0, 2), (0, 1)), "groups": 32},
+    ),
     "stride larger than the image": (4, 6, (5, 6), (3, 3), {"stride": 7, "padding": 1}),
     "stride 2**62": (3, 9, (4, 9), (2, 2), {"stride": 2**62}),
     "7x7 stride 2, first layer": (3, 16, (29, 32), (7, 7), {"stride": 2, "padding": 3}),

@@ -261,7 +261,8 @@ static bool in_place(const fc_conv *conv, const pointwise_split *s)
     enum { ROWS = 96, DEPTH = 64, ACROSS_ROWS = 24 };
     return s->k_blocks == 1 && conv->out_pixels >= LEAST_IN_PLACE * s->lanes &&
            (aligns(conv, s) ? s->rows <= ROWS || conv->depth <= DEPTH
-                               : s->rows <= ACROSS_ROWS && s->blocks == 1) &&
+                            : s->rows <= ACROSS_ROWS && s->blocks == 1) &&
+           (s->blocks == 1 || conv->out_pixels - (s->blocks - 1) * s->block >= 2 * s->lanes) &&
            !fc_far(conv, fc_x_count(conv) / 2);
 }
 
@@ -283,7 +284,8 @@ static void multiply_vector(const fc_conv_run *run, const fc_gemm *like, int64_t
     run->table->gemm(&g);
 }
 
-/* A block of pixels from one aligned vector to another, but for an image's first and last. */
+/* A block of pixels from one aligned vector to another, but for an image's first and last.  No pixel is another
+ * block's too, since the last one is more than a vector. */
 static void multiply_in_place(const fc_conv_run *run, const pointwise_part *p, const pointwise_split *s, fc_gemm *g)
 {
     const size_t size = fc_size_of(run->conv->dtype);

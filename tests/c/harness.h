@@ -230,7 +230,8 @@ static inline void harness_check(const fc_algorithm *algorithm, fc_conv conv, in
     fc_error error;
     int64_t xb, xa, yb, ya;
     harness_describe(&conv, algorithm->name, isa, x_view, y_view);
-    if (fc_conv_check(&conv, &error) != FC_OK) {
+    /* What an algorithm chooses by, and the kernels, are of one instruction set, as in the library. */
+    if (fc_dispatch_init(fc_isa_name((fc_isa)isa), &error) != FC_OK || fc_conv_check(&conv, &error) != FC_OK) {
         harness_fail(error.text);
         return;
     }

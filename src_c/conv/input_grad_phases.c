@@ -128,13 +128,14 @@ static fc_status make_phase(fc_grad_phases *phases, int64_t index, const char *a
     }
     if (!phase->live)
         return FC_OK;
-    const fc_status status = fc_phase_conv(conv, axes, &phase->conv, &phase->x, &phase->y, error);
+    fc_status status = fc_phase_conv(conv, axes, &phase->conv, &phase->x, &phase->y, error);
+    if (status == FC_OK)
+        status = choose(phase, algorithm, prepare, error);
     if (status != FC_OK)
         return status;
     phases->covered += phase->conv.out_pixels;
-    const fc_status chosen = choose(phase, algorithm, prepare, error);
     phases->seconds += phase->seconds + TURN_SECONDS * (double)phase->conv.depth * (double)conv->in_channels;
-    return chosen;
+    return FC_OK;
 }
 
 /* Where each tap of a phase's filters lies in one of the forward's, last first. */
@@ -271,24 +272,28 @@ static fc_status prepare_all(fc_grad_phases *phases, fc_error *error)
     return status == FC_OK ? fc_parallel(phases->all, elements * 5e-10, 0, prepare_task, phases, error) : status;
 }
 
-fc_status fc_grad_phases_init(fc_grad_phases *phases, const fc_conv *conv, const char *algorithm, bool prepare,
-                              double most, fc_error *error)
+static fc_status begin(fc_grad_phases *phases, const fc_conv *conv, fc_error *error)
 {
-    if (phases->phase)
-        return FC_OK;
     *phases = (fc_grad_phases){ .conv = conv, .table = fc_table_for(conv->dtype), .all = 1 };
     for (int axis = 0; axis < FC_SPATIAL; axis++)
         phases->all *= phases->count[axis] = fc_axis_phases(conv, axis);
     phases->phase = malloc((size_t)phases->all * sizeof *phases->phase);
     phases->taps = malloc((size_t)conv->taps * sizeof *phases->taps);
-    if (!phases->phase || !phases->taps)
-        return fc_fail(error, FC_NO_MEMORY, "weight: no memory for %lld phases of a stride", (long long)phases->all);
-    for (int64_t i = 0; i < phases->all && phases->seconds <= most; i++) {
-        const fc_status status = make_phase(phases, i, algorithm, prepare, error);
-        if (status != FC_OK)
-            return status;
+    if (phases->phase && phases->taps)
+        return FC_OK;
+    fc_grad_phases_free(phases);
+    return fc_fail(error, FC_NO_MEMORY, "weight: no memory for %lld phases of a stride", (long long)phases->all);
+}
+
+fc_status fc_grad_phases_make(fc_grad_phases *phases, const fc_conv *conv, const char *algorithm, bool prepare,
+                              double most, fc_error *error)
+{
+    fc_status status = phases->phase ? FC_OK : begin(phases, conv, error);
+    while (status == FC_OK && phases->made < phases->all && phases->seconds <= most) {
+        status = make_phase(phases, phases->made, algorithm, prepare, error);
+        phases->made += status == FC_OK;
     }
-    return FC_OK;
+    return status;
 }
 
 fc_status fc_grad_phases_reserve(fc_grad_phases *phases, const void *weight, bool prepare, fc_error *error)
@@ -303,4 +308,5 @@ void fc_grad_phases_free(fc_grad_phases *phases)
     fc_scratch_give_back(phases->memory);
     free(phases->taps);
     free(phases->phase);
+    *phases = (fc_grad_phases){ 0 };
 }

@@ -41,18 +41,18 @@ typedef struct fc_grad_phases {
     const fc_conv *conv;
     const fc_table *table;
     fc_grad_phase *phase;                     /* [depth][height][width] of first taps */
-    int64_t count[FC_SPATIAL], all, covered;  /* covered: pixels of live phases */
-    double seconds;                           /* predicted for all of it */
+    int64_t count[FC_SPATIAL], all, made, covered; /* covered: pixels of live phases */
+    double seconds;                           /* predicted for those that are made */
     int64_t *taps;
     const void *weight;
     void *memory;                             /* of all filters */
 } fc_grad_phases;
 
-/* Chooses algorithms, once: a second call does nothing.  Phases from where they would take more than `most` seconds
- * on are not made: the caller has something faster. */
-fc_status fc_grad_phases_init(fc_grad_phases *phases, const fc_conv *conv, const char *algorithm, bool prepare,
+/* Makes phases, which chooses their algorithms, from the first that is not made yet until all are or they take more
+ * than `most` seconds: the caller has something faster then, unless it calls again. */
+fc_status fc_grad_phases_make(fc_grad_phases *phases, const fc_conv *conv, const char *algorithm, bool prepare,
                               double most, fc_error *error);
-/* Memory for filters.  With `prepare`, as given to init, all of them are turned round and prepared as a plan
+/* Memory for filters.  With `prepare`, as given to make, all of them are turned round and prepared as a plan
  * does; without, fc_turn_filters makes them when they are needed. */
 fc_status fc_grad_phases_reserve(fc_grad_phases *phases, const void *weight, bool prepare, fc_error *error);
 /* Input channels whose filters phase->weight has room for: all, or so many of one group as a cache holds. */

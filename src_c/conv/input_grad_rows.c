@@ -187,8 +187,9 @@ static double cost(fc_input_call *call)
     const fc_conv *conv = call->conv;
     const fc_grad_phases *phases = &call->phases;
     const bool near = conv->groups > 1 && conv->in_per_group < FEW_CHANNELS && conv->stride[FC_WIDTH] != 3;
-    const double most = call->most / (near ? GROUPED : 1); /* of phases beyond it not all are made */
-    if (fc_grad_phases_init(&call->phases, conv, call->algorithm, true, most, &unused) != FC_OK)
+    const double most = call->most / (near ? GROUPED : 1);
+    if (fc_grad_phases_make(&call->phases, conv, call->algorithm, true, most, &unused) != FC_OK ||
+        phases->made < phases->all)
         return INFINITY;
     const double pixels = (double)conv->batch * (double)(conv->in_size[0] * conv->in_size[1] * conv->in_size[2]);
     const double calls = (double)(conv->batch * phases->all), groups = conv->groups > 1 ? (double)conv->groups : 0;
@@ -199,7 +200,7 @@ static double cost(fc_input_call *call)
 
 static fc_status run(fc_input_call *call, fc_error *error)
 {
-    fc_status status = fc_grad_phases_init(&call->phases, call->conv, call->algorithm, true, INFINITY, error);
+    fc_status status = fc_grad_phases_make(&call->phases, call->conv, call->algorithm, true, INFINITY, error);
     if (status == FC_OK)
         status = fc_grad_phases_reserve(&call->phases, call->weight, true, error);
     return status == FC_OK ? run_rows(&call->phases, call->g, call->grad, error) : status;

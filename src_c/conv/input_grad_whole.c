@@ -85,7 +85,8 @@ static double cost(fc_input_call *call)
     fc_error unused;                          /* a run tries again, and says why it cannot */
     const fc_conv *conv = call->conv;
     const fc_grad_phases *phases = &call->phases;
-    if (fc_grad_phases_init(&call->phases, conv, call->algorithm, false, call->most, &unused) != FC_OK)
+    if (fc_grad_phases_make(&call->phases, conv, call->algorithm, false, call->most, &unused) != FC_OK ||
+        phases->made < phases->all)
         return INFINITY;
     const double groups = conv->groups > 1 ? (double)conv->groups : 0;
     const bool zeros = phases->covered < conv->in_size[0] * conv->in_size[1] * conv->in_size[2];
@@ -96,7 +97,7 @@ static double cost(fc_input_call *call)
 
 static fc_status run(fc_input_call *call, fc_error *error)
 {
-    fc_status status = fc_grad_phases_init(&call->phases, call->conv, call->algorithm, false, INFINITY, error);
+    fc_status status = fc_grad_phases_make(&call->phases, call->conv, call->algorithm, false, INFINITY, error);
     if (status == FC_OK)
         status = fc_grad_phases_reserve(&call->phases, call->weight, false, error);
     return status == FC_OK ? run_phases(&call->phases, call->g, call->grad, error) : status;

@@ -8,6 +8,7 @@
 #include "../base/scratch.h"
 #include "cost.h"
 #include "geometry.h"
+#include "lanes_outputs.h"
 #include "nonfinite.h"
 #include <math.h>
 #include <stdio.h>
@@ -116,7 +117,8 @@ typedef struct lanes_job {
 
 /* What a task computes. */
 typedef struct lanes_block {
-    int64_t image, images, depth, row, rows, col, cols, channel, channels;
+    fc_lanes_outputs out;
+    int64_t channel, channels;
     int64_t deep, deeps;                      /* taps along depth that see x */
     int64_t pitch;
     lanes_span high, wide;
@@ -131,26 +133,17 @@ static lanes_block block_of(const lanes_job *job, int64_t task)
     b.pitch = s->pitch;
     b.channel = task % s->channel_blocks * s->vectors * table->lanes;
     b.channels = fc_min(s->vectors * table->lanes, conv->out_channels - b.channel);
-    task /= s->channel_blocks;
-    b.col = task % s->col_blocks * s->cols;
-    b.cols = fc_min(s->cols, conv->out_size[FC_WIDTH] - b.col);
-    task /= s->col_blocks;
-    b.row = task % s->row_blocks * s->rows;
-    b.rows = fc_min(s->rows, conv->out_size[FC_HEIGHT] - b.row);
-    task /= s->row_blocks;
-    b.depth = task % conv->out_size[FC_DEPTH];
-    b.image = task / conv->out_size[FC_DEPTH] * s->images;
-    b.images = fc_min(s->images, conv->batch - b.image);
+    b.out = fc_lanes_outputs_of(conv, s->images, s->rows, s->cols, task / s->channel_blocks);
     const fc_span deep = fc_span_of(0, conv->kernel[FC_DEPTH], conv->dilation[FC_DEPTH],
-                                    b.depth * conv->stride[FC_DEPTH] - conv->pad_before[FC_DEPTH],
+                                    b.out.depth * conv->stride[FC_DEPTH] - conv->pad_before[FC_DEPTH],
                                     conv->in_size[FC_DEPTH]);
     b.deep = deep.before;
     b.deeps = deep.inside;
-    const fc_lanes_tile tile = fc_lanes_tile_of(table->lanes_sums, b.images, b.rows, b.cols);
+    const fc_lanes_tile tile = fc_lanes_tile_of(table->lanes_sums, b.out.images, b.out.rows, b.out.cols);
     const int64_t across = (tile.by_piece ? tile.places * tile.cols : tile.cols) - 1;
     const int64_t down = tile.by_piece || tile.by_image ? 0 : tile.places - 1;
-    b.high = span_of(conv, FC_HEIGHT, b.row, b.rows, down * conv->stride[FC_HEIGHT], true);
-    b.wide = span_of(conv, FC_WIDTH, b.col, b.cols, across * conv->stride[FC_WIDTH], parts_cols(conv));
+    b.high = span_of(conv, FC_HEIGHT, b.out.row, b.out.rows, down * conv->stride[FC_HEIGHT], true);
+    b.wide = span_of(conv, FC_WIDTH, b.out.col, b.out.cols, across * conv->stride[FC_WIDTH], parts_cols(conv));
     return b;
 }
 
@@ -193,8 +186,8 @@ static void copy_row(const fc_conv_run *run, const lanes_block *b, const void *r
         return;
     }
     for (int64_t tap = 0; tap < w->seen; tap += conv->dilation[FC_WIDTH])
-        copy_pixels(run, b, row, b->col * conv->stride[FC_WIDTH] - conv->pad_before[FC_WIDTH] + tap,
-                    conv->stride[FC_WIDTH], b->cols, w->seen, (char *)to + (size_t)tap * pixel);
+        copy_pixels(run, b, row, b->out.col * conv->stride[FC_WIDTH] - conv->pad_before[FC_WIDTH] + tap,
+                    conv->stride[FC_WIDTH], b->out.cols, w->seen, (char *)to + (size_t)tap * pixel);
 }
 
 /* All rows of one image and depth. */
@@ -220,8 +213,8 @@ static void copy_plane(const fc_conv_run *run, const lanes_block *b, const void 
         return;
     }
     for (int64_t j = 0; j < h->size; j++) {
-        const int64_t y = h->apart ? (b->row + j / h->seen) * conv->stride[FC_HEIGHT] - conv->pad_before[FC_HEIGHT] +
-                                         j % h->seen
+        const int64_t output = b->out.row + j / h->seen;
+        const int64_t y = h->apart ? output * conv->stride[FC_HEIGHT] - conv->pad_before[FC_HEIGHT] + j % h->seen
                                    : h->at + j;
         const bool inside = y >= 0 && y < conv->in_size[FC_HEIGHT];
         copy_row(run, b, inside ? fc_at(plane, y * x[FC_H], size) : NULL, (char *)to + (size_t)j * bytes);
@@ -233,10 +226,10 @@ static void copy_block(const fc_conv_run *run, const lanes_block *b, void *memor
     const fc_conv *conv = run->conv;
     const int64_t *x = conv->x_stride;
     const size_t size = fc_size_of(conv->dtype);
-    for (int64_t i = 0; i < b->images * b->deeps; i++) {
-        const int64_t z = b->depth * conv->stride[FC_DEPTH] - conv->pad_before[FC_DEPTH] +
+    for (int64_t i = 0; i < b->out.images * b->deeps; i++) {
+        const int64_t z = b->out.depth * conv->stride[FC_DEPTH] - conv->pad_before[FC_DEPTH] +
                           (b->deep + i % b->deeps) * conv->dilation[FC_DEPTH];
-        const int64_t at = (b->image + i / b->deeps) * x[FC_N] + b->channel / conv->out_per_group * x[FC_C] +
+        const int64_t at = (b->out.image + i / b->deeps) * x[FC_N] + b->channel / conv->out_per_group * x[FC_C] +
                            z * x[FC_D];
         copy_plane(run, b, fc_at(run->x, at, size),
                    fc_at_mut(memory, i * b->high.size * b->wide.size * b->pitch, size));
@@ -250,24 +243,6 @@ static fc_lanes_axis axis_of(const fc_conv *conv, int axis, int64_t first, int64
                             .pad = conv->pad_before[axis], .in = conv->in_size[axis] };
 }
 
-/* Outputs to where they belong. */
-static void move_outputs(const fc_conv_run *run, const lanes_block *b, const void *memory)
-{
-    const fc_conv *conv = run->conv;
-    const size_t size = fc_size_of(conv->dtype);
-    const int64_t *y = conv->y_stride, lanes = run->table->lanes;
-    const bool whole = b->cols == conv->out_size[FC_WIDTH] && (b->rows == 1 || y[FC_H] == b->cols * y[FC_W]);
-    const int64_t rows = whole ? 1 : b->rows, cols = whole ? b->rows * b->cols : b->cols;
-    for (int64_t i = 0; i < b->images * rows; i++) {
-        const int64_t at = (b->image + i / rows) * y[FC_N] + b->channel * y[FC_C] + b->depth * y[FC_D] +
-                           (b->row + i % rows) * y[FC_H] + b->col * y[FC_W];
-        const fc_move move = { .rows = b->channels, .cols = cols, .src = fc_at(memory, i * cols * lanes, size),
-                               .src_row = 1, .src_col = lanes, .dst = fc_at_mut(run->y, at, size),
-                               .dst_row = y[FC_C], .dst_col = cols == 1 ? 1 : y[FC_W] };
-        run->table->move(&move);
-    }
-}
-
 /* What a block is to the kernel, its first vector of channels. */
 static fc_depthwise_lanes lanes_of(const lanes_job *job, const lanes_block *b, const void *copy, void *outputs)
 {
@@ -276,27 +251,27 @@ static fc_depthwise_lanes lanes_of(const lanes_job *job, const lanes_block *b, c
     const size_t size = fc_size_of(conv->dtype);
     const int64_t lanes = run->table->lanes, *y = conv->y_stride;
     const bool turned = job->split.turned;
+    const fc_lanes_outputs *o = &b->out;
     const int64_t row = b->wide.size * b->pitch, plane = b->high.size * row;
     fc_depthwise_lanes d = {
-        .row = axis_of(conv, FC_HEIGHT, b->row, b->rows), .col = axis_of(conv, FC_WIDTH, b->col, b->cols),
-        .images = b->images, .x_image = b->deeps * plane, .y_image = turned ? b->rows * b->cols * lanes : y[FC_N],
+        .row = axis_of(conv, FC_HEIGHT, o->row, o->rows), .col = axis_of(conv, FC_WIDTH, o->col, o->cols),
+        .images = o->images, .x_image = b->deeps * plane, .y_image = turned ? o->rows * o->cols * lanes : y[FC_N],
         .deep = b->deeps, .x_deep = plane, .w_deep = conv->kernel[1] * conv->kernel[2] * lanes,
         .activation = conv->activation,
         .inputs = 1, .groups = lanes,
     };
     d.row.x_out = b->high.out * row;
     d.row.x_tap = conv->dilation[FC_HEIGHT] * row;
-    d.row.y_out = turned ? b->cols * lanes : y[FC_H];
+    d.row.y_out = turned ? o->cols * lanes : y[FC_H];
     d.row.w_tap = conv->kernel[FC_WIDTH] * lanes;
     d.col.x_out = b->wide.out * b->pitch;
     d.col.x_tap = conv->dilation[FC_WIDTH] * b->pitch;
     d.col.y_out = turned ? lanes : y[FC_W];
     d.col.w_tap = lanes;
-    d.x = fc_at(copy, b->high.begin * row + b->wide.begin * b->pitch - b->row * d.row.x_out - b->col * d.col.x_out,
+    d.x = fc_at(copy, b->high.begin * row + b->wide.begin * b->pitch - o->row * d.row.x_out - o->col * d.col.x_out,
                 size);
-    d.y = turned ? outputs : fc_at_mut(run->y, b->image * y[FC_N] + b->channel * y[FC_C] + b->depth * y[FC_D] +
-                                                   b->row * y[FC_H] + b->col * y[FC_W], size);
-    d.y = fc_at_mut(d.y, -b->row * d.row.y_out - b->col * d.col.y_out, size);
+    d.y = turned ? outputs : fc_lanes_first_output(run, o, b->channel);
+    d.y = fc_at_mut(d.y, -o->row * d.row.y_out - o->col * d.col.y_out, size);
     return d;
 }
 
@@ -320,7 +295,7 @@ static void run_task(void *context, int64_t task, void *memory)
         d.bias_lanes = b.channels;
         run->table->depthwise_lanes(&d);
         if (turned)
-            move_outputs(run, &b, outputs);
+            fc_lanes_move_outputs(run, &b.out, b.channel, b.channels, outputs);
         else
             d.y = fc_at_mut(d.y, lanes * conv->y_stride[FC_C], size);
         d.x = fc_at(d.x, lanes, size);

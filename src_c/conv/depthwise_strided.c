@@ -4,13 +4,12 @@
 #include "cost.h"
 #include "geometry.h"
 #include "nonfinite.h"
+#include "plane_tasks.h"
 #include <math.h>
-
-enum { TASK_BYTES = 96 << 10 };               /* of x, about */
 
 typedef struct strided_job {
     const fc_conv_run *run;
-    int64_t planes, plane_blocks, rows, row_blocks; /* of a task; how many */
+    fc_plane_tasks tasks;
 } strided_job;
 
 /* A stride of 2 is for the plain way where few lanes, or single columns of the kernel, would be used. */
@@ -80,22 +79,17 @@ static void strided_task(void *context, int64_t task, void *memory)
     const fc_conv *conv = run->conv;
     const int64_t *x = conv->x_stride, *y = conv->y_stride;
     const size_t size = fc_size_of(conv->dtype);
-    const int64_t row = task % job->row_blocks * job->rows;
-    task /= job->row_blocks;
-    const int64_t channel = task % job->plane_blocks * job->planes;
-    task /= job->plane_blocks;
-    const int64_t depth = task % conv->out_size[FC_DEPTH], image = task / conv->out_size[FC_DEPTH];
+    const fc_plane_task t = fc_plane_task_at(&job->tasks, task);
     fc_depthwise_strided d = {
-        .planes = fc_min(job->planes, conv->out_channels - channel), .row = axis_of(conv, FC_HEIGHT),
-        .col = axis_of(conv, FC_WIDTH),
-        .x = fc_at(run->x, image * x[FC_N] + channel * x[FC_C] + depth * x[FC_D], size), .x_plane = x[FC_C],
-        .x_row = x[FC_H], .weight = fc_at(run->weight, channel * conv->taps, size),
-        .bias = run->bias ? fc_at(run->bias, channel, size) : NULL,
-        .y = fc_at_mut(run->y, image * y[FC_N] + channel * y[FC_C] + depth * y[FC_D], size), .y_plane = y[FC_C],
+        .planes = t.planes, .row = axis_of(conv, FC_HEIGHT), .col = axis_of(conv, FC_WIDTH),
+        .x = fc_at(run->x, t.image * x[FC_N] + t.channel * x[FC_C] + t.depth * x[FC_D], size), .x_plane = x[FC_C],
+        .x_row = x[FC_H], .weight = fc_at(run->weight, t.channel * conv->taps, size),
+        .bias = run->bias ? fc_at(run->bias, t.channel, size) : NULL,
+        .y = fc_at_mut(run->y, t.image * y[FC_N] + t.channel * y[FC_C] + t.depth * y[FC_D], size), .y_plane = y[FC_C],
         .y_row = y[FC_H], .activation = conv->activation,
     };
-    d.row.first = row;
-    d.row.end = fc_min(row + job->rows, conv->out_size[FC_HEIGHT]);
+    d.row.first = t.row;
+    d.row.end = t.end;
     run->table->depthwise_strided(&d);
 }
 
@@ -103,16 +97,12 @@ fc_status fc_depthwise_strided_forward(const fc_conv_run *run, fc_error *error)
 {
     const fc_conv *conv = run->conv;
     const int64_t height = conv->out_size[FC_HEIGHT], size = (int64_t)fc_size_of(conv->dtype);
-    const int64_t high = fc_max(1, fc_min(conv->in_size[FC_HEIGHT] / height, TASK_BYTES)); /* rows of x to one of y */
-    const int64_t row = high * conv->in_size[FC_WIDTH] * size;
+    const int64_t high = fc_max(1, conv->in_size[FC_HEIGHT] / height); /* rows of x to one of y, about */
     strided_job job = { .run = run };
-    job.planes = fc_max(1, fc_min(conv->out_channels, TASK_BYTES / height / row));
-    job.plane_blocks = fc_div_up(conv->out_channels, job.planes);
-    job.rows = fc_min(height, fc_round_up(fc_max(1, TASK_BYTES / row), 8));
-    job.row_blocks = fc_div_up(height, job.rows);
-    const int64_t tasks = conv->batch * conv->out_size[FC_DEPTH] * job.plane_blocks * job.row_blocks;
+    job.tasks = fc_plane_tasks_of(conv->batch, conv->out_channels, conv->out_size[FC_DEPTH], height,
+                                  high * conv->in_size[FC_WIDTH] * size, 8);
     const double seconds = fc_depthwise_strided_cost(conv, fc_machine_for(conv->dtype));
-    const fc_status status = fc_parallel(tasks, seconds, 0, strided_task, &job, error);
+    const fc_status status = fc_parallel(job.tasks.tasks, seconds, 0, strided_task, &job, error);
     if (status == FC_OK)
         fc_nonfinite_padding(run, run->weight, conv->taps, 1);
     return status;

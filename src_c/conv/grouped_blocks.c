@@ -7,6 +7,7 @@
 #include "../base/scratch.h"
 #include "cost.h"
 #include "group_lanes.h"
+#include "lanes_outputs.h"
 #include "nonfinite.h"
 #include <math.h>
 #include <stdio.h>
@@ -119,7 +120,8 @@ typedef struct blocks_job {
 
 /* What a task computes. */
 typedef struct blocks_block {
-    int64_t image, images, depth, row, rows, col, cols, block;
+    fc_lanes_outputs out;
+    int64_t block;
     fc_lanes_places high, wide;
 } blocks_block;
 
@@ -128,18 +130,9 @@ static blocks_block block_of(const blocks_job *job, int64_t task)
     const fc_conv *conv = job->run->conv;
     const blocks_split *s = &job->split;
     blocks_block b = { .block = task % s->lanes.blocks };
-    task /= s->lanes.blocks;
-    b.col = task % s->col_blocks * s->cols;
-    b.cols = fc_min(s->cols, conv->out_size[FC_WIDTH] - b.col);
-    task /= s->col_blocks;
-    b.row = task % s->row_blocks * s->rows;
-    b.rows = fc_min(s->rows, conv->out_size[FC_HEIGHT] - b.row);
-    task /= s->row_blocks;
-    b.depth = task % conv->out_size[FC_DEPTH];
-    b.image = task / conv->out_size[FC_DEPTH] * s->images;
-    b.images = fc_min(s->images, conv->batch - b.image);
-    b.high = places_of(conv, FC_HEIGHT, b.row, b.rows);
-    b.wide = places_of(conv, FC_WIDTH, b.col, b.cols);
+    b.out = fc_lanes_outputs_of(conv, s->images, s->rows, s->cols, task / s->lanes.blocks);
+    b.high = places_of(conv, FC_HEIGHT, b.out.row, b.out.rows);
+    b.wide = places_of(conv, FC_WIDTH, b.out.col, b.out.cols);
     return b;
 }
 
@@ -153,10 +146,10 @@ static void copy_block(const blocks_job *job, const blocks_block *b, void *memor
     const int64_t plane = b->high.count * b->wide.count * s->lanes.pitch;
     fc_lanes_copy copy = fc_lanes_copy_of(&s->lanes, x, &b->high, &b->wide);
     copy.sources = job->sources;
-    for (int64_t i = 0; i < b->images * deep; i++) {
-        const int64_t z = b->depth * conv->stride[FC_DEPTH] - conv->pad_before[FC_DEPTH] +
+    for (int64_t i = 0; i < b->out.images * deep; i++) {
+        const int64_t z = b->out.depth * conv->stride[FC_DEPTH] - conv->pad_before[FC_DEPTH] +
                           i % deep * conv->dilation[FC_DEPTH];
-        const int64_t at = (b->image + i / deep) * x[FC_N] + z * x[FC_D];
+        const int64_t at = (b->out.image + i / deep) * x[FC_N] + z * x[FC_D];
         const void *from = z >= 0 && z < conv->in_size[FC_DEPTH] ? fc_at(run->x, at, s->lanes.size) : NULL;
         fc_lanes_copy_plane(&copy, &b->high, b->block, from, (char *)memory + s->row_at,
                             fc_at_mut(memory, i * plane, s->lanes.size));
@@ -185,9 +178,9 @@ static fc_depthwise_lanes kernel_of(const blocks_job *job, const blocks_block *b
     const int64_t lanes = job->run->table->lanes, pitch = s->lanes.pitch, *y = conv->y_stride;
     const int64_t row = b->wide.count * pitch, plane = b->high.count * row, tap = conv->in_per_group * lanes;
     fc_depthwise_lanes d = {
-        .x = memory, .row = axis_of(job, FC_HEIGHT, &b->high, b->row, b->rows),
-        .col = axis_of(job, FC_WIDTH, &b->wide, b->col, b->cols), .images = b->images,
-        .x_image = conv->kernel[FC_DEPTH] * plane, .y_image = s->turned ? b->rows * b->cols * lanes : y[FC_N],
+        .x = memory, .row = axis_of(job, FC_HEIGHT, &b->high, b->out.row, b->out.rows),
+        .col = axis_of(job, FC_WIDTH, &b->wide, b->out.col, b->out.cols), .images = b->out.images,
+        .x_image = conv->kernel[FC_DEPTH] * plane, .y_image = s->turned ? b->out.rows * b->out.cols * lanes : y[FC_N],
         .deep = conv->kernel[FC_DEPTH], .x_deep = plane, .w_deep = conv->kernel[1] * conv->kernel[2] * tap,
         .inputs = conv->in_per_group, .x_input = s->lanes.groups, .groups = s->lanes.groups, .bias_lanes = lanes,
         .activation = conv->activation,
@@ -195,32 +188,13 @@ static fc_depthwise_lanes kernel_of(const blocks_job *job, const blocks_block *b
     d.far = !s->turned && fc_far(conv, conv->batch * conv->out_pixels * conv->out_channels);
     d.row.x_out *= row;
     d.row.x_tap = conv->dilation[FC_HEIGHT] * row;
-    d.row.y_out = s->turned ? b->cols * lanes : y[FC_H];
+    d.row.y_out = s->turned ? b->out.cols * lanes : y[FC_H];
     d.row.w_tap = conv->kernel[FC_WIDTH] * tap;
     d.col.x_out *= pitch;
     d.col.x_tap = conv->dilation[FC_WIDTH] * pitch;
     d.col.y_out = s->turned ? lanes : y[FC_W];
     d.col.w_tap = tap;
     return d;
-}
-
-/* Outputs of `channels` channels to where they belong. */
-static void move_outputs(const fc_conv_run *run, const blocks_block *b, int64_t channel, int64_t channels,
-                         const void *memory)
-{
-    const fc_conv *conv = run->conv;
-    const size_t size = fc_size_of(conv->dtype);
-    const int64_t *y = conv->y_stride, lanes = run->table->lanes;
-    const bool whole = b->cols == conv->out_size[FC_WIDTH] && (b->rows == 1 || y[FC_H] == b->cols * y[FC_W]);
-    const int64_t rows = whole ? 1 : b->rows, cols = whole ? b->rows * b->cols : b->cols;
-    for (int64_t i = 0; i < b->images * rows; i++) {
-        const int64_t at = (b->image + i / rows) * y[FC_N] + channel * y[FC_C] + b->depth * y[FC_D] +
-                           (b->row + i % rows) * y[FC_H] + b->col * y[FC_W];
-        const fc_move move = { .rows = channels, .cols = cols, .src = fc_at(memory, i * cols * lanes, size),
-                               .src_row = 1, .src_col = lanes, .dst = fc_at_mut(run->y, at, size),
-                               .dst_row = y[FC_C], .dst_col = cols == 1 ? 1 : y[FC_W] };
-        run->table->move(&move);
-    }
 }
 
 /* The biases of one vector in the order of its lanes. */
@@ -244,7 +218,7 @@ static void run_task(void *context, int64_t task, void *memory)
     const fc_conv *conv = run->conv;
     const blocks_split *s = &job->split;
     const fc_group_lanes *l = &s->lanes;
-    const int64_t lanes = run->table->lanes, *y = conv->y_stride;
+    const int64_t lanes = run->table->lanes;
     const blocks_block b = block_of(job, task);
     void *tile = (char *)memory + s->tile_at, *order = (char *)memory + s->order_at;
     copy_block(job, &b, memory);
@@ -258,11 +232,10 @@ static void run_task(void *context, int64_t task, void *memory)
             d.lanes = s->turned ? lanes : count;
             d.weight = fc_at(job->weight, (unit * l->vectors + v) * conv->depth * lanes, l->size);
             d.bias = biases_of(run, l, channel, count, (char *)memory + s->bias_at);
-            d.y = s->turned ? tile : fc_at_mut(run->y, b.image * y[FC_N] + channel * y[FC_C] + b.depth * y[FC_D] +
-                                                           b.row * y[FC_H] + b.col * y[FC_W], l->size);
+            d.y = s->turned ? tile : fc_lanes_first_output(run, &b.out, channel);
             run->table->depthwise_lanes(&d);
             if (s->turned)
-                move_outputs(run, &b, channel, count, tile);
+                fc_lanes_move_outputs(run, &b.out, channel, count, tile);
         }
     }
 }

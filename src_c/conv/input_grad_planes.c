@@ -3,14 +3,13 @@
 #include "../base/parallel.h"
 #include "geometry.h"
 #include "input_grad.h"
+#include "plane_tasks.h"
 #include <math.h>
-
-enum { TASK_BYTES = 96 << 10 };               /* of the gradient, about */
 
 typedef struct planes_job {
     const fc_input_call *call;
     fc_phases_axis row, col;
-    int64_t planes, plane_blocks, rows, row_blocks; /* of a task; how many */
+    fc_plane_tasks tasks;
 } planes_job;
 
 static fc_phases_axis axis_of(const fc_conv *conv, int axis)
@@ -80,17 +79,12 @@ static void planes_task(void *context, int64_t task, void *memory)
     const fc_conv *conv = call->conv;
     const int64_t *x = conv->x_stride, *y = conv->y_stride;
     const size_t size = fc_size_of(conv->dtype);
-    const int64_t row = task % job->row_blocks * job->rows;
-    task /= job->row_blocks;
-    const int64_t channel = task % job->plane_blocks * job->planes;
-    task /= job->plane_blocks;
-    const int64_t depth = task % conv->in_size[FC_DEPTH], image = task / conv->in_size[FC_DEPTH];
+    const fc_plane_task t = fc_plane_task_at(&job->tasks, task);
     const fc_filter_phases f = {
-        .planes = fc_min(job->planes, conv->in_channels - channel), .first = row,
-        .end = fc_min(row + job->rows, conv->in_size[FC_HEIGHT]), .row = job->row, .col = job->col,
-        .src = fc_at(call->g, image * y[FC_N] + channel * y[FC_C] + depth * y[FC_D], size), .src_plane = y[FC_C],
-        .src_row = y[FC_H], .weight = fc_at(call->weight, channel * conv->taps, size),
-        .dst = fc_at_mut(call->grad, image * x[FC_N] + channel * x[FC_C] + depth * x[FC_D], size),
+        .planes = t.planes, .first = t.row, .end = t.end, .row = job->row, .col = job->col,
+        .src = fc_at(call->g, t.image * y[FC_N] + t.channel * y[FC_C] + t.depth * y[FC_D], size), .src_plane = y[FC_C],
+        .src_row = y[FC_H], .weight = fc_at(call->weight, t.channel * conv->taps, size),
+        .dst = fc_at_mut(call->grad, t.image * x[FC_N] + t.channel * x[FC_C] + t.depth * x[FC_D], size),
         .dst_plane = x[FC_C], .dst_row = x[FC_H],
     };
     call->table->filter_phases(&f);
@@ -100,16 +94,12 @@ static fc_status run(fc_input_call *call, fc_error *error)
 {
     const fc_conv *conv = call->conv;
     planes_job job = { .call = call, .row = axis_of(conv, FC_HEIGHT), .col = axis_of(conv, FC_WIDTH) };
-    const int64_t height = conv->in_size[FC_HEIGHT], size = (int64_t)fc_size_of(conv->dtype);
-    const int64_t row = conv->in_size[FC_WIDTH] * size, down = 4 * job.row.stride;
-    job.planes = fc_max(1, fc_min(conv->in_channels, TASK_BYTES / (height * row)));
-    job.plane_blocks = fc_div_up(conv->in_channels, job.planes);
-    job.rows = fc_min(height, fc_round_up(fc_max(1, TASK_BYTES / row), down));
-    job.row_blocks = fc_div_up(height, job.rows);
-    const int64_t tasks = conv->batch * conv->in_size[FC_DEPTH] * job.plane_blocks * job.row_blocks;
+    const int64_t size = (int64_t)fc_size_of(conv->dtype);
+    job.tasks = fc_plane_tasks_of(conv->batch, conv->in_channels, conv->in_size[FC_DEPTH], conv->in_size[FC_HEIGHT],
+                                  conv->in_size[FC_WIDTH] * size, 4 * job.row.stride);
     const double pixels = (double)(conv->batch * conv->in_channels) *
                           (double)(conv->in_size[0] * conv->in_size[1]) * (double)conv->in_size[2];
-    return fc_parallel(tasks, pixels * (double)size / 10e9, 0, planes_task, &job, error);
+    return fc_parallel(job.tasks.tasks, pixels * (double)size / 10e9, 0, planes_task, &job, error);
 }
 
 const fc_input_method fc_input_planes = { .name = "planes", .also = "depthwise", .supports = supports, .cost = cost,

@@ -1,0 +1,47 @@
+/* Outputs whose lanes are channels: see lanes_outputs.h. */
+#include "lanes_outputs.h"
+#include "../base/size.h"
+#include "geometry.h"
+
+fc_lanes_outputs fc_lanes_outputs_of(const fc_conv *conv, int64_t images, int64_t rows, int64_t cols, int64_t task)
+{
+    const int64_t *out = conv->out_size;
+    const int64_t col_blocks = fc_div_up(out[FC_WIDTH], cols), row_blocks = fc_div_up(out[FC_HEIGHT], rows);
+    fc_lanes_outputs o = { .col = task % col_blocks * cols, .row = task / col_blocks % row_blocks * rows };
+    task = task / col_blocks / row_blocks;
+    o.cols = fc_min(cols, out[FC_WIDTH] - o.col);
+    o.rows = fc_min(rows, out[FC_HEIGHT] - o.row);
+    o.depth = task % out[FC_DEPTH];
+    o.image = task / out[FC_DEPTH] * images;
+    o.images = fc_min(images, conv->batch - o.image);
+    return o;
+}
+
+static int64_t offset_of(const fc_conv *conv, const fc_lanes_outputs *o, int64_t image, int64_t row, int64_t channel)
+{
+    const int64_t *y = conv->y_stride;
+    return (o->image + image) * y[FC_N] + channel * y[FC_C] + o->depth * y[FC_D] + (o->row + row) * y[FC_H] +
+           o->col * y[FC_W];
+}
+
+void *fc_lanes_first_output(const fc_conv_run *run, const fc_lanes_outputs *o, int64_t channel)
+{
+    return fc_at_mut(run->y, offset_of(run->conv, o, 0, 0, channel), fc_size_of(run->conv->dtype));
+}
+
+void fc_lanes_move_outputs(const fc_conv_run *run, const fc_lanes_outputs *o, int64_t channel, int64_t channels,
+                           const void *memory)
+{
+    const fc_conv *conv = run->conv;
+    const size_t size = fc_size_of(conv->dtype);
+    const int64_t *y = conv->y_stride, lanes = run->table->lanes;
+    const bool whole = o->cols == conv->out_size[FC_WIDTH] && (o->rows == 1 || y[FC_H] == o->cols * y[FC_W]);
+    const int64_t rows = whole ? 1 : o->rows, cols = whole ? o->rows * o->cols : o->cols;
+    for (int64_t i = 0; i < o->images * rows; i++) {
+        const int64_t at = offset_of(conv, o, i / rows, i % rows, channel);
+        const fc_move move = { .rows = channels, .cols = cols, .src = fc_at(memory, i * cols * lanes, size),
+                               .src_row = 1, .src_col = lanes, .dst = fc_at_mut(run->y, at, size),
+                               .dst_row = y[FC_C], .dst_col = cols == 1 ? 1 : y[FC_W] };
+        run->table->move(&move);
+    }
+}

@@ -17,6 +17,7 @@
 #include "outer.h"
 #include "pack.h"
 #include "phases.h"
+#include "plane_sums.h"
 #include "pool.h"
 #include "pool_scatter.h"
 #include "winograd.h"
@@ -57,6 +58,7 @@ typedef struct fc_table {
     void (*pool_scatter_planes)(fc_pool_by_index *s);
     void (*pool_scatter_pixels)(fc_pool_by_index *s);
     void (*tap_sums)(const fc_tap_sums *s);
+    void (*plane_sums)(const fc_plane_sums *p);
     void (*spread_lanes)(const fc_spread_lanes *s);
     void (*cut_lanes)(const fc_cut_lanes *c);
     void (*pick_lanes)(const fc_pick_lanes *p);

@@ -1,0 +1,105 @@
+/* Weight gradient of depthwise filters whose pixels are adjacent: every weight is a sum of products of two planes, of
+ * grad_output and of x where they are.  Lanes are pixels, added at the end.  Called by weight_grad.c. */
+#include "../base/size.h"
+#include "cost.h"
+#include "geometry.h"
+#include "weight_grad.h"
+
+enum {
+    BLOCK_BYTES = 128 << 10,                  /* of x and grad_output: all rows of a kernel find them in L2 */
+    AHEAD_BYTES = 16 << 10,                   /* how far on they are prefetched */
+    SUMS_BYTES = 16 << 10,                    /* of the planes of a part */
+    WISHED_PARTS = 16,
+    MOST_STRIDE = 4,
+};
+enum { PLANES, BLOCK, AHEAD };                /* of split.a: of a part; rows as the kernel takes them */
+
+static const char *supports(const fc_conv *conv)
+{
+    const int64_t *pad = conv->pad_before, *after = conv->pad_after, *k = conv->kernel;
+    if (conv->in_per_group != 1)
+        return "it is for depthwise convolutions";
+    if (conv->x_stride[FC_W] != 1 || conv->y_stride[FC_W] != 1)
+        return "pixels of a row must be adjacent";
+    if (k[FC_DEPTH] != 1 || pad[FC_DEPTH] || after[FC_DEPTH])
+        return "it takes kernels of one plane without padding";
+    if (conv->stride[FC_WIDTH] > MOST_STRIDE || (conv->stride[FC_WIDTH] > 1 && conv->dilation[FC_WIDTH] > 1))
+        return "it takes strides to 4, and of more than 1 no dilation";
+    for (int axis = FC_HEIGHT; axis <= FC_WIDTH; axis++) /* else some of grad_output may meet padding only */
+        if ((pad[axis] || after[axis]) && (conv->dilation[axis] > 1 || pad[axis] >= k[axis] || after[axis] >= k[axis]))
+            return "it takes less padding than taps, and of dilated ones none";
+    return NULL;
+}
+
+/* Bytes of a row of outputs and of the x that only it sees, about. */
+static int64_t row_of(const fc_conv *conv)
+{
+    const int64_t high = fc_max(1, conv->in_size[FC_HEIGHT] / conv->out_size[FC_HEIGHT]);
+    return (conv->out_size[FC_WIDTH] + high * conv->in_size[FC_WIDTH]) * (int64_t)fc_size_of(conv->dtype);
+}
+
+static fc_weight_split split(const fc_conv *conv, const fc_table *table)
+{
+    const int64_t sums = conv->taps * table->lanes * (int64_t)fc_size_of(conv->dtype);
+    const int64_t planes = fc_min(SUMS_BYTES / sums, fc_div_up(conv->out_channels, WISHED_PARTS));
+    fc_weight_split s = { .spreads = true };  /* padding, which is zero, is left out */
+    s.a[PLANES] = fc_max(1, planes);
+    s.a[BLOCK] = fc_max(BLOCK_BYTES / row_of(conv), 2 * conv->kernel[FC_HEIGHT]);
+    s.a[AHEAD] = fc_max(1, AHEAD_BYTES / row_of(conv));
+    s.parts = fc_div_up(conv->out_channels, s.a[PLANES]);
+    const int64_t rows = s.parts < WISHED_PARTS ? s.a[BLOCK] : conv->out_size[FC_HEIGHT];
+    s.blocks = fc_pixel_blocks_of(conv, 1, rows, conv->out_size[FC_WIDTH]);
+    s.bytes = (size_t)(s.a[PLANES] * sums);
+    return s;
+}
+
+static fc_strided_axis axis_of(const fc_conv *conv, int axis, int64_t first, int64_t count)
+{
+    return (fc_strided_axis){ .first = first, .end = first + count, .kernel = conv->kernel[axis],
+                              .stride = conv->stride[axis], .dilation = conv->dilation[axis],
+                              .pad = conv->pad_before[axis], .in = conv->in_size[axis] };
+}
+
+static void task(const fc_weight_run *run, int64_t part, int64_t first, int64_t end, void *out, void *scratch)
+{
+    const fc_conv *conv = run->conv;
+    const size_t size = fc_size_of(conv->dtype);
+    const int64_t *x = conv->x_stride, *y = conv->y_stride, channel = part * run->split.a[PLANES];
+    const int64_t planes = fc_min(run->split.a[PLANES], conv->out_channels - channel), same = conv->out_per_group;
+    const int64_t count = planes * conv->taps;
+    const fc_move zeros = { .rows = 1, .dst = scratch, .dst_col = 1, .zero_before = count * run->table->lanes };
+    run->table->move(&zeros);
+    for (int64_t i = first; i < end; i++) {
+        const fc_pixel_block b = fc_pixel_block_at(conv, &run->split.blocks, i);
+        const fc_plane_sums p = {
+            .planes = planes, .same = same, .skip = channel % same, .row = axis_of(conv, FC_HEIGHT, b.row, b.rows),
+            .col = axis_of(conv, FC_WIDTH, 0, b.cols), .block = run->split.a[BLOCK], .ahead = run->split.a[AHEAD],
+            .x = fc_at(run->x, b.image * x[FC_N] + channel / same * x[FC_C] +
+                                   b.depth * conv->stride[FC_DEPTH] * x[FC_D], size),
+            .g = fc_at(run->g, b.image * y[FC_N] + channel * y[FC_C] + b.depth * y[FC_D], size),
+            .x_plane = x[FC_C], .x_row = x[FC_H], .g_plane = y[FC_C], .g_row = y[FC_H], .sums = scratch,
+        };
+        run->table->plane_sums(&p);
+    }
+    const fc_lane_sums lanes = { .count = count, .src = scratch,
+                                 .dst = fc_at_mut(out, channel * conv->taps, size) };
+    run->table->lane_sums(&lanes);
+}
+
+static double cost(const fc_conv *conv, const fc_machine *machine)
+{
+    const double planes = (double)(conv->batch * conv->out_channels) * (double)conv->out_size[FC_DEPTH];
+    const double vectors = (double)fc_div_up(conv->out_size[FC_WIDTH], machine->lanes);
+    const double rows = (double)conv->out_size[FC_HEIGHT], taps = (double)conv->taps;
+    const double apart = conv->stride[FC_WIDTH] > 2 ? 3.7 : conv->stride[FC_WIDTH] > 1 ? 1.1 : 0;
+    const fc_count counts[] = {
+        { planes * rows * vectors * taps, 2.1 + apart },
+        { planes * vectors * (double)conv->kernel[FC_HEIGHT], 105 }, /* rows that see x by themselves */
+        { planes, 160 },
+        { (double)conv->out_channels * taps, 16 },                   /* sums of lanes */
+        { 1, 11000 },
+    };
+    return FC_COST(counts, machine);
+}
+
+const fc_weight_method fc_weight_planes = { "planes", supports, cost, split, task, &fc_weight_rows };

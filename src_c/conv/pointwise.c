@@ -273,6 +273,15 @@ static int64_t before_aligned(const fc_conv *conv, const pointwise_split *s, con
     return aligns(conv, s) && past % size == 0 ? (int64_t)((vector - past) % vector / size) : 0;
 }
 
+/* Whether that is for vectors that are aligned in y too, or are few: many are written for more than they are read. */
+static bool aligns_results(const fc_conv_run *run, const pointwise_split *s)
+{
+    enum { ROWS = 32 };
+    const uintptr_t vector = (uintptr_t)s->lanes * fc_size_of(run->conv->dtype);
+    return s->rows <= ROWS || ((uintptr_t)run->x % vector == (uintptr_t)run->y % vector &&
+                               run->conv->y_stride[FC_C] % s->lanes == 0);
+}
+
 /* One vector of pixels from `first` on; some may be computed twice, to the same bits. */
 static void multiply_vector(const fc_conv_run *run, const fc_gemm *like, int64_t first)
 {
@@ -366,7 +375,7 @@ static void run_part(const pointwise_job *job, const pointwise_part *p, const fc
     fc_gemm g = *like;
     if (p->has_tail)
         fc_tail_pack(run, &tail, tail_packed);
-    if (in_place(run->conv, s))
+    if (in_place(run->conv, s) && aligns_results(run, s))
         multiply_in_place(run, p, s, &g);
     else
         stream_or_pack(job, p, &g, memory);

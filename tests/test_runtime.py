@@ -115,6 +115,55 @@ def test_memory_of_a_result_that_somebody_holds_is_left_alone(hold: Callable[[An
     assert (other == 16).all()
 
 
+def result_of(nbytes: int) -> np.ndarray:
+    """A result of so many bytes: ones."""
+    return fastconv.conv2d(np.ones((1, 1, 1, nbytes // 4), np.float32), np.ones((1, 1, 1, 1), np.float32))
+
+
+MIB = 1 << 20
+
+
+def test_results_begin_on_a_cache_line_each_time() -> None:
+    """New memory, which begins anywhere, used again, and used again for a little less."""
+    for nbytes in (MIB, MIB + 4, 36 * MIB):
+        fastconv.clear_scratch()
+        addresses = [result_of(nbytes - less).ctypes.data for less in (0, 0, 4, 0)]
+        assert addresses[0] % 64 == 0
+        assert addresses == addresses[:1] * 4
+        assert (result_of(nbytes) == 1).all()
+    fastconv.clear_scratch()
+
+
+def test_memory_of_results_is_used_for_others_of_about_its_size() -> None:
+    """The smallest that suffices: a byte less does not, and one much larger is left for larger results."""
+    fastconv.clear_scratch()
+    large, small = result_of(6 * MIB), result_of(5 * MIB)
+    places = large.ctypes.data, small.ctypes.data
+    del large, small
+    other = result_of(5 * MIB - 64)
+    assert other.ctypes.data == places[1]
+    another = result_of(5 * MIB - 64)
+    assert another.ctypes.data == places[0]
+    del other, another
+    assert result_of(6 * MIB + 4).ctypes.data not in places
+    assert result_of(3 * MIB).ctypes.data not in places
+    assert _core.results_held() == (6 + 5 + 6 + 3) * MIB + 4
+    fastconv.clear_scratch()
+
+
+def test_the_memory_that_was_last_used_longest_ago_is_forgotten() -> None:
+    """Of more results than are kept, each larger than those before, so that none has another's memory."""
+    fastconv.clear_scratch()
+    sizes = [MIB + i * MIB // 8 for i in range(19)]
+    for nbytes in sizes[:18]:
+        assert (result_of(nbytes) == 1).all()
+    assert _core.results_held() == sum(sizes[2:18])
+    result_of(sizes[2])
+    result_of(sizes[18])
+    assert _core.results_held() == sizes[2] + sum(sizes[4:])
+    fastconv.clear_scratch()
+
+
 def test_memory_of_results_is_bounded() -> None:
     """The oldest is forgotten; what is larger than the bound is never kept, nothing where it is 0."""
     program = """

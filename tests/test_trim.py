@@ -39,6 +39,14 @@ CASES: dict[str, tuple[int, int, tuple[int, int], tuple[int, int], dict[str, Any
     "groups": (12, 20, (2, 1), (5, 3), {"padding": (2, 1), "groups": 4, "activation": "relu"}, (3, 1)),
     "groups, channels as lanes": (24, 24, (17, 1), (3, 3), {"padding": 1, "groups": 3}, (3, 1)),
     "every tap meets a pixel": (8, 9, (2, 2), (3, 3), {"padding": 1}, (3, 3)),
+    "dilation beyond image and padding": (
+        6,
+        8,
+        (5, 4),
+        (2, 2),
+        {"padding": ((0, 4), (0, 0)), "dilation": (5, 1)},
+        (2, 2),
+    ),
     "no tap meets a pixel": (3, 4, (1, 1), (2, 2), {"padding": ((5, 0), (5, 0)), "stride": 3}, (1, 1)),
 }
 every_case = pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
@@ -105,13 +113,16 @@ def test_gradients(case: Any, layout: str, dtype: Any, name: str) -> None:
 
 @every_case
 @both_layouts
+@pytest.mark.parametrize("last", [False, True])
 @pytest.mark.parametrize("value", [np.inf, np.nan])
 @np.errstate(invalid="ignore")
-def test_weights_that_are_not_finite(case: Any, layout: str, value: float) -> None:
-    """Times padding they are no number: such taps stay."""
+def test_weights_that_are_not_finite(case: Any, layout: str, value: float, last: bool) -> None:
+    """Times padding they are no number: such taps stay, be it for one weight, the last."""
     x, weight, bias, options = arrays(case, np.float32, layout)
     fastconv.set_exact(True)  # Winograd's sums of weights would carry it further
-    weight[1, 0, 0, 0] = weight[2, -1, -1, -1] = value
+    weight[-1 if last else 2, -1, -1, -1] = value
+    if not last:
+        weight[1, 0, 0, 0] = value
     expected = reference.conv2d(x, weight, bias, **options)
     for y in (
         fastconv.conv2d(x, weight, bias, **options),
@@ -123,14 +134,15 @@ def test_weights_that_are_not_finite(case: Any, layout: str, value: float) -> No
 
 @every_case
 @both_layouts
+@pytest.mark.parametrize("channel", [1, -1])
 @np.errstate(invalid="ignore")
-def test_a_gradient_that_is_not_finite(case: Any, layout: str) -> None:
+def test_a_gradient_that_is_not_finite(case: Any, layout: str, channel: int) -> None:
     """Times padding it is no number, in the gradient of every weight that meets padding."""
     x, weight, _, options = arrays(case, np.float32, layout)
     options.pop("activation", None)
     grad = normal(reference.conv2d(x, weight, **options).shape, np.float32, 4)
     from_first = grad if layout == "NCHW" else np.moveaxis(grad, -1, 1)
-    from_first[0, 1] = np.inf
+    from_first[0, channel] = np.inf
     fastconv.set_exact(True)
     found = fastconv.conv2d_weight_grad(grad, x, weight_shape=weight.shape, **options)
     expected = reference.conv2d_weight_grad(grad, x, weight_shape=weight.shape, **options)

@@ -318,6 +318,16 @@ def depthwise() -> Iterator[Case]:
         stride=(2, 3),
     )
     yield Case("depthwise 7x13 stride 4", 16, 16, (23, 150), (7, 13), groups=16, padding=(3, 6), stride=4)
+    # Tasks of some rows; all lanes of the last vector stored, the last of which sees a column of padding; one
+    # output more than a vector of 16 has.
+    for width, k in ((31, 5), (15, 3)):
+        name = f"depthwise {k}x{k} stride 2, narrow of {width}, rows of several tasks"
+        yield Case(name, 2, 2, (1801, width), (k, k), groups=2, padding=k // 2, stride=2)
+    yield Case("depthwise stride 3, rows of several tasks", 2, 2, (401, 100), groups=2, padding=1, stride=3)
+    yield Case("depthwise stride 3, rows of 94", 6, 6, (14, 94), groups=6, padding=1, stride=3)
+    yield Case("depthwise 4x4 stride 4, rows of 126", 6, 6, (18, 126), (4, 4), groups=6, padding=1, stride=4)
+    wide: dict[str, Any] = {"groups": 20, "padding": (2, 12), "stride": 3}
+    yield Case("depthwise 5x5 stride 3, 17 outputs", 20, 20, (21, 31), (5, 5), **wide)
     yield Case("depthwise stride beyond the kernel", 8, 8, (17, 35), (2, 2), groups=8, stride=5)
     yield Case("depthwise same, stride 2, even size", 10, 10, (14, 32), groups=10, stride=2, padding="same")
     yield Case("depthwise padding of four widths", 5, 5, (8, 17), groups=5, padding=((0, 3), (4, 1)))
@@ -396,6 +406,14 @@ def grouped_blocks() -> Iterator[Case]:
     for size, batch in (((3, 7), 9), ((8, 8), 2), ((9, 9), 1), ((1, 140), 1), ((5, 1), 16), ((1, 1), 40)):
         name = f"8 groups of 16 to 4 in blocks, {size[0]}x{size[1]}"
         yield Case(name, 128, 32, size, (5, 3), groups=8, padding=(2, 1), batch=batch, activation="relu")
+    yield Case(
+        "5 groups of 16 to 4 in blocks, strides beyond the kernel",
+        *(80, 20, (21, 30), (2, 3)),
+        groups=5,
+        stride=(4, 5),
+        padding=(1, 2),
+        batch=2,
+    )
     yield Case(
         "8 groups of 16 to 4 in blocks, dilation", 128, 32, (17, 21), groups=8, padding=3, dilation=(2, 3)
     )

@@ -26,6 +26,10 @@ CASES = [
     Case("depthwise 7x7", 16, 16, (7, 7), (7, 7), groups=16, padding=3),
     Case("depthwise narrow", 5, 5, (9, 3), groups=5, padding=1),
     Case("grouped", 12, 8, (9, 18), groups=4, padding=1),
+    Case("depthwise narrow, stride 2", 5, 5, (11, 15), groups=5, padding=1, stride=2),
+    Case("depthwise wide, stride 3", 3, 3, (10, 94), groups=3, padding=1, stride=3),
+    Case("groups in blocks, the last with fewer", 80, 20, (9, 9), (5, 4), groups=5, padding=2, stride=2),
+    Case("groups in blocks, apart", 80, 20, (21, 30), (2, 3), groups=5, padding=(1, 2), stride=(4, 5)),
 ]
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -61,6 +65,21 @@ def check(case: Case, algorithm: str, dtype: Any, layout: str, at_end: bool) -> 
     assert same_bits(fenced[3].array, plan(x))
 
 
+def check_gradients(case: Case, dtype: Any, layout: str, at_end: bool) -> None:
+    x, weight, _ = case.arrays(dtype)
+    x, grad = to_layout(x, layout), np.ones(case.out_shape(layout), dtype)
+    how: dict[str, Any] = {name: value for name, value in case.options.items() if name != "activation"}
+    how["layout"] = layout
+    of_x = fastconv.conv2d_input_grad(grad, weight, input_shape=x.shape, **how)
+    of_weight = fastconv.conv2d_weight_grad(grad, x, weight_shape=weight.shape, **how)
+    fenced = [Fenced(a, at_end) for a in (x, weight, grad, np.zeros_like(x), np.zeros_like(weight))]
+    x, weight, grad, out_x, out_weight = (f.array for f in fenced)
+    fastconv.conv2d_input_grad(grad, weight, input_shape=x.shape, out=out_x, **how)
+    fastconv.conv2d_weight_grad(grad, x, weight_shape=weight.shape, out=out_weight, **how)
+    assert same_bits(out_x, of_x)
+    assert same_bits(out_weight, of_weight)
+
+
 def main() -> None:
     fastconv.conv2d(normal((1, 1, 4, 4)), normal((1, 1, 3, 3)))
     for case in CASES:
@@ -73,4 +92,10 @@ def main() -> None:
                         where = "end" if at_end else "beginning"
                         print(f"{case.name}, {algorithm}, {dtype.__name__}, {layout}, {where}", flush=True)
                         check(case, algorithm, dtype, layout, at_end)
+        for dtype in DTYPES:
+            for layout in LAYOUTS:
+                for at_end in (True, False):
+                    where = "end" if at_end else "beginning"
+                    print(f"gradients of {case.name}, {dtype.__name__}, {layout}, {where}", flush=True)
+                    check_gradients(case, dtype, layout, at_end)
     print("done")

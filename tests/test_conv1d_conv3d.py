@@ -100,6 +100,46 @@ def test_without_a_batch_and_with_an_empty_one(rank: int) -> None:
     np.testing.assert_array_equal(np.moveaxis(one, -1, 0), y[1])
 
 
+# channels, groups, size, kernel, options: depthwise planes and groups in blocks, of several depths.
+DEEP: dict[str, tuple[int, int, tuple[int, int, int], tuple[int, int, int], dict[str, Any]]] = {
+    "narrow planes": (5, 5, (4, 9, 15), (1, 3, 3), {"stride": (1, 2, 2), "padding": (0, 1, 1)}),
+    "wide planes": (5, 5, (3, 9, 50), (1, 3, 3), {"stride": (1, 3, 3), "padding": (0, 1, 1)}),
+    "groups": (64, 4, (5, 9, 8), (3, 3, 3), {"dilation": (2, 1, 1), "padding": (1, 1, 1)}),
+    "groups, depths apart": (64, 4, (8, 9, 8), (2, 3, 3), {"stride": (3, 1, 1), "padding": (2, 1, 1)}),
+    "strides": (8, 2, (7, 8, 9), (3, 3, 2), {"stride": (3, 3, 2), "padding": (1, 0, 1)}),
+    "strides, one group": (6, 1, (7, 8, 9), (2, 4, 3), {"stride": (2, 3, 2), "padding": (1, 2, 0)}),
+}
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=lambda dtype: dtype.__name__)
+@pytest.mark.parametrize("name", ISAS)
+@pytest.mark.parametrize("layout", ["NCDHW", "NDHWC"])
+@pytest.mark.parametrize("case", DEEP.values(), ids=DEEP.keys())
+def test_several_depths(case: Any, layout: str, name: str, dtype: Any) -> None:
+    """Whole numbers, so that every algorithm's result is exact: forward and both gradients."""
+    channels, groups, size, kernel, options = case
+    x = integers((2, channels, *size), dtype, 1)
+    x = x if layout == "NCDHW" else np.ascontiguousarray(np.moveaxis(x, 1, -1))
+    weight = integers((channels, channels // groups, *kernel), dtype, 2)
+    how = {**options, "groups": groups, "layout": layout}
+    expected = reference.conv3d(x, weight, **how)
+    grad = integers(expected.shape, dtype, 3)
+    near = (grad, weight), {"input_shape": x.shape}
+    of_weight = (grad, x), {"weight_shape": weight.shape}
+    fastconv.set_exact(True)
+    with isa(name):
+        for algorithm in ("auto", "grouped", *["depthwise"] * (groups == channels)):
+            np.testing.assert_array_equal(fastconv.conv3d(x, weight, algorithm=algorithm, **how), expected)
+        phases = "rows" if layout == "NCDHW" and options.get("stride", (1,))[-1] > 1 else "phases"
+        for function, (arrays, more) in (("input", near), ("weight", of_weight)):
+            wanted = getattr(reference, f"conv3d_{function}_grad")(*arrays, **more, **how)
+            for algorithm in ("auto", *[phases] * (function == "input")):
+                found = getattr(fastconv, f"conv3d_{function}_grad")(
+                    *arrays, **more, algorithm=algorithm, **how
+                )
+                np.testing.assert_array_equal(found, wanted)
+
+
 @pytest.mark.parametrize("dilation", [1, 3])
 def test_causal(dilation: int) -> None:
     x, weight = integers((2, 3, 20), np.float32, 1), integers((4, 3, 3), np.float32, 2)
@@ -143,9 +183,7 @@ def test_depthwise_conv2d(layout: str) -> None:
 @pytest.mark.parametrize("layout", ["NCDHW", "NDHWC"])
 @pytest.mark.parametrize("before", [0, 1])
 @pytest.mark.parametrize("stride", [1, 2])
-@pytest.mark.parametrize(
-    ("channels", "groups", "side"), [(33, 33, 3), (32, 4, 3), (20, 1, 3), (128, 128, 1)]
-)
+@pytest.mark.parametrize(("channels", "groups", "side"), [(33, 33, 3), (32, 4, 3), (20, 1, 3), (128, 128, 1)])
 def test_outputs_that_see_nothing_but_padding_in_depth(
     channels: int, groups: int, side: int, stride: int, before: int, layout: str, name: str, dtype: Any
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from itertools import product
 from typing import Any
 
@@ -153,6 +154,46 @@ def test_padding_times_a_weight_that_is_not_finite(
             assert_within(from_layout(y, layout), expected, case.bound(dtype, False))
 
 
+# Channels as lanes and pixels as lanes, in place, copied and in blocks; 1 x 1 of one channel and of several.
+EACH_WEIGHT = [
+    ("depthwise", Case("planes", 5, 5, (7, 9), (2, 3), groups=5, padding=(1, 2))),
+    ("depthwise", Case("planes, stride 3", 3, 3, (9, 40), (3, 2), groups=3, padding=1, stride=3)),
+    ("depthwise", Case("blocks", 19, 19, (4, 5), (7, 9), groups=19, padding=(3, 4))),
+    ("grouped", Case("rows", 6, 4, (9, 33), (2, 3), groups=2, padding=(1, 2))),
+    ("grouped", Case("channels", 12, 48, (6, 17), (3, 2), groups=3, padding=1)),
+    ("grouped", Case("groups in blocks", 80, 20, (9, 9), (5, 4), groups=5, padding=4, stride=2)),
+]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("name", ISAS)
+@pytest.mark.parametrize("deep", [False, True], ids=["2-D", "3-D"])
+@pytest.mark.parametrize(("algorithm", "case"), EACH_WEIGHT, ids=lambda value: getattr(value, "name", value))
+@np.errstate(invalid="ignore")
+def test_padding_times_each_weight(algorithm: str, case: Case, deep: bool, name: str, layout: str) -> None:
+    """Each tap of the last output channel in turn, the very last weight too: NaN where it should be."""
+    x, weight, bias = case.arrays(np.float32)
+    groups, pads = case.groups, [case.padding] * 2 if isinstance(case.padding, int) else case.padding
+    how: dict[str, Any] = {"groups": groups, "stride": case.stride, "padding": tuple(pads)}
+    conv, definition = fastconv.conv2d, reference.conv2d
+    if deep:  # the taps of two depths, one of which meets padding
+        conv, definition = fastconv.conv3d, reference.conv3d
+        x, weight = np.stack([x, x, x], 2), np.stack([weight, weight[..., ::-1]], 2)
+        how |= {"stride": (1, case.stride, case.stride), "padding": (1, *pads)}
+        layout = {"NCHW": "NCDHW", "NHWC": "NDHWC"}[layout]
+    image = np.ascontiguousarray(np.moveaxis(x, 1, -1)) if layout.endswith("C") else x
+    taps = int(np.prod(weight.shape[2:]))
+    for tap in range(taps):
+        spoilt = weight.copy()
+        spoilt[-1, -1].flat[tap] = np.inf
+        expected = definition(x, spoilt, bias, **how)
+        with isa(name):
+            y = conv(image, spoilt, bias, layout=layout, algorithm=algorithm, **how)
+        found = np.moveaxis(y, -1, 1) if layout.endswith("C") else y
+        np.testing.assert_array_equal(np.isnan(found), np.isnan(expected))
+        np.testing.assert_array_equal(np.isfinite(found), np.isfinite(expected))
+
+
 def fitting_weight(algorithm: str) -> tuple[np.ndarray, dict[str, Any]]:
     """Weights for six channels that an algorithm can use, and the options to go with them."""
     groups = 6 if algorithm == "depthwise" else 2
@@ -205,9 +246,26 @@ def test_strides_do_not_change_a_bit_of_pixels_after_the_last_vector(
     check_strides(x, weight, {"algorithm": algorithm, "bias": normal((outputs,), np.float32, 8)}, name)
 
 
-def check_strides(x: np.ndarray, weight: np.ndarray, how: dict[str, Any], name: str) -> None:
+@pytest.mark.parametrize("name", ISAS)
+@pytest.mark.parametrize("batch", [2, 9])
+def test_strides_do_not_change_a_bit_of_groups_in_blocks(batch: int, name: str) -> None:
+    """Rows of one image, and of several at a time, whose outputs do not follow each other."""
+    x, weight = normal((batch, 128, 3, 7), np.float32, 6), normal((32, 16, 5, 3), np.float32, 7)
+    how: dict[str, Any] = {"algorithm": "grouped", "groups": 8, "padding": (2, 1)}
+    layouts = []
+    with isa(name):
+        for layout in LAYOUTS:
+            plan = fastconv.plan_conv2d(to_layout(x, layout).shape, weight, layout=layout, **how)
+            layouts += [layout] * ("in blocks with" in plan.explain())
+    assert "NCHW" in layouts
+    check_strides(x, weight, how, name, layouts)
+
+
+def check_strides(
+    x: np.ndarray, weight: np.ndarray, how: dict[str, Any], name: str, layouts: Sequence[str] = LAYOUTS
+) -> None:
     """Assert that views with other strides, as x or as out, have the bits of contiguous arrays."""
-    for layout in LAYOUTS:
+    for layout in layouts:
         image = to_layout(x, layout)
         with isa(name):
             expected = fastconv.conv2d(image, weight, layout=layout, **how)

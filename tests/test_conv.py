@@ -204,7 +204,11 @@ def test_integers_are_exact_up_to_the_mantissa(dtype: Any) -> None:
 
 @pytest.mark.parametrize("name", ISAS)
 @pytest.mark.parametrize("algorithm", ["im2col", "direct"])
-@pytest.mark.parametrize("shape", [(1, 3, 304, 304), (2, 3, 237, 241)], ids=["whole vectors", "any"])
+@pytest.mark.parametrize(
+    "shape",
+    [(1, 3, 304, 304), (1, 3, 300, 306), (2, 3, 237, 241)],
+    ids=["whole vectors", "half a vector more", "any"],
+)
 def test_results_larger_than_the_caches(name: str, algorithm: str, shape: tuple[int, ...]) -> None:
     """What is written past the caches is right at any address, and there when two threads return."""
     x, weight = normal(shape, np.float32, 1), normal((64, 3, 1, 1), np.float32, 2)
@@ -220,7 +224,7 @@ def test_results_larger_than_the_caches(name: str, algorithm: str, shape: tuple[
 
 @pytest.mark.parametrize("name", ISAS)
 def test_depthwise_results_larger_than_the_caches(name: str) -> None:
-    """As above, of channels that are adjacent: 64 of them, and 63 as views, that fill no vectors."""
+    """As above, of channels that are adjacent: 64 of them."""
     x, weight = normal((1, 300, 303, 64), np.float32, 1), normal((64, 1, 3, 3), np.float32, 2)
     aside = np.empty(x.size + 1, np.float32)[1:].reshape(x.shape)
     options: dict[str, Any] = {"layout": "NHWC", "padding": 1}
@@ -228,11 +232,68 @@ def test_depthwise_results_larger_than_the_caches(name: str) -> None:
         for out in (None, aside):
             y = fastconv.conv2d(x, weight, groups=64, out=out, algorithm="depthwise", **options)
             assert_conv2d(y, x, weight, groups=64, **options)
-        aside[...] = np.nan
-        some = aside[..., :63]
-        fastconv.conv2d(x[..., :63], weight[:63], groups=63, out=some, algorithm="depthwise", **options)
-        assert np.array_equal(some, y[..., :63])
-        assert np.isnan(aside[..., 63]).all()
+
+
+# Channels, from one pixel to the next, and columns between rows: what of it is no whole vector.
+LARGE_VIEWS = {
+    "channels": (63, 64, 0),
+    "pixels": (64, 68, 0),
+    "rows": (64, 64, 4),
+}
+
+
+@pytest.mark.parametrize("name", ISAS)
+@pytest.mark.parametrize("groups", [1, 64], ids=["1x1", "depthwise"])
+@pytest.mark.parametrize(("channels", "pixel", "more"), LARGE_VIEWS.values(), ids=LARGE_VIEWS.keys())
+def test_views_larger_than_the_caches(channels: int, pixel: int, more: int, groups: int, name: str) -> None:
+    """Views for results that begin with a vector, but do not go on so: nothing between pixels is written."""
+    height, width = 290, 304
+    row = width * pixel + more
+    memory = np.full(height * row + 16, np.nan, np.float32)
+    memory = memory[-memory.ctypes.data // 4 % 16 :][: height * row]
+    assert memory.ctypes.data % 64 == 0
+    steps = (4 * height * row, 4 * row, 4 * pixel, 4)
+    out = np.lib.stride_tricks.as_strided(memory, (1, height, width, channels), steps)
+    inputs = 3 if groups == 1 else channels
+    x = normal((1, height, width, inputs), np.float32, 1)
+    weight = normal((channels, 3, 1, 1) if groups == 1 else (channels, 1, 1, 3), np.float32, 2)
+    how: dict[str, Any] = {"layout": "NHWC", "groups": 1 if groups == 1 else channels}
+    how |= {"padding": (0, 0 if groups == 1 else 1), "algorithm": "direct" if groups == 1 else "depthwise"}
+    with isa(name), threads(2):
+        expected = fastconv.conv2d(x, weight, **how)
+        fastconv.conv2d(x, weight, out=out, **how)
+    assert np.array_equal(out, expected)
+    out[...] = np.nan
+    assert np.isnan(memory).all()
+
+
+@pytest.mark.parametrize("name", ISAS)
+@pytest.mark.parametrize("dtype", DTYPES, ids=lambda dtype: dtype.__name__)
+@pytest.mark.parametrize(("channels", "size"), [(9, (8, 24)), (33, (80, 80))])
+def test_pixels_read_in_place_from_any_address(
+    channels: int, size: tuple[int, int], dtype: Any, name: str
+) -> None:
+    """Pixels before the first whole vector, and after the last, whatever is left of one: each is written."""
+    x, weight = normal((1, channels, *size), dtype, 1), normal((7, channels, 1, 1), dtype, 2)
+    found = []
+    with isa(name):
+        for past in range(17):
+            memory = np.full(x.size + 32, np.nan, dtype)
+            memory[past : past + x.size] = x.ravel()
+            image, out = memory[past : past + x.size].reshape(x.shape), np.full((1, 7, *size), np.nan, dtype)
+            found.append(fastconv.conv2d(image, weight, algorithm="im2col", out=out))
+    assert_conv2d(found[0], x, weight)
+    assert all(same_bits(found[0], other) for other in found)
+
+
+@pytest.mark.parametrize("name", ISAS)
+@pytest.mark.parametrize("dtype", DTYPES, ids=lambda dtype: dtype.__name__)
+def test_few_outputs_of_more_channels_than_a_block_has(dtype: Any, name: str) -> None:
+    """An image that streams by twice; pixels after its last vector are added to once each time."""
+    x, weight = integers((1, 2500, 45, 46), dtype, 1), integers((3, 2500, 1, 1), dtype, 2)
+    with isa(name):
+        y = fastconv.conv2d(x, weight, algorithm="im2col", activation="relu")
+    np.testing.assert_array_equal(y[0], np.maximum(np.tensordot(weight[:, :, 0, 0], x[0], 1), 0))
 
 
 def test_exact_mode_keeps_the_bound() -> None:

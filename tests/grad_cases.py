@@ -1,6 +1,6 @@
 """Gradients of convolution to test: shapes on and around the tiles, data, and how far a result may be off.
 
-Imported by test_grad.py.
+Imported by test_grad.py and test_grad_methods.py.
 """
 
 from __future__ import annotations
@@ -253,6 +253,7 @@ CASES: dict[str, tuple[int, int, tuple[int, int], tuple[int, int], dict[str, Any
     "taps: 1x2 of 33 channels": (33, 6, (5, 8), (1, 2), {}),
     "taps that meet nothing": (18, 6, (1, 9), (5, 3), {"padding": (2, 1)}),
     "rows left out": (6, 24, (13, 9), (1, 5), {"stride": 3}),
+    "rows left out, few channels by phases": (4, 32, (30, 17), (3, 3), {"stride": (4, 1)}),
     "columns left out": (6, 24, (9, 14), (5, 1), {"stride": 4, "padding": (2, 0)}),
     "256 to 64: pixels that share cache sets": (256, 64, (4, 5), (3, 3), {"padding": 1}),
     "an output that sees padding only": (3, 6, (3, 2), (1, 1), {"stride": 5, "padding": ((1, 0), (0, 0))}),

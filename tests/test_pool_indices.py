@@ -39,6 +39,7 @@ FOUND: list[Any] = [
     ((22, 68), (5, 7), (1, 5), (2, 3), 1, False, 5),
     ((8, 40), 2, 3, 0, 1, True, 17),
     ((20000,), 5, 1, 2, 1, False, 1),
+    ((19998,), 5, 1, 2, 1, False, 1),
     ((40001,), 3, 2, 1, 1, False, 1),
     ((4, 9, 33), 2, 2, 0, 1, False, 3),
     ((5, 9, 34), 3, (1, 2, 2), 1, 1, False, 3),
@@ -70,6 +71,25 @@ def test_indices_of_every_block(case: int, finite: bool, dtype: Any, name: str) 
     expected, indices = reference_pool.max_pool(x, k, s, pad, d, ceil, layout=layout)
     assert same_bits(y, expected)
     np.testing.assert_array_equal(found, indices)
+
+
+@pytest.mark.parametrize("name", ISAS)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("padding", [0, 1])
+@pytest.mark.parametrize("window", [(2, 1), (2, 2), (3, 1), (3, 2), (4, 3), (5, 1), (5, 2), (7, 4)])
+def test_one_nan_is_found_in_every_column(window: Any, padding: int, dtype: Any, name: str) -> None:
+    """Alone among numbers, be it in the last columns, in a vector of their own or in none; and no NaN."""
+    rows = window[0] + 2
+    for width in (31, 32, 33, 34):
+        x = image(2, (rows, width), dtype, "NCHW", 1)[:1].repeat(width + 1, 0)
+        for column in range(width):
+            x[column, 0, column % rows, column] = np.nan
+        expected, indices = reference_pool.max_pool(x, *window, padding, layout="NCHW")
+        for one, y, at in zip(x, expected, indices):
+            with isa(name):
+                got, found = fastconv.max_pool2d(one.copy(), *window, padding, return_indices=True)
+            assert same_bits(got, y)
+            np.testing.assert_array_equal(found, at)
 
 
 # Input size, kernel, stride, padding, dilation, channels: windows side by side, of a vector of columns and of
@@ -165,18 +185,20 @@ def test_bits_of_moves_do_not_depend_on_threads(layout: str) -> None:
 
 
 @pytest.mark.parametrize("name", ISAS)
-def test_a_gradient_larger_than_the_caches(name: str) -> None:
-    """Pixels written past them, at an address of a whole vector and at another; an index astray."""
-    x = normal((1, 600, 602, 16), np.float32, 1)
-    grad = normal((1, 300, 301, 16), np.float32, 2)
+@pytest.mark.parametrize(("height", "width", "channels"), [(600, 602, 16), (434, 436, 28)])
+def test_a_gradient_larger_than_the_caches(height: int, width: int, channels: int, name: str) -> None:
+    """Pixels written past them, at an address of a whole vector and at another, if whole; an index astray."""
+    x = normal((1, height, width, channels), np.float32, 1)
+    grad = normal((1, height // 2, width // 2, channels), np.float32, 2)
     aside = np.empty(x.size + 1, np.float32)[1:].reshape(x.shape)
     with isa(name), threads(2):
         _, indices = fastconv.max_pool2d(x, 2, layout="NHWC", return_indices=True)
         for astray in (False, True):
             if astray:
                 indices[0, 200, 7, 3] = 5
-            expected = np.zeros((600 * 602, 16), np.float32)
-            np.add.at(expected, (indices.reshape(-1, 16), np.arange(16)), grad.reshape(-1, 16))
+            expected = np.zeros((height * width, channels), np.float32)
+            where = indices.reshape(-1, channels), np.arange(channels)
+            np.add.at(expected, where, grad.reshape(-1, channels))
             for out in (None, aside):
                 got = fastconv.max_pool2d_grad(grad, indices, 2, input_shape=x.shape, layout="NHWC", out=out)
                 assert same_bits(got, expected.reshape(x.shape))

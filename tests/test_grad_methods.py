@@ -40,7 +40,8 @@ def test_input_grad_by_planes_of_any_width(stride: int, kernel: Any, name: str) 
     """Where the last outputs are among lanes: one less than a vector, as many, one more, for each edge."""
     several = stride * 48  # columns of three vectors of 16 for each phase
     for width in (*range(max(kernel[1], 7), 40), *range(several - 3, several + 2 * stride + 18, stride - 1)):
-        for padding in (0, (kernel[0] // 2, kernel[1] // 2), (0, kernel[1] - 1)):
+        half = kernel[1] // 2
+        for padding in (0, (kernel[0] // 2, half), (0, kernel[1] - 1), ((0, 0), (max(half - 1, 0), 0))):
             options = {"groups": 2, "stride": stride, "padding": padding}
             data = Data((2, 2, (kernel[0] + 5, width), kernel, options), np.float32, batch=1)
             data.weight, data.grad = np.rint(2 * data.weight), np.rint(2 * data.grad)

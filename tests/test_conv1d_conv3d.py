@@ -107,6 +107,7 @@ DEEP: dict[str, tuple[int, int, tuple[int, int, int], tuple[int, int, int], dict
     "groups": (64, 4, (5, 9, 8), (3, 3, 3), {"dilation": (2, 1, 1), "padding": (1, 1, 1)}),
     "groups, depths apart": (64, 4, (8, 9, 8), (2, 3, 3), {"stride": (3, 1, 1), "padding": (2, 1, 1)}),
     "strides": (8, 2, (7, 8, 9), (3, 3, 2), {"stride": (3, 3, 2), "padding": (1, 0, 1)}),
+    "strides beyond the kernel": (6, 1, (7, 8, 9), (2, 2, 2), {"stride": (3, 3, 4)}),
     "strides, one group": (6, 1, (7, 8, 9), (2, 4, 3), {"stride": (2, 3, 2), "padding": (1, 2, 0)}),
 }
 
@@ -138,6 +139,14 @@ def test_several_depths(case: Any, layout: str, name: str, dtype: Any) -> None:
                     *arrays, **more, algorithm=algorithm, **how
                 )
                 np.testing.assert_array_equal(found, wanted)
+        depth = layout.index("D")
+        between = np.full_like(x.repeat(2, depth), np.nan)  # a depth of another array after each
+        out = between[(slice(None),) * depth + (slice(None, None, 2),)]
+        fastconv.conv3d_input_grad(grad, weight, input_shape=x.shape, algorithm=phases, out=out, **how)
+        np.testing.assert_array_equal(
+            out, reference.conv3d_input_grad(grad, weight, input_shape=x.shape, **how)
+        )
+        assert np.isnan(between).sum() == x.size
 
 
 @pytest.mark.parametrize("dilation", [1, 3])

@@ -409,13 +409,22 @@ static int64_t even_pixels(const fc_conv *conv, const direct_block *b)
     return b->pixels;
 }
 
+/* Whether outputs go to a tile first: they lie where no vector can be written, or in so short pieces that multiplying
+ * these by themselves, all weights for each, takes longer than to move them. */
+static bool needs_tile(const fc_conv *conv, const direct_block *b)
+{
+    enum { SHORT = 8, DEPTH = 128 };
+    const int64_t even = even_pixels(conv, b);
+    return conv->y_stride[FC_C] != 1 || (even < b->pixels && even < SHORT && conv->depth >= DEPTH);
+}
+
 static void multiply(const direct_job *job, const direct_block *b, const void *weights, int64_t k0, int64_t k1)
 {
     const fc_conv_run *run = job->run;
     const fc_conv *conv = run->conv;
     const direct_split *s = &job->split;
     const size_t size = fc_size_of(conv->dtype);
-    const bool in_place = conv->y_stride[FC_C] == 1;
+    const bool in_place = !needs_tile(conv, b);
     const int64_t even = in_place ? even_pixels(conv, b) : b->pixels;
     const int64_t channel = b->group * conv->out_per_group + b->channel;
     fc_gemm g = {
@@ -438,7 +447,7 @@ static void multiply(const direct_job *job, const direct_block *b, const void *w
     }
 }
 
-/* The tile [pixel][channel] into y, whose channels are not adjacent. */
+/* The tile [pixel][channel] into y. */
 static void scatter(const direct_job *job, const direct_block *b)
 {
     const fc_conv *conv = job->run->conv;
@@ -447,12 +456,19 @@ static void scatter(const direct_job *job, const direct_block *b)
     const int64_t rows = even ? 1 : b->rows, cols = even ? b->rows * b->cols : b->cols;
     for (int64_t n = 0; n < b->images; n++)
         for (int64_t r = 0; r < rows; r++) {
-            const fc_move move = {
+            fc_move move = {
                 .rows = b->channels, .cols = cols,
                 .src = fc_at(b->tile, (n * rows + r) * cols * b->channels, size), .src_row = 1, .src_col = b->channels,
                 .dst = fc_at_mut(job->run->y, y_offset(conv, b, n, r), size),
                 .dst_row = conv->y_stride[FC_C], .dst_col = conv->y_stride[FC_W],
             };
+            if (move.dst_row == 1) {
+                move.rows = cols;
+                move.cols = b->channels;
+                move.src_row = b->channels;
+                move.src_col = move.dst_col = 1;
+                move.dst_row = conv->y_stride[FC_W];
+            }
             job->run->table->move(&move);
         }
 }
@@ -486,7 +502,7 @@ static void run_task(void *context, int64_t task, void *memory)
             pack_weights(conv, run->table, s, run->weight, b.group, b.panel, b.panels, k0, k1, b.weights);
         multiply(job, &b, weights, k0, k1);
     }
-    if (conv->y_stride[FC_C] != 1)
+    if (needs_tile(conv, &b))
         scatter(job, &b);
 }
 

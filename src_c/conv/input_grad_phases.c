@@ -285,6 +285,15 @@ static fc_status begin(fc_grad_phases *phases, const fc_conv *conv, fc_error *er
     return fc_fail(error, FC_NO_MEMORY, "weight: no memory for %lld phases of a stride", (long long)phases->all);
 }
 
+double fc_grad_phases_least(const fc_conv *conv)
+{
+    static const double LEAST = 1.2e-6;       /* of a phase, to be priced and run, and of all */
+    double all = 1;
+    for (int axis = 0; axis < FC_SPATIAL; axis++)
+        all *= (double)fc_axis_phases(conv, axis);
+    return LEAST * (1 + all);
+}
+
 fc_status fc_grad_phases_make(fc_grad_phases *phases, const fc_conv *conv, const char *algorithm, bool prepare,
                               double most, fc_error *error)
 {

@@ -48,6 +48,8 @@ typedef struct fc_grad_phases {
     void *memory;                             /* of all filters */
 } fc_grad_phases;
 
+/* Less than any phases take: not worth making them where something else takes no longer. */
+double fc_grad_phases_least(const fc_conv *conv);
 /* Makes phases, which chooses their algorithms, from the first that is not made yet until all are or they take more
  * than `most` seconds: the caller has something faster then, unless it calls again. */
 fc_status fc_grad_phases_make(fc_grad_phases *phases, const fc_conv *conv, const char *algorithm, bool prepare,

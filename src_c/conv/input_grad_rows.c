@@ -188,13 +188,15 @@ static double cost(fc_input_call *call)
     const fc_grad_phases *phases = &call->phases;
     const bool near = conv->groups > 1 && conv->in_per_group < FEW_CHANNELS && conv->stride[FC_WIDTH] != 3;
     const double most = call->most / (near ? GROUPED : 1);
-    if (fc_grad_phases_make(&call->phases, conv, call->algorithm, true, most, &unused) != FC_OK ||
+    if (fc_grad_phases_least(conv) >= most ||
+        fc_grad_phases_make(&call->phases, conv, call->algorithm, true, most, &unused) != FC_OK ||
         phases->made < phases->all)
         return INFINITY;
     const double pixels = (double)conv->batch * (double)(conv->in_size[0] * conv->in_size[1] * conv->in_size[2]);
     const double calls = (double)(conv->batch * phases->all), groups = conv->groups > 1 ? (double)conv->groups : 0;
+    const double zeros = 1 - (double)(conv->batch * phases->covered) / pixels; /* are woven as they are written */
     const double seconds = (1 + SMALL_BLOCKS) * phases->seconds + calls * (CALL_SECONDS + GROUP_SECONDS * groups) +
-                           WEAVE_SECONDS * pixels * (double)conv->in_channels;
+                           WEAVE_SECONDS * (1 - 0.8 * zeros) * pixels * (double)conv->in_channels;
     return near ? GROUPED * seconds : seconds; /* three phases are woven slowly */
 }
 

@@ -85,7 +85,8 @@ static double cost(fc_input_call *call)
     fc_error unused;                          /* a run tries again, and says why it cannot */
     const fc_conv *conv = call->conv;
     const fc_grad_phases *phases = &call->phases;
-    if (fc_grad_phases_make(&call->phases, conv, call->algorithm, false, call->most, &unused) != FC_OK ||
+    if (fc_grad_phases_least(conv) >= call->most ||
+        fc_grad_phases_make(&call->phases, conv, call->algorithm, false, call->most, &unused) != FC_OK ||
         phases->made < phases->all)
         return INFINITY;
     const double groups = conv->groups > 1 ? (double)conv->groups : 0;

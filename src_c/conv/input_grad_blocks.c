@@ -19,7 +19,6 @@ enum {
     CHANNELS_APART = 32,
 };
 
-static const double PHASE_SECONDS = 2e-6;     /* so long it takes to weigh a phase as a convolution */
 
 typedef struct blocks_job {
     const fc_conv *conv;
@@ -313,13 +312,11 @@ static double seconds_of(const blocks_job *job)
     return FC_COST(counts, machine);
 }
 
+/* Depthwise convolutions have methods of their own. */
 static double cost(fc_input_call *call)
 {
-    const fc_conv *conv = call->conv;
-    const blocks_job job = job_of(conv);
-    const double seconds = seconds_of(&job);
-    const double phases = (double)(conv->stride[FC_HEIGHT] * conv->stride[FC_WIDTH]);
-    return phases > 1 && seconds < PHASE_SECONDS * phases ? 0 : seconds;
+    const blocks_job job = job_of(call->conv);
+    return call->conv->in_per_group == 1 && call->conv->out_per_group == 1 ? INFINITY : seconds_of(&job);
 }
 
 typedef struct pack_job {

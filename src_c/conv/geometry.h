@@ -78,15 +78,25 @@ static inline double fc_lines_through_memory(const fc_conv *conv)
     return bytes > held ? (bytes - held) / 64 : 0;
 }
 
-/* Lines of x and y that groups read and write in pieces, from beyond L2: too short for the processor to foresee them.
- * Of x `passes` times. */
+/* Lines of an array of so many elements that groups, of which each has `piece` elements side by side, read or write
+ * from beyond L2: in pieces too short for the processor to foresee the next. */
+static inline double fc_lines_of_pieces(const fc_conv *conv, int64_t count, int64_t piece)
+{
+    enum { LINE = 64 };
+    const double size = (double)fc_size_of(conv->dtype), bytes = (double)piece * size;
+    return fc_far(conv, count) ? (double)count * size / LINE * (bytes > LINE ? LINE / bytes : 1) : 0;
+}
+
+/* Such lines of x, which is read `passes` times, and y. */
 static inline double fc_lines_in_pieces(const fc_conv *conv, int64_t passes)
 {
     if (conv->groups == 1)
         return 0;
-    const int64_t y_count = conv->batch * conv->out_pixels * conv->out_channels, x_count = fc_x_count(conv);
-    const int64_t far = (fc_far(conv, x_count) ? passes * x_count : 0) + (fc_far(conv, y_count) ? y_count : 0);
-    return (double)far * (double)fc_size_of(conv->dtype) / 64;
+    const int64_t pixels = conv->in_size[0] * conv->in_size[1] * conv->in_size[2];
+    const int64_t x_piece = conv->channels_last ? conv->in_per_group : pixels;
+    const int64_t y_piece = conv->channels_last ? conv->out_per_group : conv->out_pixels;
+    return (double)passes * fc_lines_of_pieces(conv, fc_x_count(conv), x_piece) +
+           fc_lines_of_pieces(conv, conv->batch * conv->out_pixels * conv->out_channels, y_piece);
 }
 
 /* Pixels of one image are `stride[FC_W]` apart from the first to the last, across rows. */

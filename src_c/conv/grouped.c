@@ -427,6 +427,7 @@ static double plain_cost(const fc_conv *conv, const fc_machine *machine, bool pr
     const double vectors = products * (double)(fc_div_up(pixels, machine->lanes) * conv->out_per_group);
     const double tiles = products * (double)(fc_div_up(conv->out_per_group, 9) * fc_div_up(pixels, 3 * machine->lanes));
     const double band = (double)(s.tasks * s.band.size) * passes / machine->lanes;
+    const bool y_far = fc_far(conv, conv->batch * conv->out_pixels * conv->out_channels);
     /* Each vector of a band is loaded across two lines: of few rows that takes longer than their products. */
     const double waiting = fmax(1, 2 / (double)conv->out_per_group + 1 / (double)s.panel_vectors);
     const fc_count counts[] = {
@@ -437,7 +438,7 @@ static double plain_cost(const fc_conv *conv, const fc_machine *machine, bool pr
         { vectors * passes, 4.08 },                                                        /* stores */
         { nhwc * band, 6.41 },                                                             /* transposes in */
         { conv->in_per_group == 1 ? nhwc * band * machine->lanes : 0, 0.253 },             /* values alone */
-        { nhwc * vectors, 4.01 },                                                          /* transposes out */
+        { nhwc * vectors, y_far ? 45 : 4.01 },                                             /* transposes out */
         { (double)s.tasks * (double)(conv->taps + s.channels * conv->taps / 16), 41.4 },        /* offsets */
         { fc_lines_in_pieces(conv, 1), 3.79 },
         { fc_lines_through_memory(conv), 57 },

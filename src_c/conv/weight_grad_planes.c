@@ -88,18 +88,26 @@ static void task(const fc_weight_run *run, int64_t part, int64_t first, int64_t 
 
 static double cost(const fc_conv *conv, const fc_machine *machine)
 {
+    const int64_t width = conv->out_size[FC_WIDTH], lanes = machine->lanes;
     const double planes = (double)(conv->batch * conv->out_channels) * (double)conv->out_size[FC_DEPTH];
-    const double vectors = (double)fc_div_up(conv->out_size[FC_WIDTH], machine->lanes);
+    const double vectors = (double)fc_div_up(width, lanes), weights = (double)(conv->out_channels * conv->taps);
     const double rows = (double)conv->out_size[FC_HEIGHT], taps = (double)conv->taps;
     const double apart = conv->stride[FC_WIDTH] > 2 ? 3.7 : conv->stride[FC_WIDTH] > 1 ? 1.1 : 0;
-    const fc_count counts[] = {
+    const fc_strided_axis row = axis_of(conv, FC_HEIGHT, 0, conv->out_size[FC_HEIGHT]);
+    const fc_strided_axis col = axis_of(conv, FC_WIDTH, 0, width);
+    const double pairs = 2 * width <= lanes && conv->in_size[FC_WIDTH] < lanes ? 0.5 : 1; /* rows share a vector */
+    const fc_count wide[] = {
         { planes * rows * vectors * taps, 2.1 + apart },
         { planes * vectors * (double)conv->kernel[FC_HEIGHT], 105 }, /* rows that see x by themselves */
         { planes, 160 },
-        { (double)conv->out_channels * taps, 16 },                   /* sums of lanes */
+        { weights, 16 },                                             /* sums of lanes */
         { 1, 11000 },
     };
-    return FC_COST(counts, machine);
+    const fc_count narrow[] = {
+        { planes * rows * pairs * taps, 3.6 }, { planes * rows * pairs, 24.5 }, { planes * taps, 19.7 },
+        { weights, 3.7 }, { 1, 11900 },
+    };
+    return fc_plane_sums_narrow(&row, &col, lanes) ? FC_COST(narrow, machine) : FC_COST(wide, machine);
 }
 
 const fc_weight_method fc_weight_planes = { "planes", supports, cost, split, task, &fc_weight_rows };

@@ -19,4 +19,12 @@ typedef struct fc_plane_sums {
     int64_t block, ahead;
     void *sums;
 } fc_plane_sums;
+
+/* Planes whose rows two vectors hold with a lane to spare, one their outputs, and kernels of 3, 5 or 7 columns: a
+ * vector has a row of outputs, or two short ones. */
+static inline int fc_plane_sums_narrow(const fc_strided_axis *row, const fc_strided_axis *col, int64_t lanes)
+{
+    return fc_strided_narrow(col->in, lanes) && col->end <= lanes && row->kernel <= FC_STRIDED_HIGH &&
+           (col->kernel == 3 || col->kernel == 5 || col->kernel == 7);
+}
 #endif

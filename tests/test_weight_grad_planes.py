@@ -91,6 +91,16 @@ def test_weight_grad(case: str, dtype: Any, name: str) -> None:
         data.check_weight_grad(result)
 
 
+def test_a_stride_of_rows_beyond_all() -> None:
+    """It is left to other methods."""
+    x, grad = normal((1, 4, 9, 40), np.float32, 1), normal((1, 4, 1, 40), np.float32, 2)
+    how = {"weight_shape": (4, 1, 3, 3), "padding": 1, "stride": (2**62, 1), "groups": 4}
+    largest = reference.conv2d_weight_grad(abs(grad), abs(x), **how)
+    found = fastconv.conv2d_weight_grad(grad, x, **how)
+    expected = reference.conv2d_weight_grad(grad, x, **how)
+    assert_within(found, expected, (grad.size + 2) * np.finfo(np.float32).eps * largest)
+
+
 def test_planes_of_a_volume() -> None:
     """Kernels of one plane in 3-D: outputs of every depth, which a stride may skip."""
     x, grad = normal((2, 5, 7, 9, 20), np.float32, 1), normal((2, 5, 3, 9, 20), np.float32, 2)
@@ -115,6 +125,7 @@ REFUSED = {
     "depthwise": {"groups": 2},
     "adjacent": {"layout": "NHWC"},
     "strides to 4": {"stride": 5},
+    "strides of rows to 16": {"stride": (17, 1)},
     "of more than 1 no dilation": {"stride": 2, "dilation": 2},
     "less padding than taps": {"padding": 3},
     "of dilated ones none": {"padding": 1, "dilation": 2},

@@ -10,7 +10,8 @@ enum {
     AHEAD_BYTES = 16 << 10,                   /* how far on they are prefetched */
     SUMS_BYTES = 16 << 10,                    /* of the planes of a part */
     WISHED_PARTS = 16,
-    MOST_STRIDE = 4,
+    MOST_STRIDE = 4,          /* of columns, */
+    MOST_DOWN = 16,           /* of rows */
 };
 enum { PLANES, BLOCK, AHEAD };                /* of split.a: of a part; rows as the kernel takes them */
 
@@ -23,6 +24,8 @@ static const char *supports(const fc_conv *conv)
         return "pixels of a row must be adjacent";
     if (k[FC_DEPTH] != 1 || pad[FC_DEPTH] || after[FC_DEPTH])
         return "it takes kernels of one plane without padding";
+    if (conv->stride[FC_HEIGHT] > MOST_DOWN)
+        return "it takes strides of rows to 16";
     if (conv->stride[FC_WIDTH] > MOST_STRIDE || (conv->stride[FC_WIDTH] > 1 && conv->dilation[FC_WIDTH] > 1))
         return "it takes strides to 4, and of more than 1 no dilation";
     for (int axis = FC_HEIGHT; axis <= FC_WIDTH; axis++) /* else some of grad_output may meet padding only */

@@ -403,6 +403,22 @@ def test_exact_mode_turns_winograd_off() -> None:
     assert same_bits(fastconv.conv2d(x, weight, padding=1), fast)
 
 
+@pytest.mark.parametrize("size", [(9, 9), (20, 20), (56, 57)])
+@pytest.mark.parametrize("name", ISAS)
+def test_one_channel_broadcast_to_all(size: tuple[int, int], name: str) -> None:
+    """Channels that all lie at one place are those of a copy, also where x is multiplied where it lies."""
+    one, weight = normal((2, 1, *size), np.float32, 1), normal((15, 4, 1, 1), np.float32, 2)
+    x = np.broadcast_to(one, (2, 4, *size))
+    turned = np.ascontiguousarray(weight.swapaxes(0, 1))
+    with isa(name):
+        for algorithm in ("auto", "im2col"):
+            found = fastconv.conv2d(x, weight, algorithm=algorithm)
+            assert same_bits(found, fastconv.conv2d(x.copy(), weight, algorithm=algorithm))
+            shape = (2, 15, *size)
+            grad = fastconv.conv2d_input_grad(x, turned, input_shape=shape, algorithm=algorithm)
+            np.testing.assert_allclose(grad, found, rtol=0, atol=1e-5)
+
+
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs mprotect")
 @pytest.mark.parametrize("name", ISAS)
 def test_no_byte_beyond_an_array_is_touched(name: str) -> None:

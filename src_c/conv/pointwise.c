@@ -89,10 +89,12 @@ bool fc_pointwise_fits(const fc_conv *conv)
     return (!conv->channels_last || (conv->in_channels == 1 && conv->out_channels == 1)) && is_matrix(conv);
 }
 
+/* Channels that all lie at one place, of a broadcast array, are refused: to gemm a step of 0 is a panel's own. */
 bool fc_pointwise_supports(const fc_conv *conv)
 {
-    return is_matrix(conv) && conv->x_stride[FC_W] == 1 && conv->y_stride[FC_W] == 1 &&
-           fc_pixels_uniform(conv->x_stride, conv->in_size) && fc_pixels_uniform(conv->y_stride, conv->out_size);
+    return is_matrix(conv) && (conv->x_stride[FC_C] != 0 || conv->depth == 1) && conv->x_stride[FC_W] == 1 &&
+           conv->y_stride[FC_W] == 1 && fc_pixels_uniform(conv->x_stride, conv->in_size) &&
+           fc_pixels_uniform(conv->y_stride, conv->out_size);
 }
 
 static pointwise_split split_of(const fc_conv *conv, const fc_table *table)

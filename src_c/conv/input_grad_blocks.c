@@ -19,7 +19,6 @@ enum {
     CHANNELS_APART = 32,
 };
 
-
 typedef struct blocks_job {
     const fc_conv *conv;
     const fc_table *table;

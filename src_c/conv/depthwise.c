@@ -135,11 +135,12 @@ static double plain_cost(const fc_conv *conv, const fc_machine *machine, bool pr
     }
     const double planes = (double)conv->batch * channels;
     const double vectors = rows * channels * (double)fc_div_up(conv->out_size[FC_WIDTH], machine->lanes);
+    const double dilated = conv->dilation[FC_HEIGHT] * conv->dilation[FC_WIDTH] > 1;
     const fc_count counts[] = {
-        { vectors * taps, 1 + 1.42 * by_2 + 6.3 * further },   /* multiply */
-        { vectors, 8.4 },                                      /* store, edges */
-        { planes, 17 }, { planes * taps, 3.6 },
-        { lines, 7.6 },
+        { vectors * taps, 1.09 + 1.09 * by_2 + 6.2 * further },  /* multiply */
+        { vectors, 10.8 + 13.1 * by_2 },                         /* store, edges */
+        { planes, 19 }, { planes * taps, 0.39 + 2.2 * dilated },
+        { lines, further ? 7.6 : 5 },
         { copied, conv->channels_last ? 72 : 8.7 },
         { conv->channels_last || is_direct(conv) ? 0 : planes, 570 },
         { 1, 4920 },
@@ -154,7 +155,7 @@ static bool by_strides(const fc_conv *conv)
     const fc_machine *machine = fc_machine_for(conv->dtype);
     fc_conv declared = *conv;
     fc_conv_default_strides(&declared, conv->channels_last);
-    const double margin = 1.4;                /* other ways often do better than their prices where these are near */
+    const double margin = 1.6;                /* other ways often do better than their prices where these are near */
     const double seconds = margin * fc_depthwise_strided_cost(&declared, machine);
     return seconds < plain_cost(&declared, machine, true) &&
            seconds < fc_depthwise_lanes_cost(&declared, machine, true);
@@ -168,10 +169,7 @@ static bool by_blocks(const fc_conv *conv)
     fc_conv_default_strides(&declared, conv->channels_last);
     if (by_strides(conv))
         return false;
-    /* Small kernels with pixels as lanes do better than their price where half a vector or more of them is used. */
-    const bool pixels = !conv->channels_last && conv->taps <= 49 && conv->stride[FC_WIDTH] <= 2 &&
-                        conv->dilation[FC_HEIGHT] * conv->dilation[FC_WIDTH] == 1;
-    const double margin = pixels && 2 * conv->out_size[FC_WIDTH] + 2 >= machine->lanes ? 0.4 : 1;
+    const double margin = conv->channels_last ? 1.2 : 1; /* channels beside each other do worse than their price */
     return fc_depthwise_lanes_cost(&declared, machine, true) < margin * plain_cost(&declared, machine, true);
 }
 

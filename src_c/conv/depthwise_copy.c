@@ -118,7 +118,7 @@ static void copied_channels(const fc_depthwise_job *job, const fc_depthwise_view
                              (v.x_at[FC_HEIGHT] + i % v.x_size[FC_HEIGHT]) * whole->x_stride[FC_H] +
                              v.x_at[FC_WIDTH] * whole->x_stride[FC_W];
         const fc_depthwise_spread spread = {
-            .pixels = v.x_size[FC_WIDTH], .channels = channels, .repeat = repeat, .repeated = channel % repeat,
+            .rows = 1, .cols = v.x_size[FC_WIDTH], .channels = channels, .repeat = repeat, .repeated = channel % repeat,
             .src = fc_at(whole->x, from, size), .src_pixel = whole->x_stride[FC_W],
             .src_channel = whole->x_stride[FC_C],
             .dst = fc_at_mut(x, i * v.x_stride[FC_H], size), .dst_pixel = v.x_stride[FC_W],

@@ -156,7 +156,7 @@ static void copy_pixels(const fc_conv_run *run, const lanes_block *b, const void
     const size_t size = fc_size_of(conv->dtype), pixel = (size_t)b->pitch * size;
     const fc_span span = fc_span_of(0, count, step, start, row ? conv->in_size[FC_WIDTH] : 0);
     const fc_depthwise_spread spread = {
-        .pixels = span.inside, .channels = b->channels, .repeat = repeat, .repeated = b->channel % repeat,
+        .rows = 1, .cols = span.inside, .channels = b->channels, .repeat = repeat, .repeated = b->channel % repeat,
         .src = row && span.inside ? fc_at(row, span.column * conv->x_stride[FC_W], size) : row,
         .src_pixel = step * conv->x_stride[FC_W], .src_channel = conv->x_stride[FC_C],
         .dst = (char *)to + (size_t)(span.before * out) * pixel, .dst_pixel = out * b->pitch,
@@ -197,11 +197,13 @@ static void copy_plane(const fc_conv_run *run, const lanes_block *b, const void 
     const lanes_span *h = &b->high;
     const int64_t *x = conv->x_stride, width = conv->in_size[FC_WIDTH], repeat = conv->out_per_group;
     const size_t size = fc_size_of(conv->dtype), bytes = (size_t)(b->wide.size * b->pitch) * size;
-    if (!h->apart && !b->wide.apart && b->wide.at == 0 && b->wide.size == width && x[FC_H] == width * x[FC_W]) {
+    const int64_t before = -b->wide.at, after = b->wide.at + b->wide.size - width;
+    if (!h->apart && !b->wide.apart && before >= 0 && after >= 0 && x[FC_H] == width * x[FC_W]) {
         const fc_span rows = fc_span_of(0, h->size, 1, h->at, conv->in_size[FC_HEIGHT]);
         const fc_depthwise_spread spread = {
-            .pixels = rows.inside * width, .channels = b->channels, .repeat = repeat,
-            .repeated = b->channel % repeat, .src = rows.inside ? fc_at(plane, rows.column * x[FC_H], size) : plane,
+            .rows = rows.inside, .cols = width, .before = before, .after = after, .channels = b->channels,
+            .repeat = repeat, .repeated = b->channel % repeat,
+            .src = rows.inside ? fc_at(plane, rows.column * x[FC_H], size) : plane,
             .src_pixel = x[FC_W], .src_channel = x[FC_C],
             .dst = (char *)to + (size_t)rows.before * bytes, .dst_pixel = b->pitch,
         };
@@ -334,8 +336,11 @@ double fc_depthwise_lanes_cost(const fc_conv *conv, const fc_machine *machine, b
     const double rows = (double)(blocks * conv->batch) * (double)(conv->in_size[FC_DEPTH] * h.size);
     const double outputs = planes * (double)(out[FC_HEIGHT] * out[FC_WIDTH]);
     const double moved = (rows * (double)w.size + outputs) * machine->lanes * (double)fc_size_of(conv->dtype);
+    const int64_t kernel = conv->kernel[FC_WIDTH];     /* as lanes_fn_of of kernels/depthwise_lanes.inc */
+    const bool in_rows = turned && table->lanes_sums >= 16 && conv->dilation[FC_WIDTH] == 1 &&
+                         stride[FC_WIDTH] <= 2 && tile.cols >= 4 && (kernel == 3 || kernel == 5 || kernel == 7);
     const fc_count counts[] = {
-        { tiles * tile.places * tile.cols * taps, 1.4 },       /* multiply */
+        { tiles * tile.places * tile.cols * taps, in_rows ? 0.75 : 1.4 }, /* multiply */
         { tiles, turned ? 170 : 130 },
         { rows * (double)w.size, (turned ? 10.5 : 9.5) + (repeated ? 13 : 0) }, /* copies */
         { rows, turned ? 75 : 45 },

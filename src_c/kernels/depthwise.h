@@ -83,10 +83,12 @@ static inline size_t fc_depthwise_work(int64_t place_ats, int64_t lane_ats)
     return (size_t)(FC_DEPTHWISE_COLS * lane_ats) * 64 + (size_t)place_ats * sizeof(uint64_t);
 }
 
-/* dst(pixel, channel) = src(pixel, (repeated + channel) / repeat): channels beside each other.  Rows of
- * dst have room for a vector more than their channels. */
+/* dst(pixel, channel) = src(pixel, (repeated + channel) / repeat): channels beside each other.  Pixels are `rows` of
+ * `cols` that follow each other; in dst there are `before` and `after` pixels of zeros around each row.  Pixels of dst
+ * have room for a vector more than their channels. */
 typedef struct fc_depthwise_spread {
-    int64_t pixels, channels, repeat, repeated;
+    int64_t rows, cols, before, after;
+    int64_t channels, repeat, repeated;
     const void *src;
     int64_t src_pixel, src_channel;
     void *dst;

@@ -60,7 +60,7 @@ static inline bool fc_far(const fc_conv *conv, int64_t count)
  * better written past them, which spares reading it. */
 static inline bool fc_past_caches(int64_t bytes)
 {
-    enum { MOST = 20 << 20 };
+    enum { MOST = 15 << 20 };
     return bytes > MOST;
 }
 

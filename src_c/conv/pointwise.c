@@ -23,8 +23,8 @@ enum {
     LEAST_IN_PLACE = 8,       /* vectors of an image */
 };
 
-/* Times the time of a vector of an image: one of several images together, and a last pixel by itself. */
-static const double JOINS = 1.2, TAILS = 0.4;
+/* Times the time of a vector of an image: one of several images together; last pixels by themselves, and each. */
+static const double JOINS = 1.2, TAILS = 0.3, TAIL = 0.05;
 
 typedef struct pointwise_split {
     int64_t lanes, panel;                     /* of a vector, of a panel */
@@ -52,7 +52,7 @@ static int64_t images_joined(const fc_conv *conv)
     const int64_t lanes = table->lanes, whole = conv->out_pixels / lanes, left = conv->out_pixels % lanes;
     const int64_t most = fc_min(table->panel_vectors * lanes / fc_max(left, 1),
                                 conv->batch * conv->groups / fc_worth_tasks(conv));
-    double least = left <= FC_MOST_TAIL ? TAILS * (double)left : 1;
+    double least = left <= FC_MOST_TAIL ? TAILS + TAIL * (double)left : 1;
     int64_t images = 1;
     if (left == 0 || whole < JOINED_LEAST || whole > most_vectors(conv, table, conv->depth) ||
         conv->depth > fc_panel_depth(conv, lanes * table->panel_vectors))
@@ -438,7 +438,7 @@ double fc_pointwise_cost(const fc_conv *conv, const fc_machine *machine)
         { in_place(conv, &s) ? 0 : images * (double)s.row_blocks * depth * vectors, 7.21 }, /* copy */
         { images * rows / tile * k_blocks * panels, 17.4 },                            /* tiles */
         { images * rows * vectors * k_blocks, 7.38 },                                  /* stores */
-        { images * rows * depth * (double)s.tail / (double)s.lanes, 4.64 },            /* tails */
+        { images * rows * depth * (s.tail > 0 ? TAILS + TAIL * (double)s.tail : 0), 0.706 }, /* tails */
         { x_far * (double)s.row_blocks * (double)fc_x_count(conv) * size / 64, 8.43 }, /* lines not in cache */
         { y_far * images * (double)conv->out_pixels * rows * size / 64, 1.46 },
         { (double)s.tasks, 1090 },

@@ -6,8 +6,8 @@
 
 int64_t fc_pointwise_tail(const fc_conv *conv)
 {
-    const int64_t tail = conv->out_pixels % fc_machine_for(conv->dtype)->lanes;
-    return tail <= FC_MOST_TAIL && tail < conv->out_pixels && fc_pointwise_fits(conv) && !fc_pointwise_joins(conv)
+    const int64_t lanes = fc_machine_for(conv->dtype)->lanes, tail = conv->out_pixels % lanes;
+    return tail <= FC_MOST_TAIL && 2 * tail <= lanes && tail < conv->out_pixels && fc_pointwise_fits(conv) && !fc_pointwise_joins(conv)
                ? tail : 0;
 }
 
@@ -16,12 +16,14 @@ void fc_tail_pack(const fc_conv_run *run, const fc_tail *t, void *packed)
     const fc_conv *conv = run->conv;
     const size_t size = fc_size_of(conv->dtype);
     const int64_t tail = fc_pointwise_tail(conv), channel = t->group * conv->in_per_group + t->k0;
-    for (int64_t p = 0; p < tail; p++) {
+    const bool beside = conv->x_stride[FC_W] == 1 && fc_pixels_uniform(conv->x_stride, conv->in_size);
+    const int64_t step = beside ? tail : 1;
+    for (int64_t p = 0; p < tail; p += step) {
         const int64_t at = fc_pixel_offset(conv->x_stride, conv->in_size, t->image, conv->out_pixels - tail + p);
         const fc_move move = {
-            .rows = t->k, .cols = 1, .src = fc_at(run->x, at + channel * conv->x_stride[FC_C], size),
+            .rows = t->k, .cols = step, .src = fc_at(run->x, at + channel * conv->x_stride[FC_C], size),
             .src_row = conv->x_stride[FC_C], .src_col = 1, .dst = fc_at_mut(packed, p * t->k, size), .dst_row = 1,
-            .dst_col = 1,
+            .dst_col = t->k,
         };
         run->table->move(&move);
     }

@@ -4,7 +4,7 @@
 #define FC_CONV_POINTWISE_TAIL_H
 #include "algorithm.h"
 
-enum { FC_MOST_TAIL = 2 };                    /* pixels */
+enum { FC_MOST_TAIL = 4 };                    /* pixels */
 
 /* Pixels after the last whole vector of an image, where so few that sums along k, for which weights are
  * the lanes, cost less than a vector for them.  Follows the declared layout, as their last bits do. */

@@ -52,7 +52,7 @@ static int64_t images_joined(const fc_conv *conv)
     const int64_t lanes = table->lanes, whole = conv->out_pixels / lanes, left = conv->out_pixels % lanes;
     const int64_t most = fc_min(table->panel_vectors * lanes / fc_max(left, 1),
                                 conv->batch * conv->groups / fc_worth_tasks(conv));
-    double least = left <= FC_MOST_TAIL ? TAILS + TAIL * (double)left : 1;
+    double least = fc_is_tail(left, lanes) ? TAILS + TAIL * (double)left : 1;
     int64_t images = 1;
     if (left == 0 || whole < JOINED_LEAST || whole > most_vectors(conv, table, conv->depth) ||
         conv->depth > fc_panel_depth(conv, lanes * table->panel_vectors))

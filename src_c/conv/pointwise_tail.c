@@ -7,7 +7,7 @@
 int64_t fc_pointwise_tail(const fc_conv *conv)
 {
     const int64_t lanes = fc_machine_for(conv->dtype)->lanes, tail = conv->out_pixels % lanes;
-    return tail <= FC_MOST_TAIL && 2 * tail <= lanes && tail < conv->out_pixels && fc_pointwise_fits(conv) && !fc_pointwise_joins(conv)
+    return fc_is_tail(tail, lanes) && tail < conv->out_pixels && fc_pointwise_fits(conv) && !fc_pointwise_joins(conv)
                ? tail : 0;
 }
 

@@ -5,6 +5,7 @@
 #include "algorithm.h"
 
 enum { FC_MOST_TAIL = 4 };                    /* pixels */
+static inline bool fc_is_tail(int64_t pixels, int64_t lanes) { return pixels <= FC_MOST_TAIL && 2 * pixels <= lanes; }
 
 /* Pixels after the last whole vector of an image, where so few that sums along k, for which weights are
  * the lanes, cost less than a vector for them.  Follows the declared layout, as their last bits do. */

@@ -353,6 +353,7 @@ static double cost(const fc_conv *conv, const fc_machine *machine)
         { in + out, 8 },                                                           /* tiles */
         { depthwise(conv) * far * (in + out), 10 },                                /* pixels from memory, in pieces */
         { strips * (double)conv->depth, 8 },                                       /* transposes out */
+        { strips * ins, 100 },
         { 1, 6000 },
     };
     return FC_COST(counts, machine);

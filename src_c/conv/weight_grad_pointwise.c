@@ -311,13 +311,14 @@ static double cost(const fc_conv *conv, const fc_machine *machine)
     const side x = side_of_x(conv, NULL), g = side_of_g(conv, NULL);
     const bool exchange = exchanges(conv, machine->lanes);
     const double pixel = exchange ? pixel_price(&x, &g, machine->lanes) : pixel_price(&g, &x, machine->lanes);
+    const bool turned = !exchange && x.channel != 1 && conv->batch * conv->out_pixels >= LEAST_PIXELS;
     const fc_count counts[] = {
-        { (double)conv->groups * (double)(conv->batch * conv->out_pixels), pixel },
+        { (double)conv->groups * (double)(conv->batch * conv->out_pixels), pixel * (turned ? 1.09 : 1) },
         { (double)conv->out_channels * (double)conv->in_per_group / machine->lanes, exchange ? 10 : 4 },
         { conv->groups > 1 && conv->channels_last ? (double)conv->groups * (double)(conv->batch * conv->out_pixels) : 0,
           40 },                                                                    /* pixels in pieces */
         { (double)conv->groups, 300 },
-        { 1, 8000 },
+        { 1, 5000 },
     };
     return FC_COST(counts, machine);
 }

@@ -7,6 +7,7 @@
 #include "../base/scratch.h"
 #include "../base/size.h"
 #include "band.h"
+#include "cost.h"
 #include "input_grad.h"
 #include "input_grad_axis.h"
 
@@ -65,22 +66,37 @@ static const char *supports_multiplied(const fc_conv *conv)
     return conv->out_per_group == 1 ? "it needs a channel multiplier" : fits(conv);
 }
 
+/* Of each tap of an axis: its phase, and where it is read.  Worked out once, for divisions take long. */
+typedef struct tap_places {
+    int64_t rest[MOST_TAPS], back[MOST_TAPS];
+} tap_places;
+
+static void place_taps(const fc_grad_axis *axis, int64_t kernel, int64_t step, tap_places *places)
+{
+    for (int64_t t = 0; t < kernel; t++) {
+        places->rest[t] = fc_grad_rest(axis, t);
+        places->back[t] = fc_grad_back(axis, t) * step;
+    }
+}
+
 /* Taps by phase; `channel`, `row` and `col` are the band's steps. */
 static void find_taps(depthwise_job *job, int64_t channel, int64_t row, int64_t col)
 {
     const int64_t *k = job->conv->kernel, width = job->axis[2].stride, phases = job->axis[1].stride * width;
-    const int64_t outs = job->conv->out_per_group;
+    tap_places high, wide;
     int64_t count = 0;
+    place_taps(&job->axis[1], k[1], row, &high);
+    place_taps(&job->axis[2], k[2], col, &wide);
     for (int64_t phase = 0; phase < phases; phase++) {
+        const int64_t rest_h = phase / width, rest_w = phase % width;
         job->start[phase] = count;
-        for (int64_t i = 0; i < outs * k[1] * k[2]; i++) {
-            const int64_t h = i / k[2] % k[1], w = i % k[2];
-            if (fc_grad_rest(&job->axis[1], h) * width + fc_grad_rest(&job->axis[2], w) != phase)
-                continue;
-            job->offset[count] = i / k[2] / k[1] * channel + fc_grad_back(&job->axis[1], h) * row +
-                                 fc_grad_back(&job->axis[2], w) * col;
-            job->at[count++] = i * job->w_tap;
-        }
+        for (int64_t o = 0; o < job->conv->out_per_group; o++)
+            for (int64_t h = 0; h < k[1]; h++)
+                for (int64_t w = 0; w < k[2] && high.rest[h] == rest_h; w++)
+                    if (wide.rest[w] == rest_w) {
+                        job->offset[count] = o * channel + high.back[h] + wide.back[w];
+                        job->at[count++] = ((o * k[1] + h) * k[2] + w) * job->w_tap;
+                    }
     }
     job->start[phases] = count;
 }
@@ -323,8 +339,29 @@ static fc_status run(fc_input_call *call, fc_error *error)
     return status;
 }
 
+/* Blocks of groups are the only others that may be faster: their price is in call->most. */
+static double cost_multiplied(fc_input_call *call)
+{
+    const fc_conv *conv = call->conv;
+    const fc_machine *machine = fc_machine_for(conv->dtype);
+    const double planes = (double)(conv->batch * conv->groups), filters = planes * (double)conv->out_per_group;
+    const double height = (double)conv->in_size[FC_HEIGHT], width = (double)conv->in_size[FC_WIDTH];
+    const double high = height / (double)conv->stride[FC_HEIGHT], wide = width / (double)conv->stride[FC_WIDTH];
+    const fc_count counts[] = {
+        { filters * (double)conv->taps * (1 + high * wide / machine->lanes), 3.4 },
+        { filters * high, 26 },                                                    /* rows of the band */
+        { planes * height * width / machine->lanes, 17 },                          /* woven */
+        { planes * (double)(conv->stride[FC_HEIGHT] * conv->stride[FC_WIDTH]), 45 },
+        { 1, 3000 },
+    };
+    const double seconds = FC_COST(counts, machine);
+    return conv->channels_last || seconds < 1.2 * call->most ? 0 : seconds;
+}
+
 /* Two methods, so that "depthwise" names one that takes no multiplier, whatever the layout and the stride. */
 const fc_input_method fc_input_strided = {
     .name = "strided", .also = "depthwise", .supports = supports, .run = run,
 };
-const fc_input_method fc_input_multiplied = { .name = "multiplied", .supports = supports_multiplied, .run = run };
+const fc_input_method fc_input_multiplied = {
+    .name = "multiplied", .supports = supports_multiplied, .cost = cost_multiplied, .run = run,
+};

@@ -56,6 +56,17 @@ static void split_axes(direct_split *s, const fc_conv *conv)
 
 static int64_t phases_of(const direct_split *s) { return s->axis[0].stride * s->axis[1].stride * s->axis[2].stride; }
 
+/* Taps of an axis from one of a phase to the next of the same, or `kernel` where that would be outside. */
+static int64_t period_of(const fc_grad_axis *a, int64_t kernel)
+{
+    int64_t period = 1;
+    if (a->dilation == 1)
+        return fc_min(a->stride, kernel);
+    while (period < kernel && fc_grad_rest(a, period) != 0)
+        period++;
+    return period;
+}
+
 static void split_channels(direct_split *s, const fc_conv *conv, const fc_table *table)
 {
     const int64_t vectors = fc_div_up(conv->in_per_group, table->lanes);
@@ -64,16 +75,8 @@ static void split_channels(direct_split *s, const fc_conv *conv, const fc_table 
     s->panels = fc_div_up(conv->in_per_group, s->panel);
     s->channel_blocks = fc_div_up(s->panels * s->panel, CHANNEL_BLOCK);
     s->taps_phase = 1;
-    for (int i = 0; i < FC_SPATIAL; i++) {
-        int64_t most = 0;
-        for (int64_t r = 0; r < fc_min(s->axis[i].stride, conv->kernel[i]); r++) {
-            int64_t taps = 0;
-            for (int64_t t = 0; t < conv->kernel[i]; t++)
-                taps += fc_grad_rest(&s->axis[i], t) == fc_grad_rest(&s->axis[i], r);
-            most = fc_max(most, taps);
-        }
-        s->taps_phase *= most;
-    }
+    for (int i = 0; i < FC_SPATIAL; i++)
+        s->taps_phase *= fc_div_up(conv->kernel[i], period_of(&s->axis[i], conv->kernel[i]));
     const int64_t most = fc_max(table->lanes, K_BLOCK / s->taps_phase);
     s->channels = fc_div_up(conv->out_per_group, fc_div_up(conv->out_per_group, most));
 }
@@ -192,18 +195,14 @@ static direct_block block_of(const direct_job *job, int64_t task, char *memory)
     return b;
 }
 
-/* The first tap of an axis that is of phase `rest`, `kernel` if there is none; further ones are *step apart. */
-static int64_t first_tap(const fc_grad_axis *a, int64_t kernel, int64_t rest, int64_t *step)
+/* The first tap of an axis that is of phase `rest`, `kernel` if there is none. */
+static int64_t first_tap(const fc_grad_axis *a, int64_t kernel, int64_t rest)
 {
-    *step = a->stride;
+    int64_t first = 0;
     if (a->dilation == 1)
         return fc_min(rest, kernel);
-    int64_t first = 0, next;
     while (first < kernel && fc_grad_rest(a, first) != rest)
         first++;
-    for (next = first + 1; next < kernel && fc_grad_rest(a, next) != rest;)
-        next++;
-    *step = next - first;
     return first;
 }
 
@@ -212,8 +211,10 @@ static int64_t taps_of(const fc_conv *conv, const direct_split *s, const int64_t
 {
     const int64_t *k = conv->kernel;
     int64_t count = 0, first[FC_SPATIAL], step[FC_SPATIAL];
-    for (int axis = 0; axis < FC_SPATIAL; axis++)
-        first[axis] = first_tap(&s->axis[axis], k[axis], rest[axis], &step[axis]);
+    for (int axis = 0; axis < FC_SPATIAL; axis++) {
+        first[axis] = first_tap(&s->axis[axis], k[axis], rest[axis]);
+        step[axis] = period_of(&s->axis[axis], k[axis]);
+    }
     for (int64_t d = first[0]; d < k[0]; d += step[0])
         for (int64_t h = first[1]; h < k[1]; h += step[1])
             for (int64_t w = first[2]; w < k[2]; w += step[2])

@@ -175,7 +175,7 @@ static double cost(fc_input_call *call)
 {
     const fc_conv *conv = call->conv;
     const fc_machine *machine = fc_machine_for(conv->dtype);
-    if (in_place(conv) || few(conv))
+    if (few(conv) || (in_place(conv) && conv->out_channels > 1)) /* a depth of one is nothing but rows and their ends */
         return 0;
     const double elements = (double)(conv->batch * conv->out_pixels) * (double)(conv->in_channels + conv->out_channels);
     const double weights = (double)conv->in_channels * (double)conv->out_channels;

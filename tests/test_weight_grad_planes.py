@@ -143,3 +143,10 @@ def test_refuses(reason: str) -> None:
     grad = fastconv.conv2d(x, weight, **how)
     with pytest.raises(ValueError, match=f'"planes" cannot compute this gradient: .*{reason}'):
         fastconv.conv2d_weight_grad(grad, x, weight_shape=weight.shape, algorithm="planes", **how)
+
+
+def test_refuses_sums_that_would_not_fit_scratch() -> None:
+    x, kernel = normal((1, 2, 1, 300_000), np.float32), 299_990
+    grad = normal((1, 2, 1, 11), np.float32)
+    with pytest.raises(ValueError, match='"planes" cannot compute this gradient: the sums of a plane'):
+        fastconv.conv2d_weight_grad(grad, x, weight_shape=(2, 1, 1, kernel), groups=2, algorithm="planes")

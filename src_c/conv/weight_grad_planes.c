@@ -31,7 +31,8 @@ static const char *supports(const fc_conv *conv)
     for (int axis = FC_HEIGHT; axis <= FC_WIDTH; axis++) /* else some of grad_output may meet padding only */
         if ((pad[axis] || after[axis]) && (conv->dilation[axis] > 1 || pad[axis] >= k[axis] || after[axis] >= k[axis]))
             return "it takes less padding than taps, and of dilated ones none";
-    return NULL;
+    /* A vector of sums for each tap: scratch is bounded by the cache. */
+    return conv->taps <= fc_machine_for(conv->dtype)->l2 / 64 ? NULL : "the sums of a plane would not fit scratch";
 }
 
 /* Bytes of a row of outputs and of the x that only it sees, about. */

@@ -101,6 +101,24 @@ def test_planes_with_their_borders(memory: str, dtype: Any, name: str) -> None:
     assert blocks > 0
 
 
+@both_dtypes
+@every_isa
+def test_strides_apart(dtype: Any, name: str) -> None:
+    """Rows, columns or both are copied for each output by themselves, fewer than there are or more."""
+    blocks = 0
+    with isa(name):
+        for size, kernel, stride, padding in (
+            ((13, 4), (2, 3), (4, 1), (1, 1)),
+            ((9, 7), (2, 3), (5, 2), ((1, 3), (2, 2))),
+            ((5, 3), (3, 2), (1, 3), (1, 2)),
+            ((4, 5), (2, 2), (3, 3), (2, 2)),
+            ((6, 2), (3, 2), (2, 7), (1, 0)),
+        ):
+            x, weight = integers((9, 32, *size), dtype, 1), integers((32, 1, *kernel), dtype, 2)
+            blocks += check(x, weight, {"groups": 32, "stride": stride, "padding": padding})
+    assert blocks > 0
+
+
 @pytest.mark.parametrize("kernel", [(2, 3, 3), (3, 7, 5), (3, 5, 7), (3, 3, 4)])
 @pytest.mark.parametrize("layout", ["NCDHW", "NDHWC"])
 @both_dtypes

@@ -28,7 +28,7 @@ CASES = [
     Case("depthwise 7x7", 16, 16, (7, 7), (7, 7), groups=16, padding=3),
     Case("depthwise planes of less than a vector", 16, 16, (2, 3), (5, 5), groups=16, padding=2, batch=3),
     Case("depthwise planes of a vector and some", 32, 32, (3, 6), (9, 7), groups=32, padding=(4, 3), batch=2),
-    Case("depthwise planes of less than a vector of channels", 12, 12, (3, 6), (9, 7), groups=12, padding=(4, 3)),
+    Case("depthwise planes of 12 channels", 12, 12, (3, 6), (9, 7), groups=12, padding=(4, 3)),
     Case("depthwise planes of few channels", 7, 7, (3, 3), (5, 5), groups=7, padding=2, batch=4),
     Case("depthwise narrow", 5, 5, (9, 3), groups=5, padding=1),
     Case("grouped", 12, 8, (9, 18), groups=4, padding=1),

@@ -229,7 +229,7 @@ def test_strides_of_x_and_out_do_not_change_a_bit(algorithm: str, name: str) -> 
     check_strides(x, weight, how, name)
 
 
-# Planes of vectors and one or two pixels more, in one block and in several, weights in one part and in two;
+# Planes of vectors and up to four pixels more, in one block and in several, weights in one part and in two;
 # and one of a single pixel more than the vectors of every ISA.
 @pytest.mark.parametrize("name", ISAS)
 @pytest.mark.parametrize("algorithm", ["im2col", "auto"])

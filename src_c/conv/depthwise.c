@@ -169,7 +169,7 @@ static bool by_blocks(const fc_conv *conv)
     fc_conv_default_strides(&declared, conv->channels_last);
     if (by_strides(conv))
         return false;
-    const double margin = conv->channels_last ? 1.2 : 1; /* channels beside each other do worse than their price */
+    const double margin = conv->channels_last ? 1.2 : 1; /* of NHWC the plain way takes longer than its price */
     return fc_depthwise_lanes_cost(&declared, machine, true) < margin * plain_cost(&declared, machine, true);
 }
 

@@ -278,6 +278,52 @@ def test_exit_with_an_idle_pool() -> None:
     assert time.monotonic() - start < 50
 
 
+# --- Where workers run --------------------------------------------------------------------------------
+
+PAUSES = """
+def calls():
+    for _ in range(40):
+        time.sleep(0.002)
+        assert conv() == expected
+
+def workers():
+    tasks = [int(task) for task in os.listdir("/proc/self/task")]
+    return [task for task in tasks if open(f"/proc/{os.getpid()}/task/{task}/comm").read() == "fastconv\\n"]
+
+expected = conv()
+assert len(workers()) == 2
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="finds threads in /proc")
+def test_workers_keep_their_cpus() -> None:
+    """A worker that is woken is kept off its waker's CPU for a moment only."""
+    code = """
+every = os.sched_getaffinity(0)
+calls()
+time.sleep(0.1)
+for worker in workers():
+    assert os.sched_getaffinity(worker) == every, (os.sched_getaffinity(worker), every)
+for worker in workers():
+    os.sched_setaffinity(worker, [min(every)])
+calls()
+time.sleep(0.1)
+for worker in workers():
+    assert os.sched_getaffinity(worker) == {min(every)}
+"""
+    done = run_python(LARGE + PAUSES + code)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="finds threads in /proc")
+def test_workers_on_one_cpu() -> None:
+    cpu = min(os.sched_getaffinity(0))
+    done = run_python(
+        f"import os; os.sched_setaffinity(0, [{cpu}])" + LARGE + PAUSES + "calls()\n", timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+
+
 # --- The environment ----------------------------------------------------------------------------------
 
 PRINT_THREADS = "import fastconv; print(fastconv.get_num_threads())"

@@ -20,6 +20,7 @@
 #include "cpus.h"
 #include "fpmode.h"
 #include "park.h"
+#include "place.h"
 #include "scratch.h"
 #include "size.h"
 #include "team.h"
@@ -55,6 +56,7 @@ struct worker {
     worker *next;                    /* in the idle list or in a caller's team */
     worker *next_asleep;
     pthread_t thread;
+    fc_place place;
 };
 
 static struct {
@@ -118,6 +120,7 @@ static void wake_two(job *j)
             ;
         if (!w)
             return;
+        fc_place_apart(&w->place, w->thread);
         fc_park_wake(&w->state);
     }
 }
@@ -149,6 +152,7 @@ static void *work(void *argument)
         if (!fc_park_spin(&w->state, IDLE, spin_end(SPIN_IDLE))
             && atomic_compare_exchange_strong(&w->state.word, &seen, SLEEPING))
             fc_park_sleep(&w->state, SLEEPING);
+        fc_place_back(&w->place);
         /* Woken for a job that was over too soon: spin, for the next one may follow at once. */
         seen = SLEEPING;
         atomic_compare_exchange_strong(&w->state.word, &seen, IDLE);
@@ -176,6 +180,7 @@ static worker *start_worker(void)
         return NULL;
     memset(w, 0, sizeof *w);
     fc_park_init(&w->state, IDLE);
+    fc_place_init(&w->place);
     sigfillset(&blocked);
     for (size_t i = 0; i < sizeof faults / sizeof faults[0]; i++)
         sigdelset(&blocked, faults[i]);

@@ -1,18 +1,10 @@
 /* Scratch memory: aligned blocks that threads keep (see scratch.h).  Called by parallel.c and conv/. */
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
 #include "scratch.h"
+#include "memory.h"
 #include "parallel.h"
 #include <pthread.h>
 #include <stdatomic.h>
-#include <stdint.h>
 #include <stdlib.h>
-#if defined(__linux__)
-#include <sys/mman.h>
-#endif
-
-enum { LINE = 64, PAGE = 4096, HUGE_PAGE = 2 << 20 };
 
 static _Atomic size_t held;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
@@ -21,23 +13,13 @@ static bool has_key;
 
 bool fc_scratch_reserve(fc_scratch *block, size_t size)
 {
-    /* Exactly what is asked for: sizes are bounded by the caches and soon stop growing.  Large blocks
-     * are whole huge pages, which spares the packed panels most of their TLB misses. */
-    const size_t align = size >= HUGE_PAGE ? HUGE_PAGE : size >= PAGE ? PAGE : LINE;
-    const size_t unit = size >= HUGE_PAGE ? HUGE_PAGE : LINE;
-    void *base = NULL;
+    /* Exactly what is asked for: sizes are bounded by the caches and soon stop growing. */
     if (size <= block->size)
         return true;
     fc_scratch_release(block);
-    if (size > PTRDIFF_MAX - unit)
+    void *base = fc_memory_new(&size);
+    if (!base)
         return false;
-    size = (size + unit - 1) / unit * unit;
-    if (posix_memalign(&base, align, size) != 0)
-        return false;
-#if defined(__linux__) && defined(MADV_HUGEPAGE)
-    if (size >= HUGE_PAGE)
-        madvise(base, size, MADV_HUGEPAGE);   /* a wish: without it the block is only slower */
-#endif
     block->base = base;
     block->size = size;
     atomic_fetch_add(&held, size);
@@ -99,13 +81,12 @@ void *fc_scratch_borrow(size_t size)
     blocks *mine = blocks_of_thread(true);
     if (mine && mine->borrowed < MOST_BORROWED) {
         fc_scratch *block = &mine->shared[mine->borrowed];
-        if (!fc_scratch_reserve(block, size > 0 ? size : 1))
+        if (!fc_scratch_reserve(block, size))
             return NULL;
         mine->borrowed++;
         return block->base;
     }
-    void *memory = NULL;
-    return posix_memalign(&memory, LINE, size > 0 ? size : 1) == 0 ? memory : NULL;
+    return fc_memory_new(&size);
 }
 
 void fc_scratch_give_back(void *memory)

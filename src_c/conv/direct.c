@@ -169,7 +169,7 @@ static void pack_rows(const fc_conv *conv, const fc_table *table, const direct_s
     const size_t size = fc_size_of(conv->dtype);
     fc_move move = { .rows = k1 - k0, .cols = lanes, .src = fc_at(weight, k0, size), .src_row = 1,
                      .src_col = conv->depth, .dst = packed, .dst_row = s->panel, .dst_col = 1,
-                     .zero_after = s->panel - lanes };
+                     .zero_after = s->panel - lanes, .ahead = FC_WEIGHTS_AHEAD };
     if (s->together == 1) {
         table->move(&move);
         return;

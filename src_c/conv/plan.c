@@ -1,12 +1,11 @@
 /* Plans: an algorithm chosen and its weights prepared once, then run many times.
  * The one way from a checked problem to an algorithm; called by _core and by the public C API. */
 #include "plan.h"
+#include "../base/memory.h"
 #include "../base/scratch.h"
 #include "../base/size.h"
 #include <stdlib.h>
 #include <string.h>
-
-enum { ALIGNMENT = 64 };
 
 static size_t prepared_size(const fc_algorithm *algorithm, const fc_conv *conv, const fc_table *table)
 {
@@ -49,9 +48,8 @@ static bool trims(const fc_conv *conv, const char *algorithm, bool prepared, fc_
 
 static fc_status reserve(void **memory, size_t bytes, fc_error *error)
 {
-    if (bytes <= SIZE_MAX - ALIGNMENT)
-        *memory = aligned_alloc(ALIGNMENT, (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT);
-    if (!*memory)
+    size_t size = bytes;
+    if (!(*memory = fc_memory_new(&size)))
         return fc_fail(error, FC_NO_MEMORY, "weight: no memory for %zu bytes of prepared weights", bytes);
     return FC_OK;
 }

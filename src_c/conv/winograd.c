@@ -34,6 +34,7 @@ static void turn_weights(const winograd_maker *k, int64_t c, int64_t count, void
         .rows = count * conv->taps, .cols = lanes,
         .src = fc_at(k->weight, filter + c * conv->taps, fc_size_of(conv->dtype)), .src_row = 1, .src_col = conv->depth,
         .dst = taps, .dst_row = k->split->panel, .dst_col = 1, .zero_after = k->split->panel - lanes,
+        .ahead = FC_WEIGHTS_AHEAD,
     };
     k->table->move(&move);
 }

@@ -4,10 +4,15 @@
 #define FC_KERNELS_MOVE_H
 #include <stdint.h>
 
+/* For filters that a call reads for the first time: four lines on. */
+enum { FC_WEIGHTS_AHEAD = 64 };
+
 /* dst(r, c) = src(r, c) for r < rows, c < cols, each with its own strides, any sign.  Rows of dst
  * begin with zero_before zeros and end with zero_after zeros, which cols does not count: src points
  * at the first value copied, dst at the first value written.  Nothing else is read or written.
- * Fast where dst_col is 1 and src_col is 1 or 2 or src_row is 1 (a transpose). */
+ * Fast where dst_col is 1 and src_col is 1 or 2 or src_row is 1 (a transpose).
+ * A transpose asks for what lies `ahead` values beyond, where that is not 0: short stretches of many
+ * rows in memory are nothing that hardware would fetch ahead by itself. */
 typedef struct fc_move {
     int64_t rows, cols;
     const void *src;
@@ -15,5 +20,6 @@ typedef struct fc_move {
     void *dst;
     int64_t dst_row, dst_col;
     int64_t zero_before, zero_after;
+    int64_t ahead;
 } fc_move;
 #endif

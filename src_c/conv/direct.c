@@ -442,7 +442,7 @@ static void multiply(const direct_job *job, const direct_block *b, const void *w
         g.c = in_place ? fc_at_mut(run->y, y_offset(conv, b, p / (b->rows * b->cols), p / b->cols % b->rows), size)
                        : b->tile;
         g.c_row = in_place ? conv->y_stride[FC_W] : b->channels;
-        g.c_far = in_place && fc_streams_y(conv);
+        g.c_reach = in_place ? fc_reach_of_y(conv) : FC_C_NEAR;
         run->table->gemm(&g);
     }
 }

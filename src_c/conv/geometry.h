@@ -69,6 +69,12 @@ static inline bool fc_streams_y(const fc_conv *conv)
     return fc_past_caches(conv->batch * conv->out_channels * conv->out_pixels * (int64_t)fc_size_of(conv->dtype));
 }
 
+static inline fc_reach fc_reach_of_y(const fc_conv *conv)
+{
+    const bool far = fc_far(conv, conv->batch * conv->out_channels * conv->out_pixels);
+    return fc_streams_y(conv) ? FC_C_PAST : far ? FC_C_FAR : FC_C_NEAR;
+}
+
 /* Lines of y beyond what the caches of a machine may hold, which are read from memory before they are written where
  * they are not written past the caches: measured. */
 static inline double fc_lines_through_memory(const fc_conv *conv)

@@ -141,14 +141,14 @@ static void multiply(const im2col_job *job, int64_t group, int64_t channel, int6
                                                p % conv->out_pixels);
             g.c = fc_at_mut(run->y, at + oc * conv->y_stride[FC_C], size);
             g.c_row = conv->y_stride[FC_C];
-            g.c_far = fc_streams_y(conv);
+            g.c_reach = fc_reach_of_y(conv);
             run->table->gemm(&g);
             g.a_rows = 0;
             continue;
         }
         g.c = tile;
         g.c_row = g.b_step;
-        g.c_far = 0;
+        g.c_reach = FC_C_NEAR;
         if (g.accumulate)
             move_tile(run, oc, rows, p, g.n, tile, g.b_step, false);
         run->table->gemm(&g);

@@ -343,7 +343,7 @@ static void multiply_joined(const pointwise_job *job, const pointwise_part *p, c
     g.b_far = 0;
     g.c = tile;
     g.c_row = width;
-    g.c_far = 0;
+    g.c_reach = FC_C_NEAR;
     job->run->table->gemm(&g);
     for (int64_t i = 0; i < p->images; i++) {
         const int64_t at = (p->image + i) * stride[FC_N] + (p->group * conv->out_per_group + p->row) * stride[FC_C];
@@ -367,8 +367,32 @@ static void stream_or_pack(const pointwise_job *job, const pointwise_part *p, fc
         g->b_copy = memory;
 }
 
+/* What this thread packs next: the next channels, or image, of its task, or its next task if all threads take turns. */
+static fc_ahead next_of(const pointwise_job *job, int64_t task, const pointwise_part *p, int64_t k1)
+{
+    const pointwise_split *s = &job->split;
+    const fc_conv *conv = job->run->conv;
+    const int64_t size = (int64_t)fc_size_of(conv->dtype), next = task + fc_get_num_threads();
+    pointwise_part of = *p;
+    int64_t k0 = k1;
+    if (k1 >= conv->depth) {
+        k0 = 0;
+        if (p->images > 1)
+            of.image++;
+        else if (next < s->tasks)
+            of = part_of(job, next);
+        else
+            return (fc_ahead){ .rows = 0 };
+    }
+    return (fc_ahead){
+        .at = source(job, &of, k0), .rows = fc_min(s->k_block, conv->depth - k0), .bytes = of.pixels * size,
+        .step = conv->x_stride[FC_C] * size,
+    };
+}
+
 /* Channels k0 .. k0 + g->k of a part that begins at g->b. */
-static void run_part(const pointwise_job *job, const pointwise_part *p, const fc_gemm *like, int64_t k0, void *memory)
+static void run_part(const pointwise_job *job, const pointwise_part *p, const fc_gemm *like, int64_t k0,
+                     fc_ahead *soon, void *memory)
 {
     const pointwise_split *s = &job->split;
     const fc_conv_run *run = job->run;
@@ -381,6 +405,7 @@ static void run_part(const pointwise_job *job, const pointwise_part *p, const fc
         multiply_in_place(run, p, s, &g);
     else
         stream_or_pack(job, p, &g, memory);
+    g.soon = soon->rows > 0 && packs(run->conv, p->rows) ? soon : NULL;
     multiply(run, &g, p->has_tail ? &tail : NULL, tail_packed);
 }
 
@@ -399,7 +424,7 @@ static void run_task(void *context, int64_t task, void *memory)
         .m = p.rows, .n = p.pixels, .a = weights, .panel_vectors = run->table->panel_vectors,
         .a_rows = fc_far(conv, conv->depth * conv->out_channels) ? p.rows : 0, .b_lane = 1,
         .b_step = conv->x_stride[FC_C], .b_far = fc_far(conv, fc_x_count(conv)), .activation = conv->activation,
-        .c_row = conv->y_stride[FC_C], .c_far = fc_streams_y(conv),
+        .c_row = conv->y_stride[FC_C], .c_reach = fc_reach_of_y(conv),
         .bias = run->bias ? fc_at(run->bias, oc, size) : NULL,
     };
     for (int64_t i = 0; i < all.images; i++, p.image++, p.images--)
@@ -413,7 +438,8 @@ static void run_task(void *context, int64_t task, void *memory)
                 weights[row] = fc_at(run->weight, (oc + row) * conv->depth + k0, size);
             if (s->joined)
                 pack_joined(job, &p, i, (char *)memory + s->tail_at);
-            run_part(job, &p, &g, k0, memory);
+            fc_ahead soon = next_of(job, task, &p, k0 + g.k);
+            run_part(job, &p, &g, k0, &soon, memory);
         }
     if (s->joined) {
         p = all;

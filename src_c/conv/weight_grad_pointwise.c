@@ -194,11 +194,11 @@ static fc_ahead ahead_of(const pointwise_part *p, const side *s, const fc_pixel_
     const int64_t size = (int64_t)fc_size_of(p->run->conv->dtype), line = b->rows * b->cols;
     fc_ahead all = { .rows = 0 };
     if (s->channel == 1 && even(s, b))
-        all = (fc_ahead){ NULL, b->images * line, channels * size, s->col * size };
+        all = (fc_ahead){ NULL, b->images * line, channels * size, s->col * size, 0 };
     else if (s->col == 1 && even_rows(s, b) && s->channel == line)
-        all = (fc_ahead){ NULL, b->images, channels * line * size, s->image * size };
+        all = (fc_ahead){ NULL, b->images, channels * line * size, s->image * size, 0 };
     else if (s->col == 1 && even_rows(s, b) && b->images == 1)
-        all = (fc_ahead){ NULL, channels, line * size, s->channel * size };
+        all = (fc_ahead){ NULL, channels, line * size, s->channel * size, 0 };
     const int64_t first = all.rows * index / shares;
     all.at = (const char *)first_pixel(p, s, b) + first * all.step;
     all.rows = all.rows * (index + 1) / shares - first;

@@ -1,9 +1,14 @@
 /* The dense product's arguments.  Part of the kernel table; filled by conv/im2col.c, conv/direct.c. */
 #ifndef FC_KERNELS_GEMM_H
 #define FC_KERNELS_GEMM_H
+#include "ahead.h"
 #include "epilogue.h"
 #include <stddef.h>
 #include <stdint.h>
+
+/* Where the lines of C are: in L2; farther, so that they are asked for before they are written; or in an array that
+ * no cache will hold, which is written past them where it is aligned. */
+typedef enum fc_reach { FC_C_NEAR, FC_C_FAR, FC_C_PAST } fc_reach;
 
 /* C[m][n] (+)= sum over k of A[m][k] * B[k][n], then the epilogue: the one dense product.
  *
@@ -31,7 +36,8 @@ typedef struct fc_gemm {
     void *b_copy;          /* n * k elements, n rounded up to vectors; NULL for none */
     int64_t a_rows;        /* A is not in L2 yet: ask ahead for its rows, of which `a` has so many, or 0 */
     int b_far;             /* B is not in L2 yet: ask for its next panel ahead */
-    int c_far;             /* C is part of an array that no cache will hold: written past them where it is aligned */
+    fc_reach c_reach;
+    fc_ahead *soon;        /* what to ask for meanwhile, evenly; NULL for nothing */
     int panel_vectors;     /* a panel is that many vectors wide: 1 to 4 */
     int accumulate;        /* start from C instead of from the bias (or zero) */
     int finish;            /* last part of k: apply the activation */

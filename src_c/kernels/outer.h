@@ -2,13 +2,8 @@
  * table; filled by conv/weight_grad_pointwise.c and conv/input_grad_pixels.c. */
 #ifndef FC_KERNELS_OUTER_H
 #define FC_KERNELS_OUTER_H
+#include "ahead.h"
 #include <stdint.h>
-
-/* Memory that is wanted soon: `rows` rows of `bytes` bytes, `step` bytes apart. */
-typedef struct fc_ahead {
-    const char *at;
-    int64_t rows, bytes, step;
-} fc_ahead;
 
 /* C[i][j] (+)= sum over p of A[i][p] * B[p][j], where p counts images x rows x cols pixels.
  *
@@ -26,7 +21,7 @@ typedef struct fc_outer {
     int accumulate;
     void *c;
     int64_t c_row;
-    fc_ahead ahead[2];                        /* asked for meanwhile, evenly; rows 0 for nothing */
+    fc_ahead ahead[2];                        /* asked for meanwhile, evenly */
 } fc_outer;
 
 /* dst[i / width * dst_block + p * width + i % width] = src[p * src_step + i] for i < channels, p < pixels.

@@ -7,7 +7,7 @@ import mmap
 from typing import Any
 
 import numpy as np
-from conv_cases import Case
+from conv_case import Case
 from support import ALGORITHMS, DTYPES, LAYOUTS, normal, same_bits, to_layout
 
 import fastconv

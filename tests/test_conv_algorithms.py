@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 import winograd
-from conv_cases import CASES, Case, winograd_cases
+from conv_case import Case
+from conv_cases import CASES, winograd_cases
 from support import (
     ALGORITHMS,
     DTYPES,

@@ -1,4 +1,4 @@
-"""Gradients of convolution: what bad arguments get."""
+"""Gradients of convolution: what bad arguments get, and a good `out`."""
 
 from __future__ import annotations
 
@@ -121,3 +121,9 @@ def test_padding_whose_copy_would_not_fit() -> None:
     options: dict[str, Any] = {"stride": (stride, 1), "padding": [(before, 0), (0, 0)], "groups": 32}
     with pytest.raises(ValueError, match="padding: x with its padding,"):
         fastconv.conv2d_weight_grad(grad, x, weight_shape=weight.shape, **options)
+
+
+def test_out_is_returned() -> None:
+    out, of_weight = np.empty_like(X), np.empty_like(WEIGHT)
+    assert fastconv.conv2d_input_grad(GRAD, WEIGHT, input_shape=X.shape, out=out) is out
+    assert fastconv.conv2d_weight_grad(GRAD, X, weight_shape=WEIGHT.shape, out=of_weight) is of_weight

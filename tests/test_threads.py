@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conv_cases import Case
+from conv_case import Case
 from support import (
     ALGORITHMS,
     DTYPES,

@@ -48,6 +48,23 @@ static void read_isas(void)
     cpu.has[FC_ISA_AVX512] = cpu.has[FC_ISA_AVX2] && (state & zmm) == zmm && (extended & avx512) == avx512;
 }
 
+/* Zen 4 computes 512 bits in two halves; the first small cores of Intel's with AVX-512 (Ice Lake, Tiger
+ * Lake, Rocket Lake of clients) have one unit that wide.  Makers' optimisation manuals. */
+static void read_width(void)
+{
+    static const uint32_t small_cores[] = { 0x7d, 0x7e, 0x8c, 0x8d, 0xa7 };
+    const registers maker = cpuid(0, 0);
+    const uint32_t signature = cpuid(1, 0).a, model = (signature >> 4 & 15) | (signature >> 12 & 0xf0);
+    uint32_t family = signature >> 8 & 15;
+    if (family == 15)
+        family += signature >> 20 & 255;
+    if (maker.b == signature_AMD_ebx)
+        cpu.one_wide_fma = family == 0x19;
+    else if (maker.b == signature_INTEL_ebx && family == 6)
+        for (size_t i = 0; i < sizeof small_cores / sizeof *small_cores; i++)
+            cpu.one_wide_fma |= model == small_cores[i];
+}
+
 /* The brand string without the spaces that pad it in front, at the end and in between. */
 static void read_name(void)
 {
@@ -85,6 +102,7 @@ static void read_cpu(void)
 {
     const bool topology_extensions = cpuid(0x80000001, 0).c & 1u << 22;
     read_isas();
+    read_width();
     read_name();
     read_cpuid_caches(topology_extensions ? 0x8000001D : 4);
 }

@@ -9,6 +9,7 @@ typedef enum { FC_ISA_SCALAR, FC_ISA_AVX2, FC_ISA_AVX512, FC_ISA_NEON, FC_ISA_CO
 typedef struct fc_cpu {
     char name[64];
     bool has[FC_ISA_COUNT];        /* CPUID and XCR0 agree (x86), or always (NEON on AArch64) */
+    bool one_wide_fma;             /* starts one 512-bit multiply-add in a cycle, where others start two */
     int64_t l1, l2, l3;            /* data cache bytes of one core; a default where unknown */
 } fc_cpu;
 

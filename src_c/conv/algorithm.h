@@ -7,7 +7,8 @@
 /* Measured constants of a machine, one core, per dtype.  cost() turns work into seconds with them;
  * nothing in here depends on the number of threads, so neither does a choice. */
 typedef struct fc_machine {
-    double flops;                             /* peak of fused multiply-adds, per second */
+    double flops;                             /* of fused multiply-adds per second, if two start in each cycle */
+    double multiply;                          /* price of a vector multiply-add: 1, or 2 if one starts */
     double l2_bytes, memory_bytes;            /* bandwidth, bytes per second */
     int64_t l1, l2, l3;                       /* cache bytes */
     int lanes;

@@ -7,10 +7,18 @@
 #ifndef FC_CONV_COST_H
 #define FC_CONV_COST_H
 #include "algorithm.h"
+#include <math.h>
 
 typedef struct fc_count {
     double times, price;
 } fc_count;
+
+/* The price of multiply-adds where that is `price` if two start in a cycle.  What it has beyond one, loads for the most
+ * part, goes on beside them.  Not for depthwise, which waits for more than those. */
+static inline double fc_multiply(const fc_machine *machine, double price)
+{
+    return fmax(price, machine->multiply * fmin(price, 1));
+}
 
 /* Seconds of a price of one. */
 static inline double fc_cost_unit(const fc_machine *machine) { return 2 * machine->lanes / machine->flops; }

@@ -336,9 +336,9 @@ double fc_depthwise_lanes_cost(const fc_conv *conv, const fc_machine *machine, b
     const double rows = (double)(blocks * conv->batch) * (double)(conv->in_size[FC_DEPTH] * h.size);
     const double outputs = planes * (double)(out[FC_HEIGHT] * out[FC_WIDTH]);
     const double moved = (rows * (double)w.size + outputs) * machine->lanes * (double)fc_size_of(conv->dtype);
-    const int64_t kernel = conv->kernel[FC_WIDTH];     /* as lanes_fn_of of kernels/depthwise_lanes.inc */
-    const bool in_rows = turned && table->lanes_sums >= 16 && conv->dilation[FC_WIDTH] == 1 &&
-                         stride[FC_WIDTH] <= 2 && tile.cols >= 4 && (kernel == 3 || kernel == 5 || kernel == 7);
+    const int64_t tap = conv->dilation[FC_WIDTH];
+    const bool in_rows = turned && table->lanes_sums >= 16 &&
+                         fc_lanes_in_rows(conv->kernel[FC_WIDTH], stride[FC_WIDTH], tap, tile.cols);
     const fc_count counts[] = {
         { tiles * tile.places * tile.cols * taps, in_rows ? 0.75 : 1.4 }, /* multiply */
         { tiles, turned ? 170 : 130 },

@@ -521,7 +521,7 @@ static double cost(const fc_conv *conv, const fc_machine *machine, bool prepared
     const double lines = (double)fc_size_of(conv->dtype) / 64, x_far = fc_far(conv, fc_x_count(conv));
     const double y_far = fc_far(conv, conv->batch * conv->out_pixels * conv->out_channels);
     const fc_count counts[] = {
-        { groups * depth * vectors * pixels, 0.962 },                                      /* multiply */
+        { groups * depth * vectors * pixels, fc_multiply(machine, 0.962) },
         { prepared ? 0 : weights, 11.4 },                                                  /* pack weights */
         { weights, 0 },                                                                    /* and read them */
         { band, 24.5 },                                                                    /* copy bands */

@@ -201,7 +201,7 @@ static double cost(const fc_conv *conv, const fc_machine *machine, bool prepared
     const double packed = packs * groups * (double)conv->depth * pixels / machine->lanes;
     const double windows = packs * pixels * (double)(conv->kernel[FC_DEPTH] * conv->kernel[FC_HEIGHT]);
     const fc_count counts[] = {
-        { groups * vectors * rows * pixels, 1.04 },                                 /* multiply */
+        { groups * vectors * rows * pixels, fc_multiply(machine, 1.04) },
         { groups * vectors * rows * (double)fc_div_up(s.pixels, 8), 1.74 },         /* weights read */
         { groups * rows * pixels * (1 + (double)(conv->depth / s.k_block)), 7.69 }, /* sums of lanes */
         { groups * pixels, 10.9 },                                                  /* addresses */

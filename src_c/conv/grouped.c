@@ -389,7 +389,7 @@ static double cost_of_channels(const fc_conv *conv, const fc_machine *machine, b
     const double again = shared && 2 * bytes > machine->l1 ? fmin(7 / (double)conv->out_size[FC_WIDTH], 1) : 0;
     const double product = price_of_channels(conv, shared) + 1.05 * again;
     const fc_count counts[] = {
-        { vectors * (double)conv->depth, product },                                 /* multiply */
+        { vectors * (double)conv->depth, fc_multiply(machine, product) },
         { vectors, shared ? 12 : 20 },                                             /* tiles and stores */
         { prepared ? 0 : weights, 4.1 },                                           /* pack weights */
         { 1, 5500 },
@@ -404,7 +404,7 @@ static double cost_of_rows(const fc_conv *conv, const fc_machine *machine)
     const double vectors = rows * (double)fc_div_up(conv->out_size[FC_WIDTH], machine->lanes);
     const fc_count counts[] = {
         /* A single tap has nothing beside it that shares a load. */
-        { vectors * (double)conv->depth, conv->kernel[FC_WIDTH] > 1 ? 1.1 : 2.6 },   /* multiply */
+        { vectors * (double)conv->depth, fc_multiply(machine, conv->kernel[FC_WIDTH] > 1 ? 1.1 : 2.6) },
         { vectors, 7 },                                                              /* tiles and stores */
         { fc_lines_in_pieces(conv, 1), 10 },
         { fc_lines_through_memory(conv), 57 },
@@ -431,7 +431,7 @@ static double plain_cost(const fc_conv *conv, const fc_machine *machine, bool pr
     /* Each vector of a band is loaded across two lines: of few rows that takes longer than their products. */
     const double waiting = fmax(1, 2 / (double)conv->out_per_group + 1 / (double)s.panel_vectors);
     const fc_count counts[] = {
-        { vectors * (double)conv->depth * waiting, 1.04 },                                 /* multiply */
+        { vectors * (double)conv->depth * waiting, fc_multiply(machine, 1.04) },
         { band, 14.9 },                                                                    /* copy bands */
         { (double)(s.tasks * s.band.rows * s.band.depth * s.band.phases) * passes, 67.1 }, /* calls of move */
         { tiles * passes, 175 },

@@ -268,7 +268,7 @@ double fc_grouped_blocks_cost(const fc_conv *conv, const fc_machine *machine, bo
     const double moved = (read + outputs) * (double)(table->lanes * (int64_t)l->size);
     const fc_count counts[] = {
         { tiles * (double)(tile.places * tile.cols) * (double)conv->depth,
-          l->vectors > 1 ? 1.45 : 1.17 },                       /* multiply */
+          fc_multiply(machine, l->vectors > 1 ? 1.45 : 1.17) },
         { tiles, 230 },
         { places, 4 + 3.7 * fc_group_lanes_sources(l) },       /* copies */
         { rows, turned ? 110 : 20 },

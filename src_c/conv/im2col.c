@@ -197,7 +197,7 @@ static double cost(const fc_conv *conv, const fc_machine *machine, bool prepared
     const double size = (double)fc_size_of(conv->dtype), x_far = fc_far(conv, fc_x_count(conv));
     const double y_far = fc_far(conv, s.pixels * conv->out_channels);
     const fc_count counts[] = {
-        { groups * depth * rows * vectors, 0.975 },                      /* multiply */
+        { groups * depth * rows * vectors, fc_multiply(machine, 0.975) },
         { packs * depth * vectors, 6.13 },                               /* pack */
         { nchw * gathers * packs * depth * vectors, 27.4 },              /* of a stride above 4 */
         { nchw * picks * packs * depth * vectors, 10.7 },                /* of a stride of 2 to 4 */

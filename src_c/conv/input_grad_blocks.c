@@ -296,7 +296,7 @@ static double seconds_of(const blocks_job *job)
                           (double)(l->units * l->vectors);
     const double moved = (places + pixels) * (double)(machine->lanes * (int64_t)l->size);
     const fc_count counts[] = {
-        { products * vectors, 1.22 },                           /* multiply */
+        { products * vectors, fc_multiply(machine, 1.22) },
         { tiles * vectors, 230 },
         { (double)(conv->stride[FC_HEIGHT] * conv->stride[FC_WIDTH]) * vectors, 150 }, /* calls */
         { places, 4 + 3.7 * fc_group_lanes_sources(l) },        /* copies */

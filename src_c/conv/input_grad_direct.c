@@ -465,7 +465,7 @@ static double seconds_of(const fc_conv *conv, const fc_machine *machine)
     const double passes = (double)fc_div_up(conv->out_per_group, s.channels), nchw = conv->x_stride[FC_C] != 1;
     const double band = s.copies ? (double)(s.tasks * s.images * s.band.size) * passes / lanes : 0;
     const fc_count counts[] = {
-        { groups * taps * outs * vectors * pixels, vectors == 1 ? 1.3 : 1.08 }, /* multiply */
+        { groups * taps * outs * vectors * pixels, fc_multiply(machine, vectors == 1 ? 1.3 : 1.08) },
         { groups * taps * outs * vectors, 10 },                             /* turn filters */
         { band, conv->y_stride[FC_C] == 1 ? 5 : 14 },                       /* copy bands */
         { (double)s.tasks * taps * outs, 2 },                               /* offsets */

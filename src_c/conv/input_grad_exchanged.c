@@ -185,7 +185,7 @@ static double cost(fc_input_call *call)
     const double blocks = (double)(fc_div_up(conv->batch, b.images) * fc_div_up(conv->out_pixels, b.pixels));
     const double again = !fc_far(conv, (int64_t)weights) ? 6 : blocks > 1 ? 28 : 10; /* from memory for every block */
     const fc_count counts[] = {
-        { (double)(conv->batch * conv->out_pixels) * weights / machine->lanes, 0.75 },
+        { (double)(conv->batch * conv->out_pixels) * weights / machine->lanes, fc_multiply(machine, 0.75) },
         { blocks * weights / machine->lanes, again },                               /* copied, or read for few */
         { elements / machine->lanes, 25 },
         { blocks, 8000 },

@@ -295,7 +295,7 @@ static double seconds_of(const fc_conv *conv, const fc_machine *machine)
     const double sums = inner / taps * s.vectors; /* in registers: a chain of additions is 8 multiply-adds long */
     const double price = vectors == 1 ? 1.3 : 1.1;
     const fc_count counts[] = {
-        { groups * all * outs * vectors, sums * price < 8 && sums > 0 ? 8 / sums : price }, /* multiply */
+        { groups * all * outs * vectors, fc_multiply(machine, sums * price < 8 && sums > 0 ? 8 / sums : price) },
         { groups * all * vectors * passes, 5 },                                     /* sums */
         { inner > 0 ? groups * (double)s.panels * all / inner * taps * passes : 0, 250 }, /* products */
         { groups * (double)s.image_blocks * (double)conv->taps * outs * vectors, conv->taps <= 4 ? 4 : 10 }, /* turn */

@@ -24,6 +24,7 @@ static void fill_machines(void)
             const fc_table *table = fc_table_of((fc_isa)isa, (fc_dtype)dtype);
             machines[isa][dtype] = (fc_machine){
                 .flops = dtype == FC_F32 ? peak_f32[isa] : peak_f32[isa] / 2,
+                .multiply = isa == FC_ISA_AVX512 && cpu->one_wide_fma ? 2 : 1,
                 .l2_bytes = l2_bandwidth, .memory_bytes = memory_bandwidth,
                 .l1 = cpu->l1, .l2 = cpu->l2, .l3 = cpu->l3,
                 .lanes = table ? table->lanes : 1,

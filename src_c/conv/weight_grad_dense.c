@@ -556,7 +556,7 @@ static double cost(const fc_conv *conv, const fc_machine *machine)
     const fc_conv c = computed(conv, machine->lanes, exchanges(conv, machine->lanes), &merged);
     const double sums = (double)c.groups * (double)c.depth * (double)fc_div_up(c.out_per_group, machine->lanes);
     const fc_count counts[] = {
-        { products(&c, machine->lanes), 1 },
+        { products(&c, machine->lanes), fc_multiply(machine, 1) },
         { copied(&c, machine->lanes), 1 },
         { sums, 8 },                                                               /* transposes out */
         { (double)c.groups * (1 + (double)(c.batch * c.out_pixels) / PIXELS), 600 },

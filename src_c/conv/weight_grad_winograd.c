@@ -292,7 +292,7 @@ static double cost(const fc_conv *conv, const fc_machine *machine)
     const double in_passes = in * (double)s.a[OC_RANGES], out_passes = out * (double)s.a[IC_RANGES];
     const bool nchw = conv->x_stride[FC_C] != 1;
     const fc_count counts[] = {
-        { groups * XIS * tiles * channels * out, 1.2 },                               /* multiply */
+        { groups * XIS * tiles * channels * out, fc_multiply(machine, 1.2) },
         { groups * XIS * tiles * in_passes, 9 },                                      /* transform x */
         { groups * XIS * tiles * out_passes, 6 },                                     /* transform grad_output */
         { groups * tiles * (36 * in_passes + 16 * out_passes), 6 + 14 * nchw },       /* copy bands */

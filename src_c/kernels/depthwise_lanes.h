@@ -13,6 +13,15 @@ typedef struct fc_lanes_tile {
     bool by_image, by_piece;
 } fc_lanes_tile;
 
+/* The stride in taps, 1 or 2, where tiles of so many columns add whole rows of the kernel at a time; else 0.  Both
+ * steps in one unit. */
+enum { FC_LANES_ROWS_COLS = 4 };
+static inline int fc_lanes_in_rows(int64_t kernel, int64_t stride, int64_t tap, int cols)
+{
+    const bool fits = cols >= FC_LANES_ROWS_COLS && (kernel == 3 || kernel == 5 || kernel == 7);
+    return !fits ? 0 : stride == tap ? 1 : stride == 2 * tap ? 2 : 0;
+}
+
 /* The tiles of so many outputs where up to `sums` are kept at a time. */
 static inline fc_lanes_tile fc_lanes_tile_of(int sums, int64_t images, int64_t rows, int64_t cols)
 {

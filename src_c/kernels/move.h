@@ -4,8 +4,8 @@
 #define FC_KERNELS_MOVE_H
 #include <stdint.h>
 
-/* For filters that a call reads for the first time: four lines on. */
-enum { FC_WEIGHTS_AHEAD = 64 };
+/* For filters that a call reads for the first time: eight lines on. */
+enum { FC_WEIGHTS_AHEAD = 128 };
 
 /* dst(r, c) = src(r, c) for r < rows, c < cols, each with its own strides, any sign.  Rows of dst
  * begin with zero_before zeros and end with zero_after zeros, which cols does not count: src points

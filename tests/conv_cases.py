@@ -88,6 +88,8 @@ def depths() -> Iterator[Case]:
         yield Case(f"1x1, depth {depth}", depth, 7, (3, 9), (1, 1))
     for depth in (2303, 2304, 2305, 4609):
         yield Case(f"1x1, depth {depth}", depth, 5, (3, 6), (1, 1))
+    for batch in (1, 2, 3):
+        yield Case(f"one pixel, filters pages apart, batch {batch}", 1024, 31, (1, 1), (1, 1), batch=batch)
     yield Case("3x3, depth 2313", 257, 9, (4, 5), padding=1)
     for channels in (28, 29, 57, 64, 65, 128):
         yield Case(f"3x3, depth {9 * channels}", channels, 13, (5, 8), padding=1)

@@ -60,6 +60,8 @@ def test_an_example_explains_itself() -> None:
 
 
 def test_with_and_without_convert_the_loss_is_the_same() -> None:
+    """In float64: Adam divides by how large gradients are, so that one of mere rounding moves a weight like any other,
+    and two runs in float32 drift apart by as much as the order of their sums makes them."""
     pytest.importorskip("torch", reason="needs torch")
     import digits
     import digits_torch
@@ -75,12 +77,13 @@ def test_with_and_without_convert_the_loss_is_the_same() -> None:
     curves = []
     for convert in (False, True):
         network = digits_torch.TorchNetwork(digits.first_weights(), convert=convert)
+        network.model.double()
         assert isinstance(network.model.conv1, fastconv.torch.Conv2d) == convert
-        curves.append([network.step(x, labels, 3e-3) for x, labels in batches])
+        curves.append([network.step(x.astype(np.float64), labels, 3e-3) for x, labels in batches])
     torch.set_num_threads(threads)
     assert len(curves[0]) == 20
     assert curves[0][-1] < 0.8 * curves[0][0]
-    np.testing.assert_allclose(curves[1], curves[0], rtol=0, atol=1e-4)
+    np.testing.assert_allclose(curves[1], curves[0], rtol=0, atol=1e-12)
 
 
 # --- The shared parts -----------------------------------------------------------------------------------

@@ -382,7 +382,7 @@ static fc_ahead next_of(const pointwise_job *job, int64_t task, const pointwise_
         else if (next < s->tasks)
             of = part_of(job, next);
         else
-            return (fc_ahead){ .rows = 0 };
+            return (fc_ahead){ 0 };
     }
     return (fc_ahead){
         .at = source(job, &of, k0), .rows = fc_min(s->k_block, conv->depth - k0), .bytes = of.pixels * size,
@@ -405,7 +405,7 @@ static void run_part(const pointwise_job *job, const pointwise_part *p, const fc
         multiply_in_place(run, p, s, &g);
     else
         stream_or_pack(job, p, &g, memory);
-    g.soon = soon->rows > 0 && packs(run->conv, p->rows) ? soon : NULL;
+    g.soon = soon->rows > 0 ? soon : NULL;
     multiply(run, &g, p->has_tail ? &tail : NULL, tail_packed);
 }
 
@@ -438,7 +438,7 @@ static void run_task(void *context, int64_t task, void *memory)
                 weights[row] = fc_at(run->weight, (oc + row) * conv->depth + k0, size);
             if (s->joined)
                 pack_joined(job, &p, i, (char *)memory + s->tail_at);
-            fc_ahead soon = next_of(job, task, &p, k0 + g.k);
+            fc_ahead soon = packs(conv, p.rows) ? next_of(job, task, &p, k0 + g.k) : (fc_ahead){ 0 };
             run_part(job, &p, &g, k0, &soon, memory);
         }
     if (s->joined) {

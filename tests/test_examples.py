@@ -60,8 +60,8 @@ def test_an_example_explains_itself() -> None:
 
 
 def test_with_and_without_convert_the_loss_is_the_same() -> None:
-    """In float64: Adam divides by how large gradients are, so that one of mere rounding moves a weight like any other,
-    and two runs in float32 drift apart by as much as the order of their sums makes them."""
+    """In float64: Adam divides by how large gradients are, so that one of mere rounding moves a weight like
+    any other, and two runs in float32 drift apart with the order of their sums."""
     pytest.importorskip("torch", reason="needs torch")
     import digits
     import digits_torch

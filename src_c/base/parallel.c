@@ -8,7 +8,8 @@
  * A worker is driven by one word, `state`:
  *   IDLE      spins for a while, then -> SLEEPING                        by the worker
  *   SLEEPING  asleep, or about to be: a call needs a wake-up too         (-> IDLE if nobody called)
- *   CALLED    its job is posted (-> IDLE or SLEEPING if called back)     by the caller that took it
+ *   CALLED    its job is posted (-> IDLE or STIRRED if called back)      by the caller that took it
+ *   STIRRED   SLEEPING, or woken by now, but not about to sleep          (-> IDLE if nobody called)
  *   RUNNING   runs tasks, then -> IDLE                                   by the worker
  *   AWAITED   RUNNING, and the caller sleeps until it is not             by the caller
  *   QUIT      taken off the list for good                                by fc_parallel_stop
@@ -31,7 +32,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { IDLE, SLEEPING, CALLED, RUNNING, AWAITED, QUIT };
+enum { IDLE, SLEEPING, STIRRED, CALLED, RUNNING, AWAITED, QUIT };
 enum { LINE = 64, STACK = 1 << 20 };
 /* A worker looks out for the next call this long before it sleeps, a caller for its last worker.
  * Waking a sleeper costs a few microseconds here and some tens until it runs. */
@@ -120,7 +121,7 @@ static void wake_two(job *j)
             ;
         if (!w)
             return;
-        fc_place_apart(&w->place, w->thread);
+        fc_place_apart(&w->place, w->thread, &w->state.word, CALLED);
         fc_park_wake(&w->state);
     }
 }
@@ -152,12 +153,14 @@ static void *work(void *argument)
         if (!fc_park_spin(&w->state, IDLE, spin_end(SPIN_IDLE))
             && atomic_compare_exchange_strong(&w->state.word, &seen, SLEEPING))
             fc_park_sleep(&w->state, SLEEPING);
-        fc_place_back(&w->place);
         /* Woken for a job that was over too soon: spin, for the next one may follow at once. */
         seen = SLEEPING;
-        atomic_compare_exchange_strong(&w->state.word, &seen, IDLE);
+        if (!atomic_compare_exchange_strong(&w->state.word, &seen, IDLE) && seen == STIRRED)
+            atomic_compare_exchange_strong(&w->state.word, &seen, IDLE);
         seen = CALLED;
-        if (!atomic_compare_exchange_strong(&w->state.word, &seen, RUNNING)) {
+        const bool called = atomic_compare_exchange_strong(&w->state.word, &seen, RUNNING);
+        fc_place_back(&w->place);    /* after CALLED has ended, for only then is it moved */
+        if (!called) {
             if (seen == QUIT)
                 return NULL;
             continue;                /* called back in the meantime */
@@ -205,7 +208,7 @@ static void quit(worker *team)
     while (team) {
         worker *w = team;
         team = w->next;
-        if (atomic_exchange(&w->state.word, QUIT) == SLEEPING)
+        if (atomic_exchange(&w->state.word, QUIT) != IDLE)
             fc_park_wake(&w->state);
         pthread_join(w->thread, NULL);
         fc_scratch_release(&w->scratch);
@@ -279,7 +282,7 @@ static void call(worker *team, job *j)
         w->next_asleep = NULL;
         /* `was` is read by this thread only, so it may be written after the exchange. */
         w->was = atomic_exchange(&w->state.word, CALLED);
-        if (w->was == SLEEPING) {
+        if (w->was != IDLE) {
             *end = w;
             end = &w->next_asleep;
         }
@@ -293,9 +296,9 @@ static void finish(worker *team)
     const int64_t end = team ? spin_end(SPIN_FINISH) : 0;
     for (worker *w = team; w; w = w->next) {
         uint32_t seen = CALLED;
-        /* A sleeper becomes one again even if it has been woken by now: it may not have been, and
-         * it makes itself IDLE if it was. */
-        if (atomic_compare_exchange_strong(&w->state.word, &seen, w->was) || seen != RUNNING)
+        /* A sleeper may have been woken by now or not: it makes itself IDLE if it was. */
+        if (atomic_compare_exchange_strong(&w->state.word, &seen, w->was == IDLE ? IDLE : STIRRED)
+            || seen != RUNNING)
             continue;
         if (fc_park_spin(&w->state, RUNNING, end))
             continue;

@@ -7,6 +7,8 @@
 #ifndef FC_BASE_PLACE_H
 #define FC_BASE_PLACE_H
 #include <pthread.h>
+#include <stdatomic.h>
+#include <stdint.h>
 #if defined(__linux__) && !defined(__ANDROID__)
 #define FC_PLACE 1
 #include <sched.h>
@@ -31,13 +33,14 @@ static inline void fc_place_init(fc_place *place)
 #endif
 }
 
-/* By the waker, just before it wakes the thread. */
-static inline void fc_place_apart(fc_place *place, pthread_t thread)
+/* By the waker, just before it wakes the thread; nothing is done unless *state is `value`, which is to
+ * hold until the thread is awake and about to call fc_place_back. */
+static inline void fc_place_apart(fc_place *place, pthread_t thread, _Atomic uint32_t *state, uint32_t value)
 {
 #if FC_PLACE
     const int here = sched_getcpu();
     pthread_mutex_lock(&place->lock);
-    if (here >= 0 && here < CPU_SETSIZE
+    if (here >= 0 && here < CPU_SETSIZE && atomic_load(state) == value
         && (place->moved || pthread_getaffinity_np(thread, sizeof place->before, &place->before) == 0)) {
         cpu_set_t apart = place->before;
         CPU_CLR(here, &apart);
@@ -46,11 +49,11 @@ static inline void fc_place_apart(fc_place *place, pthread_t thread)
     }
     pthread_mutex_unlock(&place->lock);
 #else
-    (void)place, (void)thread;
+    (void)place, (void)thread, (void)state, (void)value;
 #endif
 }
 
-/* By the thread itself, once it is awake. */
+/* By the thread itself, once it is awake and *state is no longer `value`. */
 static inline void fc_place_back(fc_place *place)
 {
 #if FC_PLACE

@@ -257,7 +257,7 @@ static double cost(const fc_conv *conv, const fc_machine *machine)
     regions *= (double)(runs_of(conv, FC_HEIGHT, 0, conv->out_size[FC_HEIGHT], runs) + s.blocks.row_blocks - 1);
     regions *= (double)(runs_of(conv, FC_WIDTH, 0, conv->out_size[FC_WIDTH], runs) + s.blocks.col_blocks - 1);
     const fc_count counts[] = {
-        { out * passes, fc_multiply(machine, fmax(2 * taps / passes, 5)) },
+        { out * passes, fmax(2 * taps / passes, 5) },                              /* multiply */
         { in + out, fc_far(conv, fc_x_count(conv)) ? 10.5 : 8 },                   /* lines to the nearest cache */
         { regions * strips * passes, 120 },
         { strips * taps, 8 },                                                      /* transposes out */

@@ -65,8 +65,7 @@ static double pixel_price(const side *rows, const side *lanes, int vector)
 {
     const double r = (double)rows->channels, vectors = (double)fc_div_up(lanes->channels, vector);
     const double pack = lanes->channel == 1 ? 3 : lanes->col == 1 ? 10 : 40;
-    const double product = fc_multiply(fc_machine_for(FC_F32), vectors == 1 ? 1.2 : 1.1);
-    return r * vectors * product + pack * vectors + (copies_rows(rows) ? r / vector * 4 : 0);
+    return r * vectors * (vectors == 1 ? 1.2 : 1.1) + pack * vectors + (copies_rows(rows) ? r / vector * 4 : 0);
 }
 
 static bool exchanges(const fc_conv *conv, int vector)

@@ -291,11 +291,12 @@ static double cost(const fc_conv *conv, const fc_machine *machine)
     const double tiles = (double)s.blocks.count * (double)tiles_of(&s);
     const double in_passes = in * (double)s.a[OC_RANGES], out_passes = out * (double)s.a[IC_RANGES];
     const bool nchw = conv->x_stride[FC_C] != 1;
+    const bool far = fc_far(conv, conv->batch * conv->out_channels * conv->out_pixels);
     const fc_count counts[] = {
-        { groups * XIS * tiles * channels * out, fc_multiply(machine, 1.2) },
+        { groups * XIS * tiles * channels * out, 1.2 * machine->multiply },
         { groups * XIS * tiles * in_passes, 9 },                                      /* transform x */
         { groups * XIS * tiles * out_passes, 6 },                                     /* transform grad_output */
-        { groups * tiles * (36 * in_passes + 16 * out_passes), 6 + 14 * nchw },       /* copy bands */
+        { groups * tiles * (36 * in_passes + 16 * out_passes), 6 + 14 * nchw + 12 * far }, /* copy bands */
         { conv->groups > 1 && !nchw ? groups * tiles * 52 : 0, 40 },                  /* pixels in pieces */
         { groups * XIS * channels * out, 8 },                                         /* transform and store taps */
         { groups * XIS * channels / 13 * out / 2 * (double)s.blocks.count, 75 },      /* tiles of the product */

@@ -33,7 +33,7 @@ fc_pixel_block fc_pixel_block_at(const fc_conv *conv, const fc_pixel_blocks *blo
 typedef struct fc_weight_split {
     int64_t parts;
     fc_pixel_blocks blocks;
-    int64_t a[10];                            /* the method's own */
+    int64_t a[11];                            /* the method's own */
     size_t at[6], bytes;                      /* scratch layout; bytes in all */
     bool spreads;                             /* what is not finite reaches more weights than it should, or fewer */
 } fc_weight_split;

@@ -8,29 +8,32 @@
  * Of few output channels a vector holds several groups: they are computed as one, a unit, whose products across
  * groups are dropped.  Where input channels fill vectors better, both exchange their roles: x is convolved with
  * grad_output, its taps the last first.  Adjacent channels of x stay adjacent in a band, rows in the order of
- * taps; then a part has several units, so that pixels from memory are read whole. */
+ * taps; then a part has several units, so that pixels from memory are read whole.
+ *
+ * Where there is enough padding, each tap is a product of its own, over the pixels where it meets none. */
 #include "../base/size.h"
 #include "band.h"
 #include "cost.h"
+#include "dense_problem.h"
 #include "geometry.h"
 #include "weight_grad.h"
 
 enum {
     PIXELS = 600,             /* of a block: panels of grad_output are in L2, like the bands of x */
     LEAST_PIXELS = 64,
-    ROWS = 1152,              /* (channel, tap) pairs of a part: parts each copy what they see, so rather few */
-    CHANNELS = 256,           /* output channels of a part */
     WISHED_PARTS = 4,
     NEAR = 64,                /* elements between pixels that are read in place: farther ones share cache sets */
     CHAIN = 8,                /* blocks summed in one chain before they are added to the rest */
     SETS = 1024,              /* bytes: pixels a multiple of that apart share cache sets */
     MOST_UNIT_SUMS = 1 << 17, /* elements of a part with several units */
+    LEAST_INS = 12,           /* rows of a product: fewer leave too much to its edges */
 };
 static const double PART_FLOPS = 4e7;         /* a part is worth a thread */
+static const double MOST_MET = 0.98;          /* with a larger share of pixels no product is left out */
 /* Of split.a: groups of a unit; units of a part, blocks of them; channels of a unit
  * that a part takes; elements of a panel; whether x is copied, with how many elements to a pixel if its channels
- * are adjacent, else 0. */
-enum { MERGED, UNITS, OC, OC_BLOCKS, IC, IC_BLOCKS, PANEL, COPIES, PITCH };
+ * are adjacent, else 0; whether roles are exchanged; whether each tap is a product of its own. */
+enum { MERGED, UNITS, OC, OC_BLOCKS, IC, IC_BLOCKS, PANEL, COPIES, PITCH, EXCHANGED, SPLITS_TAPS };
 enum { SUMS_AT, CHAIN_AT, BAND_AT, PANELS_AT, OFFSETS_AT, ROWS_AT }; /* of split.at */
 
 static const char *supports(const fc_conv *conv)
@@ -39,102 +42,13 @@ static const char *supports(const fc_conv *conv)
     return NULL;
 }
 
-/* Pixels that a stride leaves out of every sum are none: of channels that are adjacent, and of whole rows. */
-static void drop_pixels(fc_conv *conv)
-{
-    for (int axis = 0; axis < FC_SPATIAL; axis++) {
-        if (conv->kernel[axis] > 1 || conv->pad_before[axis] > 0 || (axis == FC_WIDTH && conv->x_stride[FC_C] != 1) ||
-            (conv->out_size[axis] - 1) * conv->stride[axis] >= conv->in_size[axis])
-            continue;
-        conv->x_stride[FC_D + axis] *= conv->out_size[axis] > 1 ? conv->stride[axis] : 1;
-        conv->in_size[axis] = conv->out_size[axis];
-        conv->stride[axis] = 1;
-    }
-}
-
-/* x and grad_output in each other's place. */
-static fc_conv exchanged(const fc_conv *conv)
-{
-    fc_conv e = *conv;
-    e.in_channels = conv->out_channels;
-    e.out_channels = conv->in_channels;
-    e.in_per_group = conv->out_per_group;
-    e.out_per_group = conv->in_per_group;
-    e.out_pixels = 1;
-    for (int axis = 0; axis < FC_SPATIAL; axis++) {
-        e.in_size[axis] = conv->out_size[axis];
-        e.out_size[axis] = conv->in_size[axis];
-        e.out_pixels *= e.out_size[axis];
-        e.pad_before[axis] = (conv->kernel[axis] - 1) * conv->dilation[axis] - conv->pad_before[axis];
-    }
-    for (int axis = 0; axis < FC_AXES; axis++) {
-        e.x_stride[axis] = conv->y_stride[axis];
-        e.y_stride[axis] = conv->x_stride[axis];
-    }
-    e.depth = e.in_per_group * e.taps;
-    return e;
-}
-
-/* Multiply-adds of vectors. */
-static double products(const fc_conv *conv, int64_t lanes)
-{
-    const double vectors = (double)fc_div_up(conv->out_per_group, lanes);
-    return (double)(conv->groups * conv->depth) * (double)(conv->batch * conv->out_pixels) * vectors *
-           (vectors == 1 ? 1.3 : 1.1);
-}
-
-/* Vectors of both that are copied, or transposed, for each part that sees them. */
-static double copied(const fc_conv *conv, int64_t lanes)
-{
-    const double x = (double)fc_x_count(conv) / (double)lanes;
-    const double g = (double)(conv->groups * fc_div_up(conv->out_per_group, lanes)) *
-                     (double)(conv->batch * conv->out_pixels);
-    const bool pieces = conv->x_stride[FC_C] != 1 && conv->stride[FC_WIDTH] > 1;
-    return x * (pieces ? 10 : 5) * (double)fc_div_up(conv->out_per_group, CHANNELS) +
-           g * (conv->y_stride[FC_C] == 1 ? 4 : 12) * (double)fc_div_up(conv->depth, ROWS);
-}
-
-/* Every output of an axis meets a pixel through some tap. */
-static bool all_meet(const fc_conv *conv, int axis)
-{
-    const int64_t pad = conv->pad_before[axis], dilation = conv->dilation[axis], out = conv->out_size[axis];
-    for (int64_t o = 0; o < fc_min(pad, out); o++) {
-        const int64_t tap = fc_div_up(pad - o, dilation);
-        if (tap >= conv->kernel[axis] || o - pad + tap * dilation >= conv->in_size[axis])
-            return false;
-    }
-    return out - 1 - pad < conv->in_size[axis];
-}
-
-/* Where strides allow it; and every output must meet a pixel, for what it is if not finite must be seen. */
-static bool exchanges(const fc_conv *original, int64_t lanes)
-{
-    fc_conv dropped = *original, *conv = &dropped;
-    drop_pixels(conv);
-    for (int axis = 0; axis < FC_SPATIAL; axis++)
-        if (conv->stride[axis] > 1 || conv->pad_before[axis] > (conv->kernel[axis] - 1) * conv->dilation[axis] ||
-            !all_meet(conv, axis))
-            return false;
-    const fc_conv e = exchanged(conv);
-    return products(&e, lanes) + copied(&e, lanes) < 0.9 * (products(conv, lanes) + copied(conv, lanes));
-}
-
-/* The problem as it is computed: units are its groups. */
-static fc_conv computed(const fc_conv *conv, int64_t lanes, bool exchange, int64_t *merged)
-{
-    fc_conv c = *conv;
-    drop_pixels(&c);
-    if (exchange)
-        c = exchanged(&c);
-    *merged = fc_max(1, fc_min(lanes / c.out_per_group, c.groups));
-    c.groups = fc_div_up(c.groups, *merged);
-    c.in_per_group *= *merged;
-    c.out_per_group *= *merged;
-    c.depth *= *merged;
-    return c;
-}
-
 static bool interleaved(const fc_conv *conv) { return conv->x_stride[FC_C] == 1; }
+
+/* Rows, and the sums, have the channels of a tap side by side, and not the taps of a channel. */
+static bool by_taps(const fc_conv *conv, const fc_weight_split *s)
+{
+    return conv->taps > 1 && (interleaved(conv) || s->a[SPLITS_TAPS]);
+}
 
 static fc_band band_of(const fc_conv *conv, const fc_weight_split *s)
 {
@@ -184,14 +98,14 @@ static void cut_units(fc_weight_split *s, const fc_conv *conv, const fc_table *t
 }
 
 /* A unit, or a part of one. */
-static void cut_channels(fc_weight_split *s, const fc_conv *conv, const fc_table *table)
+static void cut_channels(fc_weight_split *s, const fc_conv *conv, const fc_table *table, bool plain)
 {
     const int64_t size = (int64_t)fc_size_of(conv->dtype);
     const int64_t height = conv->out_size[FC_HEIGHT], cols = fc_min(conv->out_size[FC_WIDTH], PIXELS);
     const int64_t rows = fc_max(1, fc_min(height, PIXELS / cols));
     s->blocks = fc_pixel_blocks_of(conv, fc_max(1, PIXELS / (rows * cols)), rows, cols);
     s->a[COPIES] = copies(conv);
-    s->a[IC_BLOCKS] = fc_div_up(conv->depth, fc_max(ROWS, conv->taps));
+    s->a[IC_BLOCKS] = fc_div_up(conv->depth, fc_max(FC_DENSE_ROWS, conv->taps));
     for (;;) {
         s->a[IC] = fc_div_up(conv->in_per_group, s->a[IC_BLOCKS]);
         s->a[PITCH] = pitch_of(conv, table, s->a[IC]);
@@ -203,44 +117,47 @@ static void cut_channels(fc_weight_split *s, const fc_conv *conv, const fc_table
         s->a[IC_BLOCKS] *= 2;
     }
     s->a[IC_BLOCKS] = fc_div_up(conv->in_per_group, s->a[IC]);
+    s->a[SPLITS_TAPS] = !plain && s->a[IC] >= LEAST_INS && fc_met_share(conv) < MOST_MET;
     s->parts = conv->groups * s->a[OC_BLOCKS] * s->a[IC_BLOCKS];
 }
 
-static fc_weight_split split_as(const fc_conv *original, const fc_table *table, bool exchange)
+/* `plain` for every product, with padding too, in the roles as they are: of what is not finite. */
+static fc_weight_split split_as(const fc_conv *original, const fc_table *table, bool plain)
 {
-    fc_weight_split s = { .spreads = exchange };
-    const fc_conv computes = computed(original, table->lanes, exchange, &s.a[MERGED]), *conv = &computes;
+    fc_weight_split s = { .a[EXCHANGED] = !plain && fc_dense_exchanges(original, table->lanes) };
+    const fc_conv computes = fc_dense_computed(original, table->lanes, s.a[EXCHANGED], &s.a[MERGED]), *conv = &computes;
     const int64_t size = (int64_t)fc_size_of(conv->dtype);
     const int64_t vectors = fc_panel_vectors(table, fc_div_up(conv->out_per_group, table->lanes));
     s.a[PANEL] = vectors * table->lanes;
     const int64_t panels = fc_div_up(conv->out_per_group, s.a[PANEL]);
-    s.a[OC_BLOCKS] = fc_div_up(panels * s.a[PANEL], CHANNELS);
+    s.a[OC_BLOCKS] = fc_div_up(panels * s.a[PANEL], FC_DENSE_CHANNELS);
     s.a[OC] = fc_div_up(panels, s.a[OC_BLOCKS]) * s.a[PANEL];
     s.a[OC_BLOCKS] = fc_div_up(conv->out_per_group, s.a[OC]);
     s.a[UNITS] = units_of(conv, &s);
     if (s.a[UNITS] > 1)
         cut_units(&s, conv, table);
     else
-        cut_channels(&s, conv, table);
+        cut_channels(&s, conv, table, plain);
+    s.spreads = s.a[EXCHANGED] || s.a[SPLITS_TAPS];
     const int64_t pixels = s.blocks.images * s.blocks.rows * s.blocks.cols, taps = s.a[IC] * conv->taps;
     const int64_t sums = s.a[UNITS] * taps * s.a[OC];
     const int64_t band = s.a[COPIES] ? band_of(conv, &s).size * s.blocks.images : 0;
     s.at[SUMS_AT] = 0;
     s.at[CHAIN_AT] = (size_t)fc_round_up(sums * size, 64);
-    s.at[BAND_AT] = s.at[CHAIN_AT] * (s.blocks.count > CHAIN || interleaved(conv) ? 2 : 1);
+    s.at[BAND_AT] = s.at[CHAIN_AT] * (s.blocks.count > CHAIN || by_taps(conv, &s) ? 2 : 1);
     s.at[PANELS_AT] = s.at[BAND_AT] + (size_t)fc_round_up(band * size, 64);
     s.at[OFFSETS_AT] = s.at[PANELS_AT] + (size_t)fc_round_up(s.a[UNITS] * (pixels * s.a[OC] + table->lanes) * size, 64);
-    s.at[ROWS_AT] = s.at[OFFSETS_AT] + (size_t)pixels * sizeof(int64_t);
+    s.at[ROWS_AT] = s.at[OFFSETS_AT] + (size_t)(pixels * (s.a[SPLITS_TAPS] ? 3 : 1)) * sizeof(int64_t);
     s.bytes = s.at[ROWS_AT] + (size_t)taps * sizeof(void *);
     return s;
 }
 
 static fc_weight_split split(const fc_conv *conv, const fc_table *table)
 {
-    return split_as(conv, table, exchanges(conv, table->lanes));
+    return split_as(conv, table, false);
 }
 
-static fc_weight_split split_plain(const fc_conv *conv, const fc_table *table) { return split_as(conv, table, false); }
+static fc_weight_split split_plain(const fc_conv *conv, const fc_table *table) { return split_as(conv, table, true); }
 
 /* What one part adds up, and where a block of x and of grad_output lies. */
 typedef struct dense_part {
@@ -305,7 +222,8 @@ static void find_rows(const dense_part *p, const dense_view *v, int64_t i)
     const fc_conv *conv = &p->conv;
     const size_t size = fc_size_of(conv->dtype);
     const int64_t *k = conv->kernel, ins = ins_of(p, p->unit + i);
-    const int64_t channel = interleaved(conv) ? 1 : conv->taps, tap = interleaved(conv) ? ins : 1;
+    const bool by_tap = by_taps(conv, &p->run->split);
+    const int64_t channel = by_tap ? 1 : conv->taps, tap = by_tap ? ins : 1;
     const void **rows = at(p, ROWS_AT);
     for (int64_t t = 0; t < conv->taps; t++) {
         const int64_t from = i * conv->in_per_group * v->channel + t / k[2] / k[1] * v->depth +
@@ -413,6 +331,49 @@ static bool adjacent(const dense_part *p, const fc_pixel_block *b, const dense_v
     return b->images == 1 && b->rows == 1 && p->conv.stride[FC_WIDTH] == 1 && v->col == 1;
 }
 
+/* Pixels of the block that meet one of x through tap t: their offsets from the first, in x and from `b_step` in
+ * grad_output, beside each other behind those of all pixels.  Returns how many there are. */
+static int64_t find_met(const dense_part *p, const fc_pixel_block *b, int64_t t, int64_t b_step)
+{
+    const fc_conv *conv = &p->conv;
+    const int64_t *k = conv->kernel, pixels = b->images * b->rows * b->cols;
+    int64_t *all = at(p, OFFSETS_AT), *x = all + pixels, *g = x + pixels;
+    const fc_span depth = fc_met_by_tap(conv, FC_DEPTH, t / k[2] / k[1]);
+    const fc_span height = fc_met_by_tap(conv, FC_HEIGHT, t / k[2] % k[1]);
+    const fc_span width = fc_met_by_tap(conv, FC_WIDTH, t % k[2]);
+    const int64_t row0 = fc_max(0, height.before - b->row), col0 = fc_max(0, width.before - b->col);
+    const int64_t rows = fc_min(b->rows, height.before + height.inside - b->row);
+    const int64_t cols = fc_min(b->cols, width.before + width.inside - b->col);
+    if (b->depth < depth.before || b->depth >= depth.before + depth.inside)
+        return 0;
+    for (int64_t n = 0; n < b->images; n++)
+        for (int64_t row = row0; row < rows; row++)
+            for (int64_t col = col0; col < cols; col++) {
+                const int64_t pixel = (n * b->rows + row) * b->cols + col;
+                *x++ = all[pixel];
+                *g++ = pixel * b_step;
+            }
+    return x - all - pixels;
+}
+
+/* The product of each tap by itself. */
+static void multiply_taps(const dense_part *p, const fc_pixel_block *b, fc_gemm *g)
+{
+    const size_t size = fc_size_of(p->conv.dtype);
+    int64_t *met = (int64_t *)at(p, OFFSETS_AT) + g->k;
+    const void *const *rows = g->a;
+    void *sums = g->c;
+    g->a_offset = met;
+    g->b_offset = met + g->k;
+    g->m = ins_of(p, p->unit);
+    for (int64_t t = 0; t < p->conv.taps; t++) {
+        g->k = find_met(p, b, t, g->b_step);
+        g->a = rows + t * g->m;
+        g->c = fc_at_mut(sums, t * g->m * g->c_row, size);
+        p->run->table->gemm(g);
+    }
+}
+
 static void multiply(const dense_part *p, const fc_pixel_block *b, bool accumulate, void *sums)
 {
     const fc_conv *conv = &p->conv;
@@ -438,7 +399,10 @@ static void multiply(const dense_part *p, const fc_pixel_block *b, bool accumula
         g.m = ins_of(p, p->unit + i) * conv->taps;
         g.n = outs_of(p, p->unit + i);
         g.c = fc_at_mut(sums, i * sums_of(p), size);
-        p->run->table->gemm(&g);
+        if (s->a[SPLITS_TAPS])
+            multiply_taps(p, b, &g);
+        else
+            p->run->table->gemm(&g);
         g.b = fc_at(g.b, block_of_unit(p, b), size);
     }
 }
@@ -475,7 +439,7 @@ static void finish_unit(const dense_part *p, int64_t unit, const void *sums, voi
     const int64_t taps = original->taps, depth = original->depth, row = s->a[OC], ins = ins_of(p, unit);
     const int64_t groups = fc_min(s->a[MERGED], original->groups - unit * s->a[MERGED]);
     const int64_t ic_group = p->conv.in_per_group / s->a[MERGED], oc_group = p->conv.out_per_group / s->a[MERGED];
-    const bool exchange = s->spreads, by_tap = interleaved(&p->conv) && taps > 1;
+    const bool exchange = s->a[EXCHANGED], by_tap = by_taps(&p->conv, s);
     if (by_tap && !exchange)
         sums = order(p, ins, sums);
     for (int64_t i = 0; i < groups; i++) {
@@ -511,8 +475,9 @@ static dense_part part_of(const fc_weight_run *run, int64_t part, void *scratch)
 {
     const fc_weight_split *s = &run->split;
     int64_t merged;
-    dense_part p = { .run = run, .conv = computed(run->conv, run->table->lanes, s->spreads, &merged),
-                     .x = s->spreads ? run->g : run->x, .g = s->spreads ? run->x : run->g, .scratch = scratch };
+    const bool exchange = s->a[EXCHANGED];
+    dense_part p = { .run = run, .conv = fc_dense_computed(run->conv, run->table->lanes, exchange, &merged),
+                     .x = exchange ? run->g : run->x, .g = exchange ? run->x : run->g, .scratch = scratch };
     const fc_conv *conv = &p.conv;
     p.band = band_of(conv, s);
     p.ic = part % s->a[IC_BLOCKS] * s->a[IC];
@@ -553,11 +518,12 @@ static void task(const fc_weight_run *run, int64_t part, int64_t first, int64_t 
 static double cost(const fc_conv *conv, const fc_machine *machine)
 {
     int64_t merged;
-    const fc_conv c = computed(conv, machine->lanes, exchanges(conv, machine->lanes), &merged);
+    const fc_conv c = fc_dense_computed(conv, machine->lanes, fc_dense_exchanges(conv, machine->lanes), &merged);
     const double sums = (double)c.groups * (double)c.depth * (double)fc_div_up(c.out_per_group, machine->lanes);
+    const double met = fc_met_share(&c);
     const fc_count counts[] = {
-        { products(&c, machine->lanes), fc_multiply(machine, 1) },
-        { copied(&c, machine->lanes), 1 },
+        { fc_dense_products(&c, machine->lanes) * (met < MOST_MET ? met : 1), fc_multiply(machine, 1) },
+        { fc_dense_copied(&c, machine->lanes), 1 },
         { sums, 8 },                                                               /* transposes out */
         { (double)c.groups * (1 + (double)(c.batch * c.out_pixels) / PIXELS), 600 },
         { 1, 9000 },

@@ -18,7 +18,8 @@ typedef enum fc_reach { FC_C_NEAR, FC_C_FAR, FC_C_PAST } fc_reach;
  *   A(i, k) = a[i][k], or a[i][a_offset[k]] where a_offset is given, or
  *             a[k / a_segment * a_step + i][k % a_segment] where a_segment is, which divides k
  *   B(k, j) = b[(j / panel) * b_panel + k * b_step + j % panel], or
- *             b[j + b_offset[k]] where b_offset is given (b_panel and b_step are not read), or
+ *             b[j + b_offset[k]] where b_offset is given (b_panel and b_step are not read), or with
+ *             a_offset b_offset[k] takes the place of k * b_step, or
  *             b[j0 * b_lane + k * b_step + j - j0] where b_lane is given, for panels that begin at j0 and have
  *             the widths of fc_gemm_cut; a b_step of 0 stands for the panel's own width
  * The last panel is read up to a whole vector past n, so b must have that much room, but for b_copy.

@@ -1,49 +1,15 @@
 /* The weight gradient as weight_grad_dense.c computes it: without pixels that strides leave out, with roles exchanged,
- * groups merged to units; and which outputs meet pixels of x through a tap, and not padding.  Called by that alone. */
+ * groups merged to units.  Called by that alone. */
 #ifndef FC_CONV_DENSE_PROBLEM_H
 #define FC_CONV_DENSE_PROBLEM_H
 #include "geometry.h"
+#include "met.h"
 
 enum {
     FC_DENSE_ROWS = 1152,     /* (channel, tap) pairs of a part: parts each copy what they see, so rather few */
     FC_DENSE_CHANNELS = 256,  /* output channels of a part */
 };
 
-/* Outputs of an axis that meet a pixel through this tap; those before and after meet padding. */
-static inline fc_span fc_met_by_tap(const fc_conv *conv, int axis, int64_t tap)
-{
-    return fc_span_of(0, conv->out_size[axis], conv->stride[axis], tap * conv->dilation[axis] - conv->pad_before[axis],
-                      conv->in_size[axis]);
-}
-
-/* Every output of an axis meets a pixel through some tap. */
-static inline bool fc_all_meet(const fc_conv *conv, int axis)
-{
-    const int64_t pad = conv->pad_before[axis], dilation = conv->dilation[axis], s = conv->stride[axis];
-    const int64_t out = conv->out_size[axis];
-    for (int64_t o = 0; o < fc_min(fc_div_up(pad, s), out); o++) {
-        const int64_t tap = fc_div_up(pad - o * s, dilation);
-        if (tap >= conv->kernel[axis] || o * s - pad + tap * dilation >= conv->in_size[axis])
-            return false;
-    }
-    return (out - 1) * s - pad < conv->in_size[axis];
-}
-
-/* Share of the pairs of output and tap that meet a pixel; 1 where an output meets none at all, for what it is if
- * not finite must be seen. */
-static inline double fc_met_share(const fc_conv *conv)
-{
-    double share = 1;
-    for (int axis = 0; axis < FC_SPATIAL; axis++) {
-        int64_t met = 0;
-        if (!fc_all_meet(conv, axis))
-            return 1;
-        for (int64_t tap = 0; tap < conv->kernel[axis]; tap++)
-            met += fc_met_by_tap(conv, axis, tap).inside;
-        share *= (double)met / (double)(conv->kernel[axis] * conv->out_size[axis]);
-    }
-    return share;
-}
 /* Pixels that a stride leaves out of every sum are none: of channels that are adjacent, and of whole rows. */
 static inline void fc_drop_pixels(fc_conv *conv)
 {

@@ -3,14 +3,14 @@
  * Lanes are output channels, so one packed weight vector meets the pixels of a tile, each broadcast
  * from where it lies: from x itself where no padding is seen or channels are adjacent, else from a
  * zero-bordered band in scratch.  Native for NHWC, whose output rows are written in place; NCHW leaves through a
- * transposed tile.  Weights are packed per block, or once in a plan.  Supports every problem.
- * Listed in list.c. */
+ * transposed tile.  Weights are packed per block, or once in a plan.  Where there is enough padding above and below,
+ * rows that meet it leave those taps out, if the weights are finite.  Supports every problem.  Listed in list.c. */
 #include "../base/parallel.h"
 #include "../base/scratch.h"
-#include "algorithm.h"
-#include "band.h"
 #include "cost.h"
-#include "geometry.h"
+#include "direct.h"
+#include "met.h"
+#include "nonfinite.h"
 #include <stdio.h>
 #include <string.h>
 
@@ -19,80 +19,15 @@ enum {
     MOST_PIXELS = 1024,
     MOST_POINTS = 16384,
     WISHED_TASKS = 8,
-    LEAST_DEPTH = 512,        /* of a block of k: fewer would pass over the outputs too often */
-    LINE_CHANNELS = 16,
 };
-static const double PACK_SECONDS = 0.3e-9;    /* per weight */
-
-typedef struct direct_split {
-    int vectors;                              /* of a panel */
-    int64_t panel, panels;                    /* lanes; per group */
-    int64_t block_panels, channel_blocks;     /* panels per task; per group */
-    int64_t k_block, k_blocks;
-    int64_t together;                         /* channels that take one tap after the other: see by_lines */
-    int64_t images, image_blocks;             /* per task; in all */
-    int64_t rows, row_blocks, cols, col_blocks; /* output pixels of one image per task */
-    int64_t tasks;
-    bool packs;                               /* each task packs its weights */
-    bool copies;                              /* padding is seen: bands are needed */
-    bool points;                              /* no: each tap of each pixel is found in x or in zeros, see by_points */
-    fc_band band;
-    size_t weights_at, band_at, tile_at, zeros_at, offsets_at, pixels_at, bytes; /* scratch layout, bytes */
-} direct_split;
-
-/* Whether all channels take one tap, then the next, so that no pixel need be copied where padding is seen: what a tap
- * reads of one lies side by side.  The order of k depends on it, and so do the last bits of a result: hence not on
- * strides or the machine's caches.  Weights in this order take longer to pack. */
-static bool by_points(const fc_conv *conv)
-{
-    enum { CHANNELS = 24, TAPS = 64, UNPADDED_PIXELS = 256, PIXELS = 40 };
-    return conv->channels_last && conv->taps > 1 && conv->taps <= TAPS &&
-           conv->in_per_group >= CHANNELS &&
-           conv->batch * conv->out_pixels >= (fc_unpadded(conv) ? UNPADDED_PIXELS : PIXELS);
-}
-
-/* Whether else lines of channels are read where they lie in x, which does not fit in a cache; for the order of k the
- * same holds. */
-static bool by_lines(const fc_conv *conv)
-{
-    enum { BYTES = 1 << 20, TAPS = 36 };
-    return conv->channels_last && conv->taps > 1 && conv->taps <= TAPS && fc_unpadded(conv) && !by_points(conv) &&
-           fc_x_count(conv) * (int64_t)fc_size_of(conv->dtype) > BYTES;
-}
-
-static void split_channels(direct_split *s, const fc_conv *conv, const fc_table *table)
-{
-    s->vectors = fc_panel_vectors(table, fc_div_up(conv->out_per_group, table->lanes));
-    s->panel = (int64_t)s->vectors * table->lanes;
-    s->panels = fc_div_up(conv->out_per_group, s->panel);
-    s->points = by_points(conv) && conv->x_stride[FC_C] == 1;
-    s->copies = !fc_unpadded(conv) && !s->points;
-    s->together = by_lines(conv) ? LINE_CHANNELS : 1;
-    int64_t most = fc_panel_depth(conv, s->panel);
-    if (!fc_unpadded(conv) && !by_points(conv)) { /* so that tasks can have all panels: bands are copied for each */
-        const int64_t l2 = fc_machine_for(conv->dtype)->l2 / (int64_t)fc_size_of(conv->dtype);
-        most = fc_min(most, fc_max(LEAST_DEPTH, l2 / 2 / (s->panels * s->panel)));
-    }
-    if (conv->taps <= most || s->together > 1) {       /* whole channels per block of k */
-        const int64_t channels = fc_max(s->together, most / conv->taps / s->together * s->together);
-        s->k_blocks = fc_div_up(conv->in_per_group, channels);
-        s->k_block = fc_round_up(fc_div_up(conv->in_per_group, s->k_blocks), s->together) * conv->taps;
-        s->k_block = fc_min(s->k_block, conv->depth);
-    } else {
-        s->k_block = most;
-    }
-    s->k_blocks = fc_div_up(conv->depth, s->k_block);
-    if (by_points(conv))
-        s->together = s->k_block / conv->taps;
-}
 
 /* Channels that one block of k touches. */
-static int64_t band_channels(const direct_split *s, const fc_conv *conv)
+static int64_t band_channels(const fc_direct_split *s, const fc_conv *conv)
 {
     return s->k_block % conv->taps == 0 ? s->k_block / conv->taps : fc_min(2, conv->in_per_group);
 }
 
-static void split_pixels(direct_split *s, const fc_conv *conv)
+static void split_pixels(fc_direct_split *s, const fc_conv *conv)
 {
     const int64_t width = conv->out_size[FC_WIDTH], height = conv->out_size[FC_HEIGHT];
     const int64_t all = conv->out_pixels * fc_max(conv->batch, 1);
@@ -113,7 +48,7 @@ static void split_pixels(direct_split *s, const fc_conv *conv)
 }
 
 /* Panels of a task: their weights stay in L2, and there are enough tasks beside the `blocks` of pixels. */
-static void split_panels(direct_split *s, const fc_conv *conv, int64_t blocks)
+static void split_panels(fc_direct_split *s, const fc_conv *conv, int64_t blocks)
 {
     const int64_t bytes = s->k_block * s->panel * (int64_t)fc_size_of(conv->dtype);
     const int64_t most = fc_max(1, fc_machine_for(conv->dtype)->l2 / 2 / bytes);
@@ -123,11 +58,11 @@ static void split_panels(direct_split *s, const fc_conv *conv, int64_t blocks)
 }
 
 /* `prepared`: weights are packed before the tasks, by a plan or at the start of the call. */
-static direct_split split_of(const fc_conv *conv, const fc_table *table, bool prepared)
+static fc_direct_split split_of(const fc_conv *conv, const fc_table *table, bool prepared)
 {
-    direct_split s = { 0 };
+    fc_direct_split s = { 0 };
     const size_t size = fc_size_of(conv->dtype);
-    split_channels(&s, conv, table);
+    fc_direct_split_channels(&s, conv, table);
     split_pixels(&s, conv);
     const int64_t blocks = s.image_blocks * conv->out_size[FC_DEPTH] * s.row_blocks * s.col_blocks;
     split_panels(&s, conv, blocks * conv->groups);
@@ -141,7 +76,8 @@ static direct_split split_of(const fc_conv *conv, const fc_table *table, bool pr
     s.tile_at = s.band_at + (size_t)fc_round_up(band * (int64_t)size, 64);
     s.zeros_at = s.tile_at + (size_t)fc_round_up(tile * (int64_t)size, 64);
     s.offsets_at = s.zeros_at + (size_t)fc_round_up((s.points ? s.together : 0) * (int64_t)size, 64);
-    s.pixels_at = s.offsets_at + (size_t)(s.points ? 0 : s.k_block) * sizeof(int64_t);
+    s.met_at = s.offsets_at + (size_t)(s.points ? 0 : s.k_block) * sizeof(int64_t);
+    s.pixels_at = s.met_at + (size_t)(s.points || !s.skips ? 0 : 2 * s.k_block) * sizeof(int64_t);
     s.bytes = s.pixels_at + (size_t)(s.points ? pixels * conv->taps : pixels) * sizeof(void *);
     return s;
 }
@@ -154,102 +90,25 @@ static const char *supports(const fc_conv *conv)
 
 static size_t scratch(const fc_conv *conv, const fc_table *table) { return split_of(conv, table, false).bytes; }
 
-/* The order of k: channels, for each all taps; but by lines, a line's worth of channels takes one tap, then the next,
- * so that lines come from memory one after the other.  How many channels from `channel` on do so, of a block that
- * ends before `end`. */
-static int64_t channels_together(const direct_split *s, int64_t channel, int64_t end)
-{
-    return s->together == 1 ? 1 : fc_min(s->together, end - channel);
-}
-
-/* Rows k0 .. k1 of some lanes of a panel, in the order of k. */
-static void pack_rows(const fc_conv *conv, const fc_table *table, const direct_split *s, const void *weight, int64_t k0,
-                      int64_t k1, int64_t lanes, void *packed)
-{
-    const size_t size = fc_size_of(conv->dtype);
-    fc_move move = { .rows = k1 - k0, .cols = lanes, .src = fc_at(weight, k0, size), .src_row = 1,
-                     .src_col = conv->depth, .dst = packed, .dst_row = s->panel, .dst_col = 1,
-                     .zero_after = s->panel - lanes, .ahead = FC_WEIGHTS_AHEAD };
-    if (s->together == 1) {
-        table->move(&move);
-        return;
-    }
-    const int64_t end = k1 / conv->taps;
-    int64_t together;
-    for (int64_t c = k0 / conv->taps; c < end; c += together) {
-        together = channels_together(s, c, end);
-        move.rows = conv->taps;
-        move.dst_row = together * s->panel;
-        for (int64_t i = 0; i < together; i++) {
-            move.src = fc_at(weight, (c + i) * conv->taps, size);
-            move.dst = fc_at_mut(packed, (c * conv->taps - k0 + i) * s->panel, size);
-            table->move(&move);
-        }
-    }
-}
-
-/* Panels [first, first + count) of a group, rows k0 .. k1 each: [panel][k][lane], last lanes zero. */
-static void pack_weights(const fc_conv *conv, const fc_table *table, const direct_split *s, const void *weight,
-                         int64_t group, int64_t first, int64_t count, int64_t k0, int64_t k1, void *packed)
-{
-    const size_t size = fc_size_of(conv->dtype);
-    for (int64_t p = 0; p < count; p++) {
-        const int64_t channel = (first + p) * s->panel;
-        const int64_t lanes = fc_min(s->panel, conv->out_per_group - channel);
-        pack_rows(conv, table, s, fc_at(weight, (group * conv->out_per_group + channel) * conv->depth, size),
-                  k0, k1, lanes, fc_at_mut(packed, p * (k1 - k0) * s->panel, size));
-    }
-}
-
-/* Prepared: [group][k block][panel][k][lane]. */
-static int64_t prepared_at(const fc_conv *conv, const direct_split *s, int64_t group, int64_t k0, int64_t k1,
-                           int64_t panel)
-{
-    return ((group * conv->depth + k0) * s->panels + panel * (k1 - k0)) * s->panel;
-}
-
 static size_t prepared_size(const fc_conv *conv, const fc_table *table)
 {
-    direct_split s = { 0 };
-    split_channels(&s, conv, table);
-    return (size_t)(conv->groups * conv->depth * s.panels * s.panel) * fc_size_of(conv->dtype);
-}
-
-typedef struct direct_weights {
-    const fc_conv *conv;
-    const fc_table *table;
-    const direct_split *split;
-    const void *weight;
-    void *packed;
-} direct_weights;
-
-/* One panel of one group, all of its depth. */
-static void pack_task(void *context, int64_t task, void *scratch)
-{
-    (void)scratch;
-    const direct_weights *w = context;
-    const int64_t group = task / w->split->panels, panel = task % w->split->panels, depth = w->conv->depth;
-    for (int64_t k0 = 0; k0 < depth; k0 += w->split->k_block) {
-        const int64_t k1 = fc_min(k0 + w->split->k_block, depth);
-        pack_weights(w->conv, w->table, w->split, w->weight, group, panel, 1, k0, k1,
-                     fc_at_mut(w->packed, prepared_at(w->conv, w->split, group, k0, k1, panel),
-                               fc_size_of(w->conv->dtype)));
-    }
+    fc_direct_split s = { 0 };
+    fc_direct_split_channels(&s, conv, table);
+    return fc_direct_prepared_size(conv, &s);
 }
 
 static void prepare(const fc_conv *conv, const fc_table *table, const void *weight, void *prepared)
 {
-    direct_split s = { 0 };
-    split_channels(&s, conv, table);
-    direct_weights w = { conv, table, &s, weight, prepared };
-    for (int64_t task = 0; task < conv->groups * s.panels; task++)
-        pack_task(&w, task, NULL);
+    fc_direct_split s = { 0 };
+    fc_direct_split_channels(&s, conv, table);
+    fc_direct_prepare(conv, table, &s, weight, prepared, false);
 }
 
 typedef struct direct_job {
     const fc_conv_run *run;
-    direct_split split;
+    fc_direct_split split;
     const void *prepared;                     /* NULL where tasks pack */
+    bool finite;                              /* prepared weights are, and taps may be skipped */
     bool x_far, weights_far;                  /* too large to be in L2 */
 } direct_job;
 
@@ -259,13 +118,13 @@ typedef struct direct_block {
     int64_t images, rows, cols, pixels;
     int64_t group, panel, panels, channel, channels; /* channel counts from the group's first */
     void *weights, *band, *tile, *zeros;
-    int64_t *offsets;
+    int64_t *offsets, *met;
     const void **pixel;
 } direct_block;
 
 static direct_block block_of(const direct_job *job, int64_t task, void *memory)
 {
-    const direct_split *s = &job->split;
+    const fc_direct_split *s = &job->split;
     const fc_conv *conv = job->run->conv;
     direct_block b = { .weights = memory };
     const int64_t channel_block = task % s->channel_blocks;
@@ -290,12 +149,13 @@ static direct_block block_of(const direct_job *job, int64_t task, void *memory)
     b.tile = (char *)memory + s->tile_at;
     b.zeros = (char *)memory + s->zeros_at;
     b.offsets = (int64_t *)(void *)((char *)memory + s->offsets_at);
+    b.met = (int64_t *)(void *)((char *)memory + s->met_at);
     b.pixel = (const void **)(void *)((char *)memory + s->pixels_at);
     return b;
 }
 
 /* Whether the values that one output pixel takes of one block of k lie side by side. */
-static bool in_a_row(const fc_conv *conv, const direct_split *s)
+static bool in_a_row(const fc_conv *conv, const fc_direct_split *s)
 {
     return conv->taps == 1 && (s->copies ? s->band.channel_step : conv->x_stride[FC_C]) == 1;
 }
@@ -303,7 +163,7 @@ static bool in_a_row(const fc_conv *conv, const direct_split *s)
 /* The address of every pixel's first tap, in x or in the band, or `ahead` elements after it. */
 static void find_pixels(const direct_job *job, const direct_block *b, int64_t ahead)
 {
-    const direct_split *s = &job->split;
+    const fc_direct_split *s = &job->split;
     const fc_conv *conv = job->run->conv;
     const size_t size = fc_size_of(conv->dtype);
     const int64_t row_step = conv->stride[FC_HEIGHT] * (s->copies ? s->band.row_step : conv->x_stride[FC_H]);
@@ -324,7 +184,7 @@ static void find_pixels(const direct_job *job, const direct_block *b, int64_t ah
 /* offset[k - k0] from a pixel's first tap; in a band, channels count from `first`. */
 static void find_offsets(const direct_job *job, const direct_block *b, int64_t k0, int64_t k1, int64_t first)
 {
-    const direct_split *s = &job->split;
+    const fc_direct_split *s = &job->split;
     const fc_conv *conv = job->run->conv;
     const int64_t *kernel = conv->kernel;
     const int64_t channel_step = s->copies ? s->band.channel_step : conv->x_stride[FC_C];
@@ -332,7 +192,7 @@ static void find_offsets(const direct_job *job, const direct_block *b, int64_t k
     const int64_t row_step = (s->copies ? s->band.row_step : conv->x_stride[FC_H]) * conv->dilation[FC_HEIGHT];
     const int64_t col_step = (s->copies ? s->band.col_step : conv->x_stride[FC_W]) * conv->dilation[FC_WIDTH];
     const int64_t base = s->copies ? -first : b->group * conv->in_per_group;
-    int64_t channel = k0 / conv->taps, together = channels_together(s, channel, k1 / conv->taps), of = 0;
+    int64_t channel = k0 / conv->taps, together = fc_direct_together(s, channel, k1 / conv->taps), of = 0;
     int64_t tap = k0 % conv->taps, kw = tap % kernel[2], kh = tap / kernel[2] % kernel[1],
         kd = tap / kernel[2] / kernel[1];
     for (int64_t k = k0; k < k1; k++) {
@@ -350,7 +210,7 @@ static void find_offsets(const direct_job *job, const direct_block *b, int64_t k
             continue;
         kd = 0;
         channel += together;
-        together = channels_together(s, channel, k1 / conv->taps);
+        together = fc_direct_together(s, channel, k1 / conv->taps);
     }
 }
 
@@ -418,32 +278,127 @@ static bool needs_tile(const fc_conv *conv, const direct_block *b)
     return conv->y_stride[FC_C] != 1 || (even < b->pixels && even < SHORT && conv->depth >= DEPTH);
 }
 
-static void multiply(const direct_job *job, const direct_block *b, const void *weights, int64_t k0, int64_t k1)
+/* Pixels from .. end of the block, in pieces that lie evenly in y. */
+static void multiply_pixels(const direct_job *job, const direct_block *b, fc_gemm *g, int64_t from, int64_t end)
 {
     const fc_conv_run *run = job->run;
     const fc_conv *conv = run->conv;
-    const direct_split *s = &job->split;
     const size_t size = fc_size_of(conv->dtype);
     const bool in_place = !needs_tile(conv, b);
     const int64_t even = in_place ? even_pixels(conv, b) : b->pixels;
+    const void *const *pixel = g->a;
+    for (int64_t p = from; p < end; p += g->m) {
+        const int64_t image = p / (b->rows * b->cols), row = p / b->cols % b->rows, col = p % b->cols;
+        g->m = fc_min(even - p % even, end - p);
+        g->a = pixel + p;
+        g->a_rows = job->x_far ? b->pixels - p : 0;
+        g->c = in_place ? fc_at_mut(run->y, y_offset(conv, b, image, row) + col * conv->y_stride[FC_W], size)
+                        : fc_at_mut(b->tile, p * b->channels, size);
+        run->table->gemm(g);
+    }
+    g->a = pixel;
+}
+
+/* Taps of depths kd and heights kh, those of others meet padding: k of the block, with offsets into x and weights.
+ * Returns how many there are. */
+static int64_t find_met(const direct_job *job, const direct_block *b, int64_t k0, int64_t k1, fc_taps kd, fc_taps kh)
+{
+    const fc_direct_split *s = &job->split;
+    const fc_conv *conv = job->run->conv;
+    const int64_t *kernel = conv->kernel, taps = conv->taps;
+    int64_t count = 0, *in_weights = b->met + s->k_block, channel = k0 / taps, tap = k0 % taps, together;
+    for (int64_t k = k0; k < k1; k += together) {
+        const int64_t height = tap / kernel[2] % kernel[1], depth = tap / kernel[2] / kernel[1];
+        together = fc_direct_together(s, channel, k1 / taps);
+        if (depth >= kd.first && depth < kd.end && height >= kh.first && height < kh.end)
+            for (int64_t i = k - k0; i < k - k0 + together; i++) {
+                b->met[count] = b->offsets[i];
+                in_weights[count++] = i * s->panel;
+            }
+        if (++tap == taps) {
+            tap = 0;
+            channel += together;
+        }
+    }
+    return count;
+}
+
+/* The same rows of all images, through those taps alone. */
+static void multiply_rows(const direct_job *job, const direct_block *b, const fc_gemm *all, int64_t k0, int64_t k1,
+                          int64_t first, int64_t end, fc_taps kd, fc_taps kh)
+{
+    const fc_direct_split *s = &job->split;
+    const int64_t *kernel = job->run->conv->kernel, width = kernel[2], of_tap = all->a_segment;
+    const size_t size = fc_size_of(job->run->conv->dtype);
+    const bool whole = kd.end - kd.first == kernel[0] && kh.end - kh.first == kernel[1];
+    const int64_t parts = s->points && !whole ? fc_max(1, kd.end - kd.first) : 1;
+    fc_gemm g = *all;
+    if (!whole && !s->points) {
+        g.k = find_met(job, b, k0, k1, kd, kh);
+        g.a_offset = b->met;
+        g.b_offset = b->met + s->k_block;
+    }
+    for (int64_t part = 0; part < parts; part++) {
+        if (!whole && s->points) {            /* taps of a depth follow each other */
+            const int64_t tap = ((kd.first + part) * kernel[1] + kh.first) * width;
+            g.k = kd.end > kd.first ? (kh.end - kh.first) * width * of_tap : 0;
+            g.a = (const void *const *)all->a + tap * b->pixels;
+            g.b = fc_at(all->b, tap * of_tap * s->panel, size);
+            g.accumulate = all->accumulate || part > 0;
+            g.finish = all->finish && part == parts - 1;
+        }
+        for (int64_t n = 0; n < b->images; n++)
+            multiply_pixels(job, b, &g, (n * b->rows + first) * b->cols, (n * b->rows + end) * b->cols);
+    }
+}
+
+/* Rows of the block from `row` on that meet pixels through the same taps of height, or are too few pixels for a
+ * product of their own.  Returns the next. */
+static int64_t same_rows(const fc_conv *conv, const direct_block *b, int64_t row, fc_taps *kh)
+{
+    const int64_t first = row;
+    for (*kh = fc_taps_met(conv, FC_HEIGHT, b->at.row + row); ++row < b->rows;) {
+        const fc_taps more = fc_taps_met(conv, FC_HEIGHT, b->at.row + row);
+        if (more.first == kh->first && more.end == kh->end)
+            continue;
+        if ((row - first) * b->cols >= FC_DIRECT_TILE)
+            break;
+        kh->first = fc_min(kh->first, more.first);
+        kh->end = fc_max(kh->end, more.end);
+    }
+    return row;
+}
+
+/* `skips`: taps that a row meets padding through are left out. */
+static void multiply(const direct_job *job, const direct_block *b, const void *weights, int64_t k0, int64_t k1,
+                     bool skips)
+{
+    const fc_conv_run *run = job->run;
+    const fc_conv *conv = run->conv;
+    const fc_direct_split *s = &job->split;
+    const bool in_place = !needs_tile(conv, b);
     const int64_t channel = b->group * conv->out_per_group + b->channel;
-    fc_gemm g = {
-        .m = even, .n = b->channels, .k = k1 - k0, .a_offset = in_a_row(conv, s) || s->points ? NULL : b->offsets,
+    const fc_gemm g = {
+        .n = b->channels, .k = k1 - k0, .a = b->pixel, .a_offset = in_a_row(conv, s) || s->points ? NULL : b->offsets,
         .a_segment = s->points ? (k1 - k0) / conv->taps : 0, .a_step = b->pixels,
         .b = weights, .b_panel = (k1 - k0) * s->panel, .b_step = s->panel, .panel_vectors = s->vectors,
         .b_far = job->weights_far,
         .accumulate = k0 > 0, .finish = k1 == conv->depth,
-        .bias = run->bias ? fc_at(run->bias, channel, size) : NULL, .bias_on_lanes = 1,
+        .bias = run->bias ? fc_at(run->bias, channel, fc_size_of(conv->dtype)) : NULL, .bias_on_lanes = 1,
         .activation = conv->activation,
+        .c_row = in_place ? conv->y_stride[FC_W] : b->channels,
+        .c_reach = in_place ? fc_reach_of_y(conv) : FC_C_NEAR,
     };
-    for (int64_t p = 0; p < b->pixels; p += even) {
-        g.a = b->pixel + p;
-        g.a_rows = job->x_far ? b->pixels - p : 0;
-        g.c = in_place ? fc_at_mut(run->y, y_offset(conv, b, p / (b->rows * b->cols), p / b->cols % b->rows), size)
-                       : b->tile;
-        g.c_row = in_place ? conv->y_stride[FC_W] : b->channels;
-        g.c_reach = in_place ? fc_reach_of_y(conv) : FC_C_NEAR;
-        run->table->gemm(&g);
+    if (!skips) {
+        fc_gemm all = g;
+        multiply_pixels(job, b, &all, 0, b->pixels);
+        return;
+    }
+    const fc_taps kd = fc_taps_met(conv, FC_DEPTH, b->at.depth);
+    for (int64_t row = 0, next; row < b->rows; row = next) {
+        fc_taps kh;
+        next = same_rows(conv, b, row, &kh);
+        multiply_rows(job, b, &g, k0, k1, row, next, kd, kh);
     }
 }
 
@@ -476,7 +431,7 @@ static void scatter(const direct_job *job, const direct_block *b)
 static void run_task(void *context, int64_t task, void *memory)
 {
     const direct_job *job = context;
-    const direct_split *s = &job->split;
+    const fc_direct_split *s = &job->split;
     const fc_conv_run *run = job->run;
     const fc_conv *conv = run->conv;
     const direct_block b = block_of(job, task, memory);
@@ -496,11 +451,14 @@ static void run_task(void *context, int64_t task, void *memory)
         if (!in_a_row(conv, s) && !s->points)
             find_offsets(job, &b, k0, k1, first);
         const void *weights = b.weights;
-        if (job->prepared)
-            weights = fc_at(job->prepared, prepared_at(conv, s, b.group, k0, k1, b.panel), fc_size_of(conv->dtype));
-        else
-            pack_weights(conv, run->table, s, run->weight, b.group, b.panel, b.panels, k0, k1, b.weights);
-        multiply(job, &b, weights, k0, k1);
+        bool skips = job->finite;
+        if (job->prepared) {
+            weights = fc_direct_prepared(conv, s, job->prepared, b.group, k0, k1, b.panel);
+        } else {
+            fc_direct_pack(conv, run->table, s, run->weight, b.group, b.panel, b.panels, k0, k1, b.weights);
+            skips = s->skips && fc_surely_finite(conv->dtype, weights, (k1 - k0) * b.panels * s->panel);
+        }
+        multiply(job, &b, weights, k0, k1, skips);
     }
     if (needs_tile(conv, &b))
         scatter(job, &b);
@@ -508,7 +466,7 @@ static void run_task(void *context, int64_t task, void *memory)
 
 static double cost(const fc_conv *conv, const fc_machine *machine, bool prepared)
 {
-    const direct_split s = split_of(conv, fc_table_for(conv->dtype), prepared);
+    const fc_direct_split s = split_of(conv, fc_table_for(conv->dtype), prepared);
     const double groups = (double)conv->groups, depth = (double)conv->depth, lanes = machine->lanes;
     const double vectors = (double)fc_div_up(conv->out_per_group, machine->lanes);
     const double pixels = (double)(conv->batch * conv->out_pixels);
@@ -521,7 +479,7 @@ static double cost(const fc_conv *conv, const fc_machine *machine, bool prepared
     const double lines = (double)fc_size_of(conv->dtype) / 64, x_far = fc_far(conv, fc_x_count(conv));
     const double y_far = fc_far(conv, conv->batch * conv->out_pixels * conv->out_channels);
     const fc_count counts[] = {
-        { groups * depth * vectors * pixels, fc_multiply(machine, 0.962) },
+        { groups * depth * vectors * pixels * (s.skips ? fc_direct_met(conv) : 1), fc_multiply(machine, 0.962) },
         { prepared ? 0 : weights, 11.4 },                                                  /* pack weights */
         { weights, 0 },                                                                    /* and read them */
         { band, 24.5 },                                                                    /* copy bands */
@@ -557,11 +515,10 @@ static fc_status forward(const fc_conv_run *run, fc_error *error)
         packed = fc_scratch_borrow(bytes);
         if (!packed)
             return fc_fail(error, FC_NO_MEMORY, "weight: no memory for %zu bytes of packed weights", bytes);
-        direct_weights w = { conv, run->table, &job.split, run->weight, packed };
-        const double share = (double)conv->depth * (double)conv->out_channels * PACK_SECONDS;
-        fc_parallel(conv->groups * job.split.panels, share, 0, pack_task, &w, error);
+        fc_direct_prepare(conv, run->table, &job.split, run->weight, packed, true);
         job.prepared = packed;
     }
+    job.finite = job.prepared && fc_direct_finite(conv, &job.split, job.prepared);
     const fc_status status = fc_parallel(job.split.tasks, seconds, job.split.bytes, run_task, &job, error);
     fc_scratch_give_back(packed);
     return status;
@@ -569,7 +526,7 @@ static fc_status forward(const fc_conv_run *run, fc_error *error)
 
 static void describe(const fc_conv *conv, const fc_table *table, char *text, size_t size)
 {
-    const direct_split s = split_of(conv, table, false);
+    const fc_direct_split s = split_of(conv, table, false);
     snprintf(text, size,
              "panels of %lld channels, %lld deep; blocks of %lld images x %lld rows x %lld columns%s; %lld tasks",
              (long long)s.panel, (long long)s.k_block, (long long)s.images, (long long)s.rows, (long long)s.cols,

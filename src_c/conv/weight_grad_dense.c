@@ -97,6 +97,19 @@ static void cut_units(fc_weight_split *s, const fc_conv *conv, const fc_table *t
     s->parts = fc_div_up(conv->groups, s->a[UNITS]);
 }
 
+/* Share of the pairs of output and tap that meet a pixel; 1 where an output meets none at all, for what it is if
+ * not finite must be seen. */
+static double met_share(const fc_conv *conv)
+{
+    double share = 1;
+    for (int axis = 0; axis < FC_SPATIAL; axis++)
+        share *= fc_met_share(conv, axis);
+    for (int axis = 0; axis < FC_SPATIAL; axis++)
+        if (!fc_all_meet(conv, axis))
+            return 1;
+    return share;
+}
+
 /* A unit, or a part of one. */
 static void cut_channels(fc_weight_split *s, const fc_conv *conv, const fc_table *table, bool plain)
 {
@@ -117,7 +130,7 @@ static void cut_channels(fc_weight_split *s, const fc_conv *conv, const fc_table
         s->a[IC_BLOCKS] *= 2;
     }
     s->a[IC_BLOCKS] = fc_div_up(conv->in_per_group, s->a[IC]);
-    s->a[SPLITS_TAPS] = !plain && s->a[IC] >= LEAST_INS && fc_met_share(conv) < MOST_MET;
+    s->a[SPLITS_TAPS] = !plain && s->a[IC] >= LEAST_INS && met_share(conv) < MOST_MET;
     s->parts = conv->groups * s->a[OC_BLOCKS] * s->a[IC_BLOCKS];
 }
 
@@ -520,7 +533,7 @@ static double cost(const fc_conv *conv, const fc_machine *machine)
     int64_t merged;
     const fc_conv c = fc_dense_computed(conv, machine->lanes, fc_dense_exchanges(conv, machine->lanes), &merged);
     const double sums = (double)c.groups * (double)c.depth * (double)fc_div_up(c.out_per_group, machine->lanes);
-    const double met = fc_met_share(&c);
+    const double met = met_share(&c);
     const fc_count counts[] = {
         { fc_dense_products(&c, machine->lanes) * (met < MOST_MET ? met : 1), fc_multiply(machine, 1) },
         { fc_dense_copied(&c, machine->lanes), 1 },

@@ -1,0 +1,180 @@
+/* How channels of a direct convolution are cut, and weights as panels of lanes: see direct.h.  Called by direct.c. */
+#include "../base/parallel.h"
+#include "direct.h"
+#include "met.h"
+#include "nonfinite.h"
+#include <stdatomic.h>
+
+enum {
+    LEAST_DEPTH = 512,        /* of a block of k: fewer would pass over the outputs too often */
+    LINE_CHANNELS = 16,
+};
+static const double PACK_SECONDS = 0.3e-9;    /* per weight */
+
+/* Whether all channels take one tap, then the next, so that no pixel need be copied where padding is seen: what a tap
+ * reads of one lies side by side.  The order of k depends on it, and so do the last bits of a result: hence not on
+ * strides or the machine's caches.  Weights in this order take longer to pack. */
+static bool by_points(const fc_conv *conv)
+{
+    enum { CHANNELS = 24, TAPS = 64, UNPADDED_PIXELS = 256, PIXELS = 40 };
+    return conv->channels_last && conv->taps > 1 && conv->taps <= TAPS &&
+           conv->in_per_group >= CHANNELS &&
+           conv->batch * conv->out_pixels >= (fc_unpadded(conv) ? UNPADDED_PIXELS : PIXELS);
+}
+
+/* Whether else lines of channels are read where they lie in x, which does not fit in a cache; for the order of k the
+ * same holds. */
+static bool by_lines(const fc_conv *conv)
+{
+    enum { BYTES = 1 << 20, TAPS = 36 };
+    return conv->channels_last && conv->taps > 1 && conv->taps <= TAPS && fc_unpadded(conv) && !by_points(conv) &&
+           fc_x_count(conv) * (int64_t)fc_size_of(conv->dtype) > BYTES;
+}
+
+double fc_direct_met(const fc_conv *conv)
+{
+    return fc_unpadded(conv) ? 1 : fc_met_share(conv, FC_DEPTH) * fc_met_share(conv, FC_HEIGHT);
+}
+
+/* Whether taps are skipped: rows that meet padding through the same ones must be a tile, and the gain more than what
+ * smaller tiles lose, which is most where weights do not stay in L2. */
+static bool skips(const fc_conv *conv)
+{
+    const bool far = fc_far(conv, conv->depth * conv->out_channels / 2);
+    const int64_t rows = fc_max(1, conv->dilation[FC_HEIGHT] / conv->stride[FC_HEIGHT]);
+    return conv->taps > 1 && conv->out_size[FC_WIDTH] >= fc_div_up(FC_DIRECT_TILE, rows) &&
+           fc_direct_met(conv) < (far ? 0.95 : 0.97);
+}
+
+void fc_direct_split_channels(fc_direct_split *s, const fc_conv *conv, const fc_table *table)
+{
+    s->vectors = fc_panel_vectors(table, fc_div_up(conv->out_per_group, table->lanes));
+    s->panel = (int64_t)s->vectors * table->lanes;
+    s->panels = fc_div_up(conv->out_per_group, s->panel);
+    s->points = by_points(conv) && conv->x_stride[FC_C] == 1;
+    s->copies = !fc_unpadded(conv) && !s->points;
+    s->together = by_lines(conv) ? LINE_CHANNELS : 1;
+    s->skips = skips(conv);
+    int64_t most = fc_panel_depth(conv, s->panel);
+    if (!fc_unpadded(conv) && !by_points(conv)) { /* so that tasks can have all panels: bands are copied for each */
+        const int64_t l2 = fc_machine_for(conv->dtype)->l2 / (int64_t)fc_size_of(conv->dtype);
+        most = fc_min(most, fc_max(LEAST_DEPTH, l2 / 2 / (s->panels * s->panel)));
+    }
+    if (conv->taps <= most || s->together > 1) {       /* whole channels per block of k */
+        const int64_t channels = fc_max(s->together, most / conv->taps / s->together * s->together);
+        s->k_blocks = fc_div_up(conv->in_per_group, channels);
+        s->k_block = fc_round_up(fc_div_up(conv->in_per_group, s->k_blocks), s->together) * conv->taps;
+        s->k_block = fc_min(s->k_block, conv->depth);
+    } else {
+        s->k_block = most;
+    }
+    s->k_blocks = fc_div_up(conv->depth, s->k_block);
+    if (by_points(conv))
+        s->together = s->k_block / conv->taps;
+}
+
+/* Rows k0 .. k1 of some lanes of a panel, in the order of k. */
+static void pack_rows(const fc_conv *conv, const fc_table *table, const fc_direct_split *s, const void *weight, int64_t k0,
+                      int64_t k1, int64_t lanes, void *packed)
+{
+    const size_t size = fc_size_of(conv->dtype);
+    fc_move move = { .rows = k1 - k0, .cols = lanes, .src = fc_at(weight, k0, size), .src_row = 1,
+                     .src_col = conv->depth, .dst = packed, .dst_row = s->panel, .dst_col = 1,
+                     .zero_after = s->panel - lanes, .ahead = FC_WEIGHTS_AHEAD };
+    if (s->together == 1) {
+        table->move(&move);
+        return;
+    }
+    const int64_t end = k1 / conv->taps;
+    int64_t together;
+    for (int64_t c = k0 / conv->taps; c < end; c += together) {
+        together = fc_direct_together(s, c, end);
+        move.rows = conv->taps;
+        move.dst_row = together * s->panel;
+        for (int64_t i = 0; i < together; i++) {
+            move.src = fc_at(weight, (c + i) * conv->taps, size);
+            move.dst = fc_at_mut(packed, (c * conv->taps - k0 + i) * s->panel, size);
+            table->move(&move);
+        }
+    }
+}
+
+void fc_direct_pack(const fc_conv *conv, const fc_table *table, const fc_direct_split *s, const void *weight,
+                    int64_t group, int64_t first, int64_t count, int64_t k0, int64_t k1, void *packed)
+{
+    const size_t size = fc_size_of(conv->dtype);
+    for (int64_t p = 0; p < count; p++) {
+        const int64_t channel = (first + p) * s->panel;
+        const int64_t lanes = fc_min(s->panel, conv->out_per_group - channel);
+        pack_rows(conv, table, s, fc_at(weight, (group * conv->out_per_group + channel) * conv->depth, size),
+                  k0, k1, lanes, fc_at_mut(packed, p * (k1 - k0) * s->panel, size));
+    }
+}
+
+static int64_t prepared_at(const fc_conv *conv, const fc_direct_split *s, int64_t group, int64_t k0, int64_t k1,
+                           int64_t panel)
+{
+    return ((group * conv->depth + k0) * s->panels + panel * (k1 - k0)) * s->panel;
+}
+
+/* Of weights; whether they are finite comes after them. */
+static size_t weight_bytes(const fc_conv *conv, const fc_direct_split *s)
+{
+    return (size_t)(conv->groups * conv->depth * s->panels * s->panel) * fc_size_of(conv->dtype);
+}
+
+size_t fc_direct_prepared_size(const fc_conv *conv, const fc_direct_split *s)
+{
+    return weight_bytes(conv, s) + (s->skips ? sizeof(bool) : 0);
+}
+
+const void *fc_direct_prepared(const fc_conv *conv, const fc_direct_split *s, const void *prepared, int64_t group,
+                               int64_t k0, int64_t k1, int64_t panel)
+{
+    return fc_at(prepared, prepared_at(conv, s, group, k0, k1, panel), fc_size_of(conv->dtype));
+}
+
+bool fc_direct_finite(const fc_conv *conv, const fc_direct_split *s, const void *prepared)
+{
+    return s->skips && *(const bool *)fc_at(prepared, (int64_t)weight_bytes(conv, s), 1);
+}
+
+typedef struct direct_weights {
+    const fc_conv *conv;
+    const fc_table *table;
+    const fc_direct_split *split;
+    const void *weight;
+    void *packed;
+    _Atomic bool spoilt;                      /* a weight is not finite */
+} direct_weights;
+
+/* One panel of one group, all of its depth. */
+static void pack_task(void *context, int64_t task, void *scratch)
+{
+    (void)scratch;
+    direct_weights *w = context;
+    const fc_direct_split *s = w->split;
+    const int64_t group = task / s->panels, panel = task % s->panels, depth = w->conv->depth;
+    for (int64_t k0 = 0; k0 < depth; k0 += s->k_block) {
+        const int64_t k1 = fc_min(k0 + s->k_block, depth);
+        void *to = fc_at_mut(w->packed, prepared_at(w->conv, s, group, k0, k1, panel), fc_size_of(w->conv->dtype));
+        fc_direct_pack(w->conv, w->table, s, w->weight, group, panel, 1, k0, k1, to);
+        if (s->skips && !fc_surely_finite(w->conv->dtype, to, (k1 - k0) * s->panel))
+            w->spoilt = true;
+    }
+}
+
+void fc_direct_prepare(const fc_conv *conv, const fc_table *table, const fc_direct_split *s, const void *weight,
+                       void *prepared, bool threads)
+{
+    direct_weights w = { .conv = conv, .table = table, .split = s, .weight = weight, .packed = prepared };
+    const int64_t tasks = conv->groups * s->panels;
+    const double share = (double)conv->depth * (double)conv->out_channels * PACK_SECONDS;
+    fc_error none;                            /* tasks without scratch cannot fail */
+    if (threads)
+        (void)fc_parallel(tasks, share, 0, pack_task, &w, &none);
+    for (int64_t task = 0; task < tasks && !threads; task++)
+        pack_task(&w, task, NULL);
+    if (s->skips)
+        *(bool *)fc_at_mut(prepared, (int64_t)weight_bytes(conv, s), 1) = !w.spoilt;
+}

@@ -43,7 +43,8 @@ def conv2d_input_grad(
 
     for every image n, output o, output pixel (p, q), kernel element (i, j) and channel c of the group of o,
     of which first(o) is the first; s, d and pad are stride, dilation and padding before.  What falls outside
-    the image is dropped, and pixels that no kernel met are zero.
+    the image is dropped, and pixels that no kernel met are zero (within rounding where a Winograd algorithm
+    is named).
 
     Parameters
     ----------

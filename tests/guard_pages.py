@@ -11,6 +11,7 @@ from conv_case import Case
 from support import ALGORITHMS, DTYPES, LAYOUTS, normal, same_bits, to_layout
 
 import fastconv
+from fastconv import reference
 
 CASES = [
     Case("3x3", 5, 9, (9, 26), padding=1),
@@ -25,6 +26,9 @@ CASES = [
     Case("deep", 300, 7, (3, 5), (1, 1)),
     Case("depthwise 3x3", 9, 9, (8, 17), groups=9, padding=1),
     Case("depthwise 5x5 stride 2", 10, 20, (11, 14), (5, 5), groups=10, padding=2, stride=2),
+    Case("1x1, an image from memory, channels in two blocks", 2310, 40, (32, 32), (1, 1)),
+    Case("depthwise without borders", 32, 32, (8, 7), groups=32, batch=2),
+    Case("depthwise 3x1 without borders", 32, 32, (8, 7), (3, 1), groups=32, batch=2, padding=(1, 0)),
     Case("depthwise 7x7", 16, 16, (7, 7), (7, 7), groups=16, padding=3),
     Case("depthwise planes of less than a vector", 16, 16, (2, 3), (5, 5), groups=16, padding=2, batch=3),
     Case("depthwise planes of a vector and some", 32, 32, (3, 6), (9, 7), groups=32, padding=(4, 3), batch=2),
@@ -86,6 +90,19 @@ def check_gradients(case: Case, dtype: Any, layout: str, at_end: bool) -> None:
     assert same_bits(out_weight, of_weight)
 
 
+def check_views(dtype: Any, at_end: bool) -> None:
+    """Pixels that are read backwards, or twice: what comes next need not lie behind."""
+    how: dict[str, Any] = {"weight_shape": (20, 20, 1, 1), "layout": "NHWC"}
+    values = np.rint(normal((7, 9, 90, 20), dtype))
+    images = Fenced(values, at_end).array
+    one = Fenced(values[:1], at_end).array
+    other = np.rint(normal((7, 9, 90, 20), dtype, 1))
+    for view in (images[:, ::-1], images[::-1], images[:, :, ::-1], np.broadcast_to(one, other.shape)):
+        for x, grad in ((view, other), (other, view)):
+            found = fastconv.conv2d_weight_grad(grad, x, **how)
+            np.testing.assert_array_equal(found, reference.conv2d_weight_grad(grad, x, **how))
+
+
 def main() -> None:
     fastconv.conv2d(normal((1, 1, 4, 4)), normal((1, 1, 3, 3)))
     for case in CASES:
@@ -104,4 +121,8 @@ def main() -> None:
                     where = "end" if at_end else "beginning"
                     print(f"gradients of {case.name}, {dtype.__name__}, {layout}, {where}", flush=True)
                     check_gradients(case, dtype, layout, at_end)
+    for dtype in DTYPES:
+        for at_end in (True, False):
+            print(f"views, {dtype.__name__}, {'end' if at_end else 'beginning'}", flush=True)
+            check_views(dtype, at_end)
     print("done")

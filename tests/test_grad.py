@@ -592,3 +592,20 @@ def test_without_a_batch(layout: str) -> None:
     np.testing.assert_array_equal(data.input_grad(), grads[0][0])
     np.testing.assert_array_equal(data.weight_grad(), grads[1])
     assert fastconv.conv2d_bias_grad(data.grad, layout=layout).shape == (12,)
+
+
+@pytest.mark.parametrize("method", ["auto", "dot", "grouped", "im2col", "winograd2", "winograd4", "rows"])
+@pytest.mark.parametrize("groups", [1, 64])
+def test_outputs_over_padding_alone_without_scratch(method: str, groups: int) -> None:
+    """No phase is left to compute, and no memory to ask for."""
+    fastconv.clear_scratch()
+    found = fastconv.conv2d_input_grad(
+        np.ones((2, 2 * groups, 2, 2), np.float32),
+        np.ones((2 * groups, 1, 1, 1), np.float32),
+        input_shape=(2, groups, 1, 1),
+        stride=2,
+        padding=1,
+        groups=groups,
+        algorithm=method,
+    )
+    np.testing.assert_array_equal(found, np.zeros((2, groups, 1, 1), np.float32))

@@ -3,7 +3,8 @@
  * Linux may put a thread that it wakes on the CPU of the thread that wakes it, which is at work and
  * stays so: after a pause of 10 milliseconds or more between calls, four of five calls for two
  * threads took as long as for one.  So a sleeper may run anywhere but there until it has woken.
- * A thread's CPUs are as they were afterwards; where it has no other, nothing is done. */
+ * A thread's CPUs are as they were afterwards, unless somebody else has chosen others meanwhile; where it has no other,
+ * nothing is done. */
 #ifndef FC_BASE_PLACE_H
 #define FC_BASE_PLACE_H
 #include <pthread.h>
@@ -21,7 +22,7 @@ typedef struct fc_place {
     pthread_mutex_t lock;            /* a waker and a thread that has woken by itself may meet */
 #if FC_PLACE
     bool moved;
-    cpu_set_t before;                /* of 1024 CPUs: on larger machines nothing is done */
+    cpu_set_t before, apart;         /* of 1024 CPUs: on larger machines nothing is done */
 #endif
 } fc_place;
 
@@ -44,8 +45,11 @@ static inline void fc_place_apart(fc_place *place, pthread_t thread, _Atomic uin
         && (place->moved || pthread_getaffinity_np(thread, sizeof place->before, &place->before) == 0)) {
         cpu_set_t apart = place->before;
         CPU_CLR(here, &apart);
-        if (CPU_COUNT(&apart) > 0 && !CPU_EQUAL(&apart, &place->before))
-            place->moved |= pthread_setaffinity_np(thread, sizeof apart, &apart) == 0;
+        if (CPU_COUNT(&apart) > 0 && !CPU_EQUAL(&apart, &place->before)
+            && pthread_setaffinity_np(thread, sizeof apart, &apart) == 0) {
+            place->apart = apart;
+            place->moved = true;
+        }
     }
     pthread_mutex_unlock(&place->lock);
 #else
@@ -58,7 +62,8 @@ static inline void fc_place_back(fc_place *place)
 {
 #if FC_PLACE
     pthread_mutex_lock(&place->lock);
-    if (place->moved)
+    cpu_set_t now;
+    if (place->moved && pthread_getaffinity_np(pthread_self(), sizeof now, &now) == 0 && CPU_EQUAL(&now, &place->apart))
         pthread_setaffinity_np(pthread_self(), sizeof place->before, &place->before);
     place->moved = false;
     pthread_mutex_unlock(&place->lock);

@@ -81,7 +81,7 @@ void *fc_scratch_borrow(size_t size)
     blocks *mine = blocks_of_thread(true);
     if (mine && mine->borrowed < MOST_BORROWED) {
         fc_scratch *block = &mine->shared[mine->borrowed];
-        if (!fc_scratch_reserve(block, size))
+        if (!fc_scratch_reserve(block, size > 0 ? size : 1)) /* NULL is for want of memory */
             return NULL;
         mine->borrowed++;
         return block->base;

@@ -205,6 +205,17 @@ static fc_ahead ahead_of(const pointwise_part *p, const side *s, const fc_pixel_
     return all;
 }
 
+/* Whether a whole vector may be read from the last channels of each pixel: others of the array follow in memory, which
+ * the next block's pixels need not where images or rows are read backwards, or twice. */
+static bool is_followed(const pointwise_part *p, const fc_pixel_block *b, const fc_pixel_block *next)
+{
+    const int64_t lanes = p->run->table->lanes, last = b->images * b->rows * b->cols - 1;
+    if (!next || p->lanes.col < lanes)
+        return false;
+    const intptr_t here = (intptr_t)first_pixel(p, &p->lanes, b), there = (intptr_t)first_pixel(p, &p->lanes, next);
+    return there - here >= (last * p->lanes.col + lanes) * (int64_t)fc_size_of(p->run->conv->dtype);
+}
+
 static void add_block(const pointwise_part *p, const fc_pixel_block *b, const fc_pixel_block *next, bool accumulate,
                       void *sums, int64_t sums_row)
 {
@@ -214,9 +225,8 @@ static void add_block(const pointwise_part *p, const fc_pixel_block *b, const fc
     const side *rows = &p->rows, *lanes = &p->lanes;
     const int64_t pixels = b->images * b->rows * b->cols, vectors = s->a[PANEL] / table->lanes;
     const int64_t tile = table->outer_tile(p->row_count, (int)vectors);
-    /* Whole vectors are read: beyond the last channel where another pixel follows. */
     const bool in_place = lanes->channel == 1 && even(lanes, b) && (lanes->col <= NEAR || p->row_count <= FEW_ROWS) &&
-                          (p->lane_count % table->lanes == 0 || (next && lanes->col >= table->lanes));
+                          (p->lane_count % table->lanes == 0 || is_followed(p, b, next));
     fc_outer o = {
         .m = p->row_count, .images = b->images, .rows = b->rows, .cols = b->cols, .a = first_pixel(p, rows, b),
         .tile = tile,

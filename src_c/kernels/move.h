@@ -4,7 +4,7 @@
 #define FC_KERNELS_MOVE_H
 #include <stdint.h>
 
-/* For filters that a call reads for the first time: eight lines on. */
+/* For filters that a call reads for the first time: elements, eight lines of float32. */
 enum { FC_WEIGHTS_AHEAD = 128 };
 
 /* dst(r, c) = src(r, c) for r < rows, c < cols, each with its own strides, any sign.  Rows of dst

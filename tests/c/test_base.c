@@ -222,6 +222,9 @@ static void test_borrowed(void)
     enum { SIZE = 1 << 16, DEPTH = 5 };
     unsigned char *blocks[DEPTH];
     fc_clear_scratch();
+    blocks[0] = fc_scratch_borrow(0);         /* no bytes are not no memory */
+    CHECK(blocks[0] != NULL);
+    fc_scratch_give_back(blocks[0]);
     for (int i = 0; i < DEPTH; i++) {
         blocks[i] = fc_scratch_borrow(SIZE);
         CHECK(blocks[i] && (uintptr_t)blocks[i] % 64 == 0);

@@ -56,6 +56,14 @@ static inline bool fc_far(const fc_conv *conv, int64_t count)
     return count * (int64_t)fc_size_of(conv->dtype) > fc_machine_for(conv->dtype)->l2 / 2;
 }
 
+/* Whether a channel's lines of all pixels, where channels are adjacent, share two sets of the L1 cache: what is read
+ * of several rows does not stay there. */
+static inline bool fc_crowds_sets(const fc_conv *conv)
+{
+    enum { APART = 2048 };
+    return conv->in_channels * (int64_t)fc_size_of(conv->dtype) % APART == 0;
+}
+
 /* Whether a result is so large that what is written of it first has left the caches when the last is: then it is
  * better written past them, which spares reading it. */
 static inline bool fc_past_caches(int64_t bytes)

@@ -259,6 +259,7 @@ static double cost(const fc_conv *conv, const fc_machine *machine)
     const fc_count counts[] = {
         { out * passes, fmax(2 * taps / passes, 5) },                              /* multiply */
         { in + out, fc_far(conv, fc_x_count(conv)) ? 10.5 : 8 },                   /* lines to the nearest cache */
+        { fc_crowds_sets(conv) ? out * taps : 0, 6 },                              /* which do not stay there */
         { regions * strips * passes, 120 },
         { strips * taps, 8 },                                                      /* transposes out */
         { 1, 6000 },

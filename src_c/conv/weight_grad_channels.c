@@ -348,7 +348,7 @@ static double cost(const fc_conv *conv, const fc_machine *machine)
     const double beyond = depthwise(conv) && fc_far(conv, fc_x_count(conv) / 4);
     const double passes = ceil(lines / FC_TAP_LINES) * ceil((double)conv->kernel[FC_WIDTH] / FC_TAP_STEPS);
     const fc_count counts[] = {
-        { out * ins * passes, fmax(2 * (double)conv->taps / passes, 5) },
+        { out * ins * passes, fc_multiply_loaded(machine, fmax(2 * (double)conv->taps / passes, 5)) },
         { in * ins, 5 },                                                           /* bands */
         { (in + out) * nchw, 2 },                                                  /* transposes */
         { in + out, 8 },                                                           /* tiles */

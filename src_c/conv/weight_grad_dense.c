@@ -30,6 +30,7 @@ enum {
 };
 static const double PART_FLOPS = 4e7;         /* a part is worth a thread */
 static const double MOST_MET = 0.98;          /* with a larger share of pixels no product is left out */
+static const double LEAST_LEFT_OUT = 8;       /* pixels of a tap: fewer are less than to bring the sums in order */
 /* Of split.a: groups of a unit; units of a part, blocks of them; channels of a unit
  * that a part takes; elements of a panel; whether x is copied, with how many elements to a pixel if its channels
  * are adjacent, else 0; whether roles are exchanged; whether each tap is a product of its own. */
@@ -130,7 +131,8 @@ static void cut_channels(fc_weight_split *s, const fc_conv *conv, const fc_table
         s->a[IC_BLOCKS] *= 2;
     }
     s->a[IC_BLOCKS] = fc_div_up(conv->in_per_group, s->a[IC]);
-    s->a[SPLITS_TAPS] = !plain && s->a[IC] >= LEAST_INS && met_share(conv) < MOST_MET;
+    const double met = met_share(conv), left_out = (1 - met) * (double)(conv->batch * conv->out_pixels);
+    s->a[SPLITS_TAPS] = !plain && s->a[IC] >= LEAST_INS && met < MOST_MET && left_out >= LEAST_LEFT_OUT;
     s->parts = conv->groups * s->a[OC_BLOCKS] * s->a[IC_BLOCKS];
 }
 

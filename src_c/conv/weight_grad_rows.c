@@ -259,7 +259,7 @@ static double cost(const fc_conv *conv, const fc_machine *machine)
     const double in_rows = (double)conv->batch * (double)(conv->in_size[FC_DEPTH] * conv->in_size[FC_HEIGHT]);
     const double phases = (double)fc_min(conv->stride[FC_WIDTH], conv->in_size[FC_WIDTH]);
     const fc_count counts[] = {
-        { weights * rows * vectors, 2.4 },                                         /* multiply */
+        { weights * rows * vectors, fc_multiply_loaded(machine, 2.4) },
         { copied(conv, machine), 5 + 60 * nhwc + 3 * (conv->stride[FC_WIDTH] > 1) },
         { rows * (double)conv->out_channels, 50 },                                 /* ends of rows */
         { (phases > 1 ? phases * in_rows : rows) * (double)conv->in_channels, 50 },

@@ -74,8 +74,8 @@ void fc_direct_split_channels(fc_direct_split *s, const fc_conv *conv, const fc_
 }
 
 /* Rows k0 .. k1 of some lanes of a panel, in the order of k. */
-static void pack_rows(const fc_conv *conv, const fc_table *table, const fc_direct_split *s, const void *weight, int64_t k0,
-                      int64_t k1, int64_t lanes, void *packed)
+static void pack_rows(const fc_conv *conv, const fc_table *table, const fc_direct_split *s, const void *weight,
+                      int64_t k0, int64_t k1, int64_t lanes, void *packed)
 {
     const size_t size = fc_size_of(conv->dtype);
     fc_move move = { .rows = k1 - k0, .cols = lanes, .src = fc_at(weight, k0, size), .src_row = 1,

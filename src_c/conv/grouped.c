@@ -4,8 +4,8 @@
  * and every tap is a plain load at an offset: y[oc][pixel] = sum over k of weight[oc][k] *
  * band[pixel + offset[k]], weights in place.  A row that fills its vectors is a product written in place; else
  * all rows of a block are one, whose pixels run on through the border columns between them; what falls on those
- * is dropped when the sums are copied to y.  Rows with a stride of 1 need no band: see by_rows.
- * Listed in list.c. */
+ * is dropped when the sums are copied to y.  Rows with a stride of 1 need no band: see by_rows.  Blocks of channels
+ * and a few channels of adjacent pixels have files of their own.  Listed in list.c. */
 #include "../base/parallel.h"
 #include "../base/scratch.h"
 #include "algorithm.h"
@@ -13,6 +13,7 @@
 #include "cost.h"
 #include "depthwise.h"
 #include "grouped_blocks.h"
+#include "grouped_pixels.h"
 #include "nonfinite.h"
 #include <math.h>
 #include <stdio.h>
@@ -462,13 +463,23 @@ static bool by_blocks(const fc_conv *conv)
            fc_grouped_blocks_cost(&declared, &machine, true) < plain_cost(&declared, &machine, true);
 }
 
+/* Whether several pixels share a vector: the same for every view of arrays of this layout. */
+static bool by_pixels(const fc_conv *conv)
+{
+    return isfinite(fc_grouped_pixels_cost(conv, fc_machine_for(conv->dtype)));
+}
+
 static double cost(const fc_conv *conv, const fc_machine *machine, bool prepared)
 {
+    if (by_pixels(conv))
+        return fc_grouped_pixels_cost(conv, machine);
     return by_blocks(conv) ? fc_grouped_blocks_cost(conv, machine, prepared) : plain_cost(conv, machine, prepared);
 }
 
 static fc_status forward(const fc_conv_run *run, fc_error *error)
 {
+    if (by_pixels(run->conv))
+        return fc_grouped_pixels_forward(run, error);
     if (by_blocks(run->conv))
         return fc_grouped_blocks_forward(run, error);
     const double seconds = plain_cost(run->conv, fc_machine_for(run->conv->dtype), run->prepared != NULL);
@@ -488,6 +499,8 @@ static fc_status forward(const fc_conv_run *run, fc_error *error)
 
 static size_t scratch(const fc_conv *conv, const fc_table *table)
 {
+    if (by_pixels(conv))
+        return fc_grouped_pixels_scratch(conv);
     if (by_blocks(conv))
         return fc_grouped_blocks_scratch(conv, table);
     if (by_channels(conv, table))
@@ -497,6 +510,8 @@ static size_t scratch(const fc_conv *conv, const fc_table *table)
 
 static size_t prepared_size(const fc_conv *conv, const fc_table *table)
 {
+    if (by_pixels(conv))
+        return 0;
     if (by_blocks(conv))
         return fc_grouped_blocks_prepared_size(conv, table);
     return by_channels(conv, table) ? (size_t)(conv->depth * packed_tap(conv)) * fc_size_of(conv->dtype) : 0;
@@ -513,6 +528,10 @@ static void prepare(const fc_conv *conv, const fc_table *table, const void *weig
 
 static void describe(const fc_conv *conv, const fc_table *table, char *text, size_t size)
 {
+    if (by_pixels(conv)) {
+        snprintf(text, size, "several pixels to a vector, in order");
+        return;
+    }
     if (by_blocks(conv)) {
         fc_grouped_blocks_describe(conv, table, text, size);
         return;

@@ -8,6 +8,7 @@
 #include "../base/size.h"
 #include "cost.h"
 #include "geometry.h"
+#include "grouped_pixels.h"
 #include "input_grad.h"
 #include "input_grad_pixels.h"
 #include <math.h>
@@ -175,7 +176,11 @@ static double cost(fc_input_call *call)
 {
     const fc_conv *conv = call->conv;
     const fc_machine *machine = fc_machine_for(conv->dtype);
-    if (few(conv) || (in_place(conv) && conv->out_channels > 1)) /* a depth of one is nothing but rows and their ends */
+    if (few(conv))
+        return 0;
+    if (in_place(conv) && fc_grouped_pixels_fit(machine->lanes, conv->out_channels, conv->in_channels))
+        return INFINITY;                      /* filters turned round are a forward convolution that has a faster way */
+    if (in_place(conv) && conv->out_channels > 1) /* a depth of one is nothing but rows and their ends */
         return 0;
     const double elements = (double)(conv->batch * conv->out_pixels) * (double)(conv->in_channels + conv->out_channels);
     const double weights = (double)conv->in_channels * (double)conv->out_channels;

@@ -13,6 +13,7 @@
 #include "gemm.h"
 #include "grad.h"
 #include "lanes.h"
+#include "mix.h"
 #include "move.h"
 #include "outer.h"
 #include "pack.h"
@@ -30,6 +31,7 @@ typedef struct fc_table {
     int widest_panel;      /* that gemm takes; it takes every smaller width too */
     void (*gemm)(const fc_gemm *g);
     void (*dot)(const fc_dot *d);
+    void (*mix)(const fc_mix *m);
     void (*move)(const fc_move *m);
     void (*pack)(const fc_pack *p);
     void (*winograd_input)(const fc_winograd_input *w);

@@ -128,3 +128,67 @@ def test_input_gradient(channels: tuple[int, int]) -> None:
     how: dict[str, Any] = {"input_shape": (2, 40, 41, channels[0]), "layout": "NHWC"}
     found = fastconv.conv2d_input_grad(grad, weight, **how)
     np.testing.assert_array_equal(found, reference.conv2d_input_grad(grad, weight, **how))
+
+
+def fits(channels: tuple[int, int], step: int, dtype: Any, name: str) -> bool:
+    """Say whether two pixels' outputs fit in a vector, and what they see in two."""
+    lanes = {"avx512": 64, "avx2": 32, "neon": 16, "scalar": 16}[name] // np.dtype(dtype).itemsize
+    seen = channels[0] * step
+    return bool(seen <= lanes and min(lanes // channels[1], 2 * lanes // seen) >= 2)
+
+
+@pytest.mark.parametrize("channels", CHANNELS[:-1], ids=str)
+@pytest.mark.parametrize("dtype", DTYPES, ids=lambda dtype: dtype.__name__)
+@pytest.mark.parametrize("name", ISAS)
+def test_weight_gradient(channels: tuple[int, int], dtype: Any, name: str) -> None:
+    """With strides, and more pixels than a block; and where channels are too many for it."""
+    inputs, outputs = channels
+    for size in SIZES:
+        for stride in ((1, 1), (2, 2), (3, 1), (1, 3)):
+            x = normal((*size, inputs), dtype)
+            shape = tuple(-(-n // s) for n, s in zip(size, (1, *stride), strict=True))
+            grad = normal((*shape, outputs), dtype, 1)
+            how: dict[str, Any] = {
+                "weight_shape": (outputs, inputs, 1, 1),
+                "layout": "NHWC",
+                "stride": stride,
+            }
+            with isa(name):
+                if not fits(channels, stride[1] if shape[2] > 1 else 1, dtype, name):
+                    with pytest.raises(ValueError, match="mixed needs fewer channels"):
+                        fastconv.conv2d_weight_grad(grad, x, algorithm="mixed", **how)
+                    continue
+                found = fastconv.conv2d_weight_grad(amid_nan(grad), amid_nan(x), algorithm="mixed", **how)
+            limit = reference.conv2d_weight_grad(abs(grad), abs(x), **how)
+            limit *= np.prod(shape) * np.finfo(dtype).eps
+            assert_within(found, reference.conv2d_weight_grad(grad, x, **how), limit)
+
+
+def test_weight_gradient_of_many_pixels() -> None:
+    x, grad = normal((3, 200, 210, 3), np.float32), normal((3, 200, 210, 4), np.float32, 1)
+    how: dict[str, Any] = {"weight_shape": (4, 3, 1, 1), "layout": "NHWC"}
+    found = []
+    for count in (1, 2, 3, 5):
+        with threads(count):
+            found.append(fastconv.conv2d_weight_grad(grad, x, algorithm="mixed", **how))
+    assert all(same_bits(found[0], other) for other in found[1:])
+    expected = reference.conv2d_weight_grad(grad, x, **how)
+    np.testing.assert_allclose(found[0], expected, rtol=0, atol=1e-6 * np.sqrt(x.size / 3) * 4)
+
+
+def test_weight_gradient_refuses() -> None:
+    x, grad = normal((1, 5, 7, 3), np.float32), normal((1, 5, 7, 4), np.float32, 1)
+    for kernel, padding, options, reason in (
+        ((3, 3), 1, {}, "a kernel of one element"),
+        ((1, 1), 0, {"layout": "NCHW"}, "adjacent channels"),
+    ):
+        how: dict[str, Any] = {"layout": "NHWC", "padding": padding, **options}
+        channels = (4, 3) if how["layout"] == "NHWC" else (5, 5)
+        with pytest.raises(ValueError, match=reason):
+            fastconv.conv2d_weight_grad(
+                grad if how["layout"] == "NHWC" else grad[..., :3],
+                x,
+                weight_shape=(*channels, *kernel),
+                algorithm="mixed",
+                **how,
+            )

@@ -64,7 +64,8 @@ static bool even(const side *s, const fc_pixel_block *b)
 static double pixel_price(const side *rows, const side *lanes, int vector)
 {
     const double r = (double)rows->channels, vectors = (double)fc_div_up(lanes->channels, vector);
-    const double pack = lanes->channel == 1 ? 3 : lanes->col == 1 ? 10 : 40;
+    const bool part = lanes->channels < vector; /* vectors that are read and written in part */
+    const double pack = lanes->channel == 1 ? (part ? 20 : 3) : lanes->col == 1 ? 10 : 40;
     return r * vectors * (vectors == 1 ? 1.2 : 1.1) + pack * vectors + (copies_rows(rows) ? r / vector * 4 : 0);
 }
 

@@ -1,5 +1,5 @@
 /* Products of a few channels of each pixel, several pixels to a vector: the arguments.  Part of the kernel table;
- * filled by conv/grouped_pixels.c. */
+ * filled by conv/grouped_pixels.c and conv/weight_grad_mixed.c. */
 #ifndef FC_KERNELS_MIX_H
 #define FC_KERNELS_MIX_H
 #include "epilogue.h"
@@ -17,6 +17,15 @@ typedef struct fc_mix {
     void *y;
     fc_activation activation;
 } fc_mix;
+
+/* sums[o * in + c] += sum over pixels p of x[p * x_pixel + c] * g[p * out + o], of the same shapes.  Four times
+ * fc_mix_pixels chains, in the order of pixels, each pixel's products in one of them. */
+typedef struct fc_mix_sums {
+    int64_t pixels, in, out;
+    const void *x, *g;
+    int64_t x_pixel;
+    void *sums;
+} fc_mix_sums;
 
 /* Pixels of a vector: their outputs fit in one, what they see in two. */
 static inline int64_t fc_mix_pixels(int64_t lanes, int64_t x_pixel, int64_t out)

@@ -32,6 +32,7 @@ typedef struct fc_table {
     void (*gemm)(const fc_gemm *g);
     void (*dot)(const fc_dot *d);
     void (*mix)(const fc_mix *m);
+    void (*mix_sums)(const fc_mix_sums *m);
     void (*move)(const fc_move *m);
     void (*pack)(const fc_pack *p);
     void (*winograd_input)(const fc_winograd_input *w);

@@ -118,3 +118,17 @@ def test_infinity_meets_padding(where: str, layout: str, name: str) -> None:
     np.testing.assert_array_equal(np.isnan(found), np.isnan(expected))
     assert np.isfinite(found).any()
     assert not np.isfinite(found).all()
+
+
+@both_layouts
+def test_outputs_that_a_stride_takes_far_apart(layout: str) -> None:
+    """A band under all of them would be half a billion rows of zeros."""
+    stride = 2**27
+    x = to_layout(np.rint(2 * normal((2, 8, 1, 5), np.float32)), layout)
+    grad = to_layout(np.rint(2 * normal((2, 12, 5, 5), np.float32, 1)), layout)
+    middle = grad[:, 2:3] if layout == "NHWC" else grad[:, :, 2:3]
+    how: dict[str, Any] = {"weight_shape": (12, 8, 1, 1), "layout": layout, "algorithm": "direct"}
+    found = fastconv.conv2d_weight_grad(
+        grad, x, stride=(stride, 1), padding=((2 * stride, 2 * stride), (0, 0)), **how
+    )
+    np.testing.assert_array_equal(found, fastconv.conv2d_weight_grad(middle, x, **how))

@@ -8,6 +8,9 @@
 enum {
     LEAST_DEPTH = 512,        /* of a block of k: fewer would pass over the outputs too often */
     LINE_CHANNELS = 16,
+    TURNED_ROWS = 72,         /* of weights that are turned round at once: channels by taps, */
+    MOST_TURNED_TAPS = 18,    /* of which a channel alone has enough if it has more */
+    MOST_PANEL = 256,         /* bytes of a row of the widest panel */
 };
 static const double PACK_SECONDS = 0.3e-9;    /* per weight */
 
@@ -73,6 +76,34 @@ void fc_direct_split_channels(fc_direct_split *s, const fc_conv *conv, const fc_
         s->together = s->k_block / conv->taps;
 }
 
+/* `count` channels, of `together` that take one tap after the other.  All their taps are turned round at once, which
+ * fills the blocks of the transpose and reads each line of the weights once, and then brought in order. */
+static void pack_channels(const fc_conv *conv, const fc_table *table, const fc_move *filters, int64_t count,
+                          int64_t together, void *packed)
+{
+    _Alignas(64) char turned[TURNED_ROWS * MOST_PANEL];
+    fc_move move = *filters;
+    const int64_t panel = move.dst_row, taps = conv->taps;
+    const size_t size = fc_size_of(conv->dtype);
+    move.rows = count * taps;
+    if (count == 1) {
+        move.dst = packed;
+        move.dst_row = together * panel;
+        table->move(&move);
+        return;
+    }
+    move.dst = turned;
+    table->move(&move);
+    for (int64_t tap = 0; tap < taps; tap++) {
+        const fc_move rows = {
+            .rows = count, .cols = panel,
+            .src = fc_at(turned, tap * panel, size), .src_row = taps * panel, .src_col = 1,
+            .dst = fc_at_mut(packed, tap * together * panel, size), .dst_row = panel, .dst_col = 1,
+        };
+        table->move(&rows);
+    }
+}
+
 /* Rows k0 .. k1 of some lanes of a panel, in the order of k. */
 static void pack_rows(const fc_conv *conv, const fc_table *table, const fc_direct_split *s, const void *weight,
                       int64_t k0, int64_t k1, int64_t lanes, void *packed)
@@ -85,16 +116,15 @@ static void pack_rows(const fc_conv *conv, const fc_table *table, const fc_direc
         table->move(&move);
         return;
     }
-    const int64_t end = k1 / conv->taps;
+    const int64_t taps = conv->taps, end = k1 / taps;
     int64_t together;
-    for (int64_t c = k0 / conv->taps; c < end; c += together) {
+    for (int64_t c = k0 / taps; c < end; c += together) {
         together = fc_direct_together(s, c, end);
-        move.rows = conv->taps;
-        move.dst_row = together * s->panel;
-        for (int64_t i = 0; i < together; i++) {
-            move.src = fc_at(weight, (c + i) * conv->taps, size);
-            move.dst = fc_at_mut(packed, (c * conv->taps - k0 + i) * s->panel, size);
-            table->move(&move);
+        void *const to = fc_at_mut(packed, (c * taps - k0) * s->panel, size);
+        for (int64_t i = 0, count; i < together; i += count) {
+            count = taps <= MOST_TURNED_TAPS ? fc_min(TURNED_ROWS / taps, together - i) : 1;
+            move.src = fc_at(weight, (c + i) * taps, size);
+            pack_channels(conv, table, &move, count, together, fc_at_mut(to, i * s->panel, size));
         }
     }
 }

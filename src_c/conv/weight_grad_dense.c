@@ -115,10 +115,13 @@ static double met_share(const fc_conv *conv)
 static void cut_channels(fc_weight_split *s, const fc_conv *conv, const fc_table *table, bool plain)
 {
     const int64_t size = (int64_t)fc_size_of(conv->dtype);
-    const int64_t height = conv->out_size[FC_HEIGHT], cols = fc_min(conv->out_size[FC_WIDTH], PIXELS);
-    const int64_t rows = fc_max(1, fc_min(height, PIXELS / cols));
-    s->blocks = fc_pixel_blocks_of(conv, fc_max(1, PIXELS / (rows * cols)), rows, cols);
+    int64_t cols = fc_min(conv->out_size[FC_WIDTH], PIXELS);
+    int64_t rows = fc_max(1, fc_min(conv->out_size[FC_HEIGHT], PIXELS / cols));
+    int64_t images = fc_max(1, PIXELS / (rows * cols));
     s->a[COPIES] = copies(conv);
+    if (s->a[COPIES])                         /* for outputs that a large stride takes far apart */
+        fc_band_fit(conv, 1, interleaved(conv), fc_machine_for(conv->dtype)->l2 / 4 / size, &images, &rows, &cols);
+    s->blocks = fc_pixel_blocks_of(conv, images, rows, cols);
     s->a[IC_BLOCKS] = fc_div_up(conv->depth, fc_max(FC_DENSE_ROWS, conv->taps));
     for (;;) {
         s->a[IC] = fc_div_up(conv->in_per_group, s->a[IC_BLOCKS]);

@@ -6,7 +6,7 @@
 #include "weight_grad.h"
 #include <string.h>
 
-enum { PIXELS = 4096 };                       /* of a block: chains of so many products, over those of a vector, */
+enum { PIXELS = 4096 };                       /* of a block, whose sums are four chains for each pixel of a vector */
 
 /* Elements from pixel to pixel of x. */
 static int64_t x_pixel(const fc_conv *conv)

@@ -549,30 +549,6 @@ def test_what_is_not_finite_where_roles_are_exchanged(layout: str, name: str) ->
         assert np.isfinite(found).any()
 
 
-@every_isa
-@pytest.mark.parametrize("where", ["x", "corner of grad_output", "middle of grad_output"])
-@pytest.mark.parametrize(("method", "layout"), [("pixels", "NHWC"), ("planes", "NCHW")])
-@np.errstate(invalid="ignore")
-def test_what_is_not_finite_where_padding_is_left_out(
-    method: str, layout: str, where: str, name: str
-) -> None:
-    """Infinity times padding is no number, though no product with padding is made otherwise."""
-    x, grad = normal((2, 20, 6, 9), np.float32, 1), normal((2, 20, 6, 9), np.float32)
-    if where == "x":
-        x[1, 7, 3, 4] = np.inf
-    else:
-        row = 0 if where.startswith("corner") else 4
-        grad[1, 7, row, row] = np.inf
-    x, grad = to_layout(x, layout), to_layout(grad, layout)
-    how = {"weight_shape": (20, 1, 3, 3), "padding": 1, "groups": 20, "layout": layout}
-    expected = reference.conv2d_weight_grad(grad, x, **how)
-    with isa(name):
-        found = fastconv.conv2d_weight_grad(grad, x, algorithm=method, **how)
-    np.testing.assert_array_equal(np.isfinite(found), np.isfinite(expected))
-    assert np.isfinite(found).any()
-    assert not np.isfinite(found).all()
-
-
 # --- Arguments ----------------------------------------------------------------------------------------
 
 

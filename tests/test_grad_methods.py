@@ -1,4 +1,4 @@
-"""Ways to compute an input gradient: tasks of rows and of groups, every width of planes, and views."""
+"""Ways to compute a gradient: tasks of rows and of groups, every width of planes, views, padding left out."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from grad_cases import Data, both_dtypes, every_isa
-from support import Poisoned, amid_nan, isa, same_bits
+from support import Poisoned, amid_nan, isa, normal, same_bits, to_layout
 
 import fastconv
 from fastconv import reference
@@ -95,3 +95,32 @@ def test_input_grad_by_rows_in_several_tasks(case: Any, dtype: Any, name: str) -
     fastconv.set_exact(True)
     with isa(name):
         np.testing.assert_array_equal(data.input_grad(algorithm="rows"), expected)
+
+
+@every_isa
+@pytest.mark.parametrize("where", ["x", "corner of grad_output", "middle of grad_output"])
+@pytest.mark.parametrize(
+    ("method", "layout"), [("pixels", "NHWC"), ("planes", "NCHW"), ("direct", "NHWC"), ("direct", "NCHW")]
+)
+@np.errstate(invalid="ignore")
+def test_what_is_not_finite_where_padding_is_left_out(
+    method: str, layout: str, where: str, name: str
+) -> None:
+    """Infinity times padding is no number, though no product with padding is made otherwise."""
+    groups = 1 if method == "direct" else 20
+    x, grad = normal((2, 20, 6, 9), np.float32, 1), normal((2, 20, 6, 9), np.float32)
+    if where == "x":
+        x[1, 7, 3, 4] = np.inf
+    else:
+        row = 0 if where.startswith("corner") else 4
+        grad[1, 7, row, row] = np.inf
+    x, grad = to_layout(x, layout), to_layout(grad, layout)
+    shape = (20, 20 // groups, 3, 3)
+    how: dict[str, Any] = {"weight_shape": shape, "padding": 1, "groups": groups, "layout": layout}
+    expected = reference.conv2d_weight_grad(grad, x, **how)
+    with isa(name):
+        found = fastconv.conv2d_weight_grad(grad, x, algorithm=method, **how)
+    np.testing.assert_array_equal(np.isnan(found), np.isnan(expected))
+    np.testing.assert_array_equal(np.isfinite(found), np.isfinite(expected))
+    assert np.isfinite(found).any()
+    assert not np.isfinite(found).all()

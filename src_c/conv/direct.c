@@ -363,8 +363,7 @@ static int64_t same_rows(const fc_conv *conv, const direct_block *b, int64_t row
             continue;
         if ((row - first) * b->cols >= FC_DIRECT_TILE)
             break;
-        kh->first = fc_min(kh->first, more.first);
-        kh->end = fc_max(kh->end, more.end);
+        kh->first = more.first;               /* lower rows begin no later and end no later */
     }
     return row;
 }

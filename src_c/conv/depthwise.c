@@ -157,7 +157,8 @@ static bool by_strides(const fc_conv *conv)
     const fc_machine *machine = fc_machine_for(conv->dtype);
     fc_conv declared = *conv;
     fc_conv_default_strides(&declared, conv->channels_last);
-    const double margin = 1.6;                /* other ways often do better than their prices where these are near */
+    /* Other ways with a stride often do better than their prices where these are near. */
+    const double margin = conv->stride[FC_WIDTH] > 1 ? 1.6 : 1.1;
     const double seconds = margin * fc_depthwise_strided_cost(&declared, machine);
     return seconds < plain_cost(&declared, machine, true) &&
            seconds < fc_depthwise_lanes_cost(&declared, machine, true);
@@ -315,7 +316,8 @@ static void describe(const fc_conv *conv, const fc_table *table, char *text, siz
         return;
     }
     if (by_strides(conv)) {
-        snprintf(text, size, "pixels as lanes, a stride apart, in place; no scratch");
+        snprintf(text, size, "pixels as lanes, %s, in place; no scratch",
+                 conv->stride[FC_WIDTH] > 1 ? "a stride apart" : "rows together");
         return;
     }
     const fc_depthwise_split s = split_of(conv, table);

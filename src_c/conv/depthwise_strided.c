@@ -12,6 +12,19 @@ typedef struct strided_job {
     fc_plane_tasks tasks;
 } strided_job;
 
+static fc_strided_axis axis_of(const fc_conv *conv, int axis)
+{
+    return (fc_strided_axis){ .end = conv->out_size[axis], .kernel = conv->kernel[axis], .stride = conv->stride[axis],
+                              .dilation = conv->dilation[axis], .pad = conv->pad_before[axis],
+                              .in = conv->in_size[axis] };
+}
+
+static bool is_flat(const fc_conv *conv, int64_t lanes)
+{
+    const fc_strided_axis row = axis_of(conv, FC_HEIGHT), col = axis_of(conv, FC_WIDTH);
+    return fc_strided_flat(&row, &col, lanes);
+}
+
 /* A stride of 2 is for the plain way where few lanes, or single columns of the kernel, would be used. */
 static bool fills(const fc_conv *conv, int64_t lanes)
 {
@@ -31,6 +44,9 @@ static bool supports(const fc_conv *conv)
     if (kernel[FC_WIDTH] > FC_STRIDED_KERNEL)
         return false;
     const int64_t lanes = fc_table_for(conv->dtype)->lanes;
+    if (is_flat(conv, lanes))
+        return kernel[FC_HEIGHT] <= FC_STRIDED_HIGH && conv->x_stride[FC_H] == width && conv->y_stride[FC_H] == width &&
+               fc_max(conv->pad_before[FC_HEIGHT], conv->pad_after[FC_HEIGHT]) < kernel[FC_HEIGHT];
     if (fc_strided_narrow(width, lanes))
         return stride[FC_WIDTH] >= 2 && conv->out_size[FC_WIDTH] <= lanes && kernel[FC_HEIGHT] <= FC_STRIDED_HIGH &&
                fc_max(conv->pad_before[FC_HEIGHT], conv->pad_after[FC_HEIGHT]) < kernel[FC_HEIGHT] &&
@@ -38,10 +54,33 @@ static bool supports(const fc_conv *conv)
     return (stride[FC_WIDTH] == 3 || stride[FC_WIDTH] == 4) && (kernel[FC_WIDTH] == 1 || conv->dilation[FC_WIDTH] == 1);
 }
 
+static double flat_cost(const fc_conv *conv, const fc_machine *machine)
+{
+    const double planes = (double)conv->batch * (double)(conv->out_channels * conv->out_size[FC_DEPTH]);
+    const int64_t *kernel = conv->kernel, rows = machine->lanes / conv->in_size[FC_WIDTH];
+    const double vectors = planes * (double)fc_div_up(conv->out_size[FC_HEIGHT], rows), taps = (double)conv->taps;
+    const double pixels = (double)(conv->in_size[FC_HEIGHT] * conv->in_size[FC_WIDTH] + conv->out_pixels);
+    const double moved = planes * pixels * (double)fc_size_of(conv->dtype);
+    /* What is read once for several vectors: see the kernel. */
+    const bool shares = rows == 2 && kernel[FC_HEIGHT] == kernel[FC_WIDTH] && conv->dilation[FC_WIDTH] == 1 &&
+                        2 * conv->pad_before[FC_WIDTH] == kernel[FC_WIDTH] - 1 && (conv->taps == 9 || conv->taps == 25);
+    const double pick = fc_table_for(conv->dtype)->depthwise_filters > 0 ? 1 : 1.8; /* of 16 registers */
+    const fc_count counts[] = {
+        { vectors * taps, (shares ? 2.8 : 3.7) * pick },
+        { planes * taps, shares ? 1 : 2.1 },
+        { shares ? 0 : vectors * (double)kernel[FC_HEIGHT], 1.7 }, /* reads */
+        { moved > (double)machine->l2 ? moved / 64 : 0, 2 },   /* lines from beyond L2 */
+        { 1, 4920 },
+    };
+    return FC_COST(counts, machine);
+}
+
 double fc_depthwise_strided_cost(const fc_conv *conv, const fc_machine *machine)
 {
     if (!supports(conv))
         return INFINITY;
+    if (is_flat(conv, machine->lanes))
+        return flat_cost(conv, machine);
     enum { TILE = 4 };                        /* vectors of outputs below each other */
     const double planes = (double)conv->batch * (double)(conv->out_channels * conv->out_size[FC_DEPTH]);
     const int64_t lanes = machine->lanes, *out = conv->out_size, *kernel = conv->kernel;
@@ -62,13 +101,6 @@ double fc_depthwise_strided_cost(const fc_conv *conv, const fc_machine *machine)
         { 1, 4920 },
     };
     return FC_COST(counts, machine);
-}
-
-static fc_strided_axis axis_of(const fc_conv *conv, int axis)
-{
-    return (fc_strided_axis){ .end = conv->out_size[axis], .kernel = conv->kernel[axis], .stride = conv->stride[axis],
-                              .dilation = conv->dilation[axis], .pad = conv->pad_before[axis],
-                              .in = conv->in_size[axis] };
 }
 
 static void strided_task(void *context, int64_t task, void *memory)

@@ -219,15 +219,17 @@ static void split(lanes_job *job)
 }
 
 /* Where it was faster in 3250 random layers than what is done without it.  Of stride 1 that is a convolution with the
- * filters turned round, which takes time of its own: few pixels are not worth it. */
+ * filters turned round, which takes time of its own, for each weight and once: few pixels are not worth it. */
 static bool is_fastest(const fc_conv *conv)
 {
-    enum { FEW = 150, FEW_LAST = 200, NARROW = 8, MANY_TAPS = 30, MORE_TAPS = 64, CHANNELS = 128 };
+    enum { FEW = 150, FEW_LAST = 200, ONCE = 2000, ONCE_LAST = 6000 };
+    enum { NARROW = 8, MANY_TAPS = 30, MORE_TAPS = 64, CHANNELS = 128 };
     const int64_t width = conv->in_size[FC_WIDTH], pixels = conv->in_size[FC_HEIGHT] * width;
     const int64_t stride = fc_max(conv->stride[FC_HEIGHT], conv->stride[FC_WIDTH]);
     if (stride == 1) {
-        const int64_t few = (conv->channels_last ? FEW_LAST : FEW) * (conv->taps > MORE_TAPS ? 3 : 1);
-        return pixels <= few / fc_max(1, conv->batch);
+        const int64_t most = (conv->channels_last ? FEW_LAST : FEW) * (conv->taps > MORE_TAPS ? 3 : 1);
+        const int64_t once = (conv->channels_last ? ONCE_LAST : ONCE) / conv->in_channels;
+        return pixels <= fc_min(most, conv->taps + conv->taps / 3 + once) / fc_max(1, conv->batch);
     }
     if (4 * conv->in_channels < 3 * fc_table_for(conv->dtype)->lanes)
         return false;

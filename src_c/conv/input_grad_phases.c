@@ -11,6 +11,7 @@ extern const fc_algorithm fc_algorithm_grouped;
 
 enum {
     TURN_BAND = 16,           /* input channels per task of turning filters */
+    TURN_SINGLE = 512,        /* filters of a task, where they have one input channel each */
     TURN_LINES = 128,         /* and of one tap, */
     TURN_OUTS = 32,           /* so many outputs at a time */
     LEAST_BLOCK = 64,         /* input channels whose filters are turned at a time */
@@ -185,13 +186,34 @@ static void turn_task(void *context, int64_t task, void *scratch)
     }
 }
 
+/* The same with one input channel a group: filters of all groups follow each other, turned round too. */
+static void turn_single_task(void *context, int64_t task, void *scratch)
+{
+    (void)scratch;
+    const turn_job *job = context;
+    const fc_conv *conv = job->phases->conv;
+    const fc_grad_phase *phase = job->phase;
+    const size_t size = fc_size_of(conv->dtype);
+    const int64_t first = task * job->band;
+    const fc_swap_weight swap = {
+        .i = 1, .o = fc_min(job->band, conv->out_channels - first), .taps = phase->conv.taps, .src_i = conv->taps,
+        .src_o = conv->taps, .tap = phase->taps, .all = phase->conv.taps == conv->taps,
+        .src = fc_at(job->phases->weight, first * conv->taps, size),
+        .dst = fc_at_mut(phase->weight, first * phase->conv.taps, size),
+    };
+    job->phases->table->swap_weight(&swap);
+}
+
 fc_status fc_turn_filters(const fc_grad_phases *phases, const fc_grad_phase *phase, int64_t first, int64_t count,
                           fc_error *error)
 {
     const fc_conv *conv = phases->conv;
-    const int64_t band = conv->taps > 1 ? TURN_BAND : TURN_LINES;
-    turn_job job = { phases, phase, first, count, band, fc_div_up(count, band) };
+    const bool single = conv->in_per_group == 1;
+    const int64_t band = single ? TURN_SINGLE : conv->taps > 1 ? TURN_BAND : TURN_LINES;
+    turn_job job = { phases, phase, first, count, band, fc_div_up(single ? conv->out_channels : count, band) };
     const double elements = (double)phase->conv.depth * (double)(count * conv->groups);
+    if (single)
+        return fc_parallel(job.bands, elements * TURN_SECONDS, 0, turn_single_task, &job, error);
     return fc_parallel(conv->groups * job.bands, elements * TURN_SECONDS, 0, turn_task, &job, error);
 }
 

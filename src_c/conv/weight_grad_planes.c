@@ -10,6 +10,7 @@ enum {
     AHEAD_BYTES = 16 << 10,                   /* how far on they are prefetched */
     SUMS_BYTES = 16 << 10,                    /* of the planes of a part */
     WISHED_PARTS = 16,
+    IMAGES = 16,                              /* of a call of the kernel, which has to work out masks first */
     MOST_STRIDE = 4,          /* of columns, */
     MOST_DOWN = 16,           /* of rows */
 };
@@ -52,7 +53,7 @@ static fc_weight_split split(const fc_conv *conv, const fc_table *table)
     s.a[AHEAD] = fc_max(1, AHEAD_BYTES / row_of(conv));
     s.parts = fc_div_up(conv->out_channels, s.a[PLANES]);
     const int64_t rows = s.parts < WISHED_PARTS ? s.a[BLOCK] : conv->out_size[FC_HEIGHT];
-    s.blocks = fc_pixel_blocks_of(conv, 1, rows, conv->out_size[FC_WIDTH]);
+    s.blocks = fc_pixel_blocks_of(conv, IMAGES, rows, conv->out_size[FC_WIDTH]);
     s.bytes = (size_t)(s.a[PLANES] * sums);
     return s;
 }
@@ -76,12 +77,13 @@ static void task(const fc_weight_run *run, int64_t part, int64_t first, int64_t 
     for (int64_t i = first; i < end; i++) {
         const fc_pixel_block b = fc_pixel_block_at(conv, &run->split.blocks, i);
         const fc_plane_sums p = {
-            .planes = planes, .same = same, .skip = channel % same, .row = axis_of(conv, FC_HEIGHT, b.row, b.rows),
+            .images = b.images, .planes = planes, .same = same, .skip = channel % same, .row = axis_of(conv, FC_HEIGHT, b.row, b.rows),
             .col = axis_of(conv, FC_WIDTH, 0, b.cols), .block = run->split.a[BLOCK], .ahead = run->split.a[AHEAD],
             .x = fc_at(run->x, b.image * x[FC_N] + channel / same * x[FC_C] +
                                    b.depth * conv->stride[FC_DEPTH] * x[FC_D], size),
             .g = fc_at(run->g, b.image * y[FC_N] + channel * y[FC_C] + b.depth * y[FC_D], size),
-            .x_plane = x[FC_C], .x_row = x[FC_H], .g_plane = y[FC_C], .g_row = y[FC_H], .sums = scratch,
+            .x_image = x[FC_N], .x_plane = x[FC_C], .x_row = x[FC_H], .g_image = y[FC_N], .g_plane = y[FC_C],
+            .g_row = y[FC_H], .sums = scratch,
         };
         run->table->plane_sums(&p);
     }

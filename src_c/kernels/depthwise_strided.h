@@ -20,8 +20,14 @@ typedef struct fc_strided_axis {
  * others strides of 3 or 4. */
 static inline int fc_strided_narrow(int64_t width, int64_t lanes) { return width < 2 * lanes; }
 
+/* Rows of which a vector holds two or more, as long as those of outputs, which they see next to each other: no stride. */
+static inline int fc_strided_flat(const fc_strided_axis *row, const fc_strided_axis *col, int64_t lanes)
+{
+    return row->stride == 1 && col->stride == 1 && row->dilation == 1 && col->end == col->in && 2 * col->in <= lanes;
+}
+
 /* y = activation(bias + sum over elements of weight * x), in every plane, the sum in the order of the elements.  No
- * more of x is read than there is. */
+ * more of x is read than there is.  Flat planes have their rows one after the other, x and y. */
 typedef struct fc_depthwise_strided {
     int64_t planes;
     fc_strided_axis row, col;

@@ -4,7 +4,7 @@
 #define FC_KERNELS_PLANE_SUMS_H
 #include "depthwise_strided.h"
 
-/* sums[plane][h][w][lane] += sum over outputs (i, j) whose column j is on that lane of
+/* sums[plane][h][w][lane] += sum over images and outputs (i, j) whose column j is on that lane of
  *     g[plane](i, j) * x[(skip + plane) / same](i * stride - pad + h * dilation, j * stride - pad + w * dilation),
  * x being zero outside its rows and columns.  No more of x and of g is read than there is.  Outputs of `row` are first
  * .. end - 1; those of `col`, all.  Strides of columns are 1 to 4; their dilation is 1 unless the stride is.
@@ -12,10 +12,10 @@
  * All rows of the kernel pass over `block` rows of outputs before the next ones.  What is `ahead` rows on is
  * prefetched. */
 typedef struct fc_plane_sums {
-    int64_t planes, same, skip;               /* planes of g; how many share one of x; those of the first one before */
+    int64_t images, planes, same, skip;       /* planes of g; how many share one of x; those of the first one before */
     fc_strided_axis row, col;
     const void *x, *g;
-    int64_t x_plane, x_row, g_plane, g_row;
+    int64_t x_image, x_plane, x_row, g_image, g_plane, g_row;
     int64_t block, ahead;
     void *sums;
 } fc_plane_sums;

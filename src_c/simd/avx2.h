@@ -190,6 +190,10 @@ FC_INLINE fc_vec_f32 fc_vpick_f32(fc_vec_f32 a, fc_vec_f32 b, const float *index
     return _mm256_blendv_ps(_mm256_permutevar8x32_ps(a, at), _mm256_permutevar8x32_ps(b, at),
                             _mm256_castsi256_ps(_mm256_slli_epi32(at, 28)));
 }
+FC_INLINE fc_vec_f32 fc_vpick_one_f32(fc_vec_f32 a, const float *index, fc_vmask_f32 m)
+{
+    return _mm256_and_ps(_mm256_permutevar8x32_ps(a, _mm256_castps_si256(_mm256_loadu_ps(index))), m);
+}
 FC_INLINE fc_vmask_f32 fc_vgt_f32(fc_vec_f32 a, fc_vec_f32 b) { return _mm256_cmp_ps(a, b, _CMP_GT_OQ); }
 FC_INLINE fc_vmask_f32 fc_visnan_f32(fc_vec_f32 a) { return _mm256_cmp_ps(a, a, _CMP_UNORD_Q); }
 FC_INLINE fc_vmask_f32 fc_vmask_or_f32(fc_vmask_f32 m, fc_vmask_f32 k) { return _mm256_or_ps(m, k); }
@@ -324,5 +328,9 @@ FC_INLINE int fc_vany_f64(fc_vmask_f64 m) { return _mm256_movemask_pd(m) != 0; }
 FC_INLINE fc_vec_f64 fc_vblend_f64(fc_vmask_f64 m, fc_vec_f64 a, fc_vec_f64 b)
 {
     return _mm256_blendv_pd(b, a, m);
+}
+FC_INLINE fc_vec_f64 fc_vpick_one_f64(fc_vec_f64 a, const double *index, fc_vmask_f64 m)
+{
+    return _mm256_and_pd(fc_vpick_f64(a, a, index), m);
 }
 #endif

@@ -196,6 +196,10 @@ FC_INLINE fc_vec_f32 fc_vpick_f32(fc_vec_f32 a, fc_vec_f32 b, const float *index
 {
     return _mm512_permutex2var_ps(a, _mm512_castps_si512(_mm512_loadu_ps(index)), b);
 }
+FC_INLINE fc_vec_f32 fc_vpick_one_f32(fc_vec_f32 a, const float *index, fc_vmask_f32 m)
+{
+    return _mm512_maskz_permutexvar_ps(m, _mm512_castps_si512(_mm512_loadu_ps(index)), a);
+}
 FC_INLINE fc_vmask_f32 fc_vgt_f32(fc_vec_f32 a, fc_vec_f32 b) { return _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ); }
 FC_INLINE fc_vmask_f32 fc_visnan_f32(fc_vec_f32 a) { return _mm512_cmp_ps_mask(a, a, _CMP_UNORD_Q); }
 FC_INLINE fc_vmask_f32 fc_vmask_or_f32(fc_vmask_f32 m, fc_vmask_f32 k) { return (fc_vmask_f32)(m | k); }
@@ -332,6 +336,10 @@ FC_INLINE void fc_vinterleave_f64(fc_vec_f64 a, fc_vec_f64 b, fc_vec_f64 *low, f
 FC_INLINE fc_vec_f64 fc_vpick_f64(fc_vec_f64 a, fc_vec_f64 b, const double *index)
 {
     return _mm512_permutex2var_pd(a, _mm512_castpd_si512(_mm512_loadu_pd(index)), b);
+}
+FC_INLINE fc_vec_f64 fc_vpick_one_f64(fc_vec_f64 a, const double *index, fc_vmask_f64 m)
+{
+    return _mm512_maskz_permutexvar_pd(m, _mm512_castpd_si512(_mm512_loadu_pd(index)), a);
 }
 FC_INLINE fc_vmask_f64 fc_vgt_f64(fc_vec_f64 a, fc_vec_f64 b) { return _mm512_cmp_pd_mask(a, b, _CMP_GT_OQ); }
 FC_INLINE fc_vmask_f64 fc_visnan_f64(fc_vec_f64 a) { return _mm512_cmp_pd_mask(a, a, _CMP_UNORD_Q); }

@@ -176,6 +176,10 @@ FC_INLINE fc_vmask_f32 fc_visnan_f32(fc_vec_f32 a) { return vmvnq_u32(vceqq_f32(
 FC_INLINE fc_vmask_f32 fc_vmask_or_f32(fc_vmask_f32 m, fc_vmask_f32 k) { return vorrq_u32(m, k); }
 FC_INLINE int fc_vany_f32(fc_vmask_f32 m) { return vmaxvq_u32(m) != 0; }
 FC_INLINE fc_vec_f32 fc_vblend_f32(fc_vmask_f32 m, fc_vec_f32 a, fc_vec_f32 b) { return vbslq_f32(m, a, b); }
+FC_INLINE fc_vec_f32 fc_vpick_one_f32(fc_vec_f32 a, const float *index, fc_vmask_f32 m)
+{
+    return fc_vblend_f32(m, fc_vpick_f32(a, a, index), fc_vzero_f32());
+}
 
 FC_INLINE fc_vec_f64 fc_vload_f64(const double *p) { return vld1q_f64(p); }
 FC_INLINE void fc_vstore_f64(double *p, fc_vec_f64 v) { vst1q_f64(p, v); }
@@ -296,4 +300,8 @@ FC_INLINE fc_vmask_f64 fc_visnan_f64(fc_vec_f64 a)
 FC_INLINE fc_vmask_f64 fc_vmask_or_f64(fc_vmask_f64 m, fc_vmask_f64 k) { return vorrq_u64(m, k); }
 FC_INLINE int fc_vany_f64(fc_vmask_f64 m) { return vmaxvq_u32(vreinterpretq_u32_u64(m)) != 0; }
 FC_INLINE fc_vec_f64 fc_vblend_f64(fc_vmask_f64 m, fc_vec_f64 a, fc_vec_f64 b) { return vbslq_f64(m, a, b); }
+FC_INLINE fc_vec_f64 fc_vpick_one_f64(fc_vec_f64 a, const double *index, fc_vmask_f64 m)
+{
+    return fc_vblend_f64(m, fc_vpick_f64(a, a, index), fc_vzero_f64());
+}
 #endif

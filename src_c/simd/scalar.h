@@ -140,6 +140,10 @@ FC_INLINE fc_vec_f32 fc_vblend_f32(fc_vmask_f32 m, fc_vec_f32 a, fc_vec_f32 b)
 {
     return (fc_vec_f32)((fc_vmask_f32)b ^ (m & ((fc_vmask_f32)a ^ (fc_vmask_f32)b)));
 }
+FC_INLINE fc_vec_f32 fc_vpick_one_f32(fc_vec_f32 a, const float *index, fc_vmask_f32 m)
+{
+    return fc_vblend_f32(m, fc_vpick_f32(a, a, index), fc_vzero_f32());
+}
 FC_INLINE fc_vec_f32 fc_vmin_f32(fc_vec_f32 a, fc_vec_f32 b) { return fc_vblend_f32(fc_vgt_f32(b, a), a, b); }
 FC_INLINE fc_vec_f32 fc_vmax_f32(fc_vec_f32 a, fc_vec_f32 b) { return fc_vblend_f32(fc_vgt_f32(a, b), a, b); }
 FC_INLINE fc_vec_f32 fc_vabs_f32(fc_vec_f32 a)
@@ -273,6 +277,10 @@ FC_INLINE int fc_vany_f64(fc_vmask_f64 m) { return (m[0] | m[2]) != 0; }
 FC_INLINE fc_vec_f64 fc_vblend_f64(fc_vmask_f64 m, fc_vec_f64 a, fc_vec_f64 b)
 {
     return (fc_vec_f64)((fc_vmask_f64)b ^ (m & ((fc_vmask_f64)a ^ (fc_vmask_f64)b)));
+}
+FC_INLINE fc_vec_f64 fc_vpick_one_f64(fc_vec_f64 a, const double *index, fc_vmask_f64 m)
+{
+    return fc_vblend_f64(m, fc_vpick_f64(a, a, index), fc_vzero_f64());
 }
 FC_INLINE fc_vec_f64 fc_vmin_f64(fc_vec_f64 a, fc_vec_f64 b) { return fc_vblend_f64(fc_vgt_f64(b, a), a, b); }
 FC_INLINE fc_vec_f64 fc_vmax_f64(fc_vec_f64 a, fc_vec_f64 b) { return fc_vblend_f64(fc_vgt_f64(a, b), a, b); }

@@ -38,6 +38,7 @@
  *
  *   vpick(a, b, index)  lane i is lane index[i] of the 2 * VLEN lanes a b; index points at VLEN
  *                       integers 0 .. 2 * VLEN - 1 of a real's size, in the bits of reals
+ *   vpick_one(a, index, m)   lane i is lane index[i], 0 .. VLEN - 1, of a where m is true, else zero
  *
  *   vmask               one truth per lane; its representation is the ISA's affair
  *   vgt(a, b)           a > b: false if either is NaN
@@ -116,6 +117,7 @@
 #define vdeinterleave FC_T(fc_vdeinterleave)
 #define vinterleave FC_T(fc_vinterleave)
 #define vpick FC_T(fc_vpick)
+#define vpick_one FC_T(fc_vpick_one)
 #define vgt FC_T(fc_vgt)
 #define visnan FC_T(fc_visnan)
 #define vmask_or FC_T(fc_vmask_or)

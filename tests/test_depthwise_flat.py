@@ -1,4 +1,4 @@
-"""Depthwise planes so narrow that a vector has several rows: the kernel of whole rows, against the reference.
+"""Depthwise planes, narrow ones by whole rows and wide ones with a stride of 2, against the reference.
 
 Data are whole numbers, so that sums are exact and results have to be those of the reference bit by bit.
 """
@@ -123,3 +123,38 @@ def test_planes_of_a_volume() -> None:
     how: dict[str, Any] = {"padding": (0, 1, 1), "groups": 40}
     found = fastconv.conv3d(x, weight, algorithm="depthwise", **how)
     np.testing.assert_array_equal(found, reference.conv3d(x, weight, **how))
+
+
+# Outputs of a vector of any ISA and one more or less, of a strip of vectors and one more.
+TWOS_WIDTHS = (9, 16, 17, 31, 32, 33, 34, 35, 63, 64, 65, 97, 255, 258)
+
+
+@pytest.mark.parametrize("kernel", [3, 5])
+@both_dtypes
+@every_isa
+def test_wide_planes_with_a_stride_of_2(kernel: int, dtype: Any, name: str) -> None:
+    pads = cycle([(1, 1), (0, 2), (kernel - 1, 0), (kernel // 2, kernel // 2), (kernel + 2, kernel)])
+    heights = cycle([7, 8, 1, 3, 16, 21, 40])
+    in_place = 0
+    with isa(name):
+        for width in TWOS_WIDTHS:
+            for _ in range(3):
+                height, padding = next(heights), (next(pads), next(pads))
+                if height + sum(padding[0]) < kernel:
+                    continue
+                x, weight = (
+                    integers((2, 33, height, width), dtype, 1),
+                    integers((33, 1, kernel, kernel), dtype, 2),
+                )
+                how: dict[str, Any] = {"padding": padding, "stride": 2, "groups": 33}
+                check(x, weight, how)
+                plan = fastconv.plan_conv2d(x.shape, weight, algorithm="depthwise", **how)
+                in_place += "a stride apart" in plan.explain()
+    if name == "avx512":
+        assert in_place >= 10
+
+
+def test_wide_planes_from_memory() -> None:
+    """More than may be in cache, with later rows asked for: also those of the last plane, which has none."""
+    x, weight = integers((1, 40, 512, 1001), np.float32, 1), integers((40, 1, 3, 3), np.float32, 2)
+    check(x, weight, {"padding": 1, "stride": 2, "groups": 40})

@@ -157,9 +157,7 @@ static bool by_strides(const fc_conv *conv)
     const fc_machine *machine = fc_machine_for(conv->dtype);
     fc_conv declared = *conv;
     fc_conv_default_strides(&declared, conv->channels_last);
-    /* Other ways with a stride often do better than their prices where these are near. */
-    const double margin = conv->stride[FC_WIDTH] > 1 ? 1.6 : 1.1;
-    const double seconds = margin * fc_depthwise_strided_cost(&declared, machine);
+    const double seconds = fc_depthwise_strided_margin(&declared) * fc_depthwise_strided_cost(&declared, machine);
     return seconds < plain_cost(&declared, machine, true) &&
            seconds < fc_depthwise_lanes_cost(&declared, machine, true);
 }

@@ -1,9 +1,11 @@
-/* Depthwise with a stride, planes of adjacent pixels one after the other, in place.  Called by depthwise.c. */
+/* Depthwise with a stride, or narrow: planes of adjacent pixels one after the other, in place.  Called by depthwise.c. */
 #ifndef FC_CONV_DEPTHWISE_STRIDED_H
 #define FC_CONV_DEPTHWISE_STRIDED_H
 #include "algorithm.h"
 
 /* Seconds on one core; INFINITY where it cannot. */
 double fc_depthwise_strided_cost(const fc_conv *conv, const fc_machine *machine);
+/* How many times its price what others are priced at has to be: where these are near, some are faster than that. */
+double fc_depthwise_strided_margin(const fc_conv *conv);
 fc_status fc_depthwise_strided_forward(const fc_conv_run *run, fc_error *error);
 #endif

@@ -26,6 +26,16 @@ static inline int fc_strided_flat(const fc_strided_axis *row, const fc_strided_a
     return row->stride == 1 && col->stride == 1 && row->dilation == 1 && col->end == col->in && 2 * col->in <= lanes;
 }
 
+/* Wide planes with a stride of 2 both ways, of small square kernels that see no more of a third vector than it has. */
+enum { FC_STRIDED_TWOS = 5 };                 /* columns of these at most */
+static inline int fc_strided_twos(const fc_strided_axis *row, const fc_strided_axis *col, int64_t lanes)
+{
+    return row->stride == 2 && col->stride == 2 && row->dilation == 1 && col->dilation == 1 &&
+           row->kernel == col->kernel && (col->kernel == 3 || col->kernel == FC_STRIDED_TWOS) &&
+           col->kernel <= lanes + 1 &&
+           !fc_strided_narrow(col->in, lanes);
+}
+
 /* y = activation(bias + sum over elements of weight * x), in every plane, the sum in the order of the elements.  No
  * more of x is read than there is.  Flat planes have their rows one after the other, x and y. */
 typedef struct fc_depthwise_strided {
@@ -35,6 +45,7 @@ typedef struct fc_depthwise_strided {
     int64_t x_plane, x_row;
     void *y;
     int64_t y_plane, y_row;
+    int far;                                  /* x is not in cache: wide planes with a stride of 2 ask for later rows */
     fc_activation activation;
 } fc_depthwise_strided;
 #endif

@@ -41,6 +41,7 @@ CASES = [
     Case("depthwise of whole rows", 40, 40, (7, 7), groups=40, padding=1),
     Case("depthwise of whole rows, several tiles", 40, 40, (37, 4), groups=40, padding=1, batch=2),
     Case("depthwise wide, stride 2", 33, 33, (9, 70), groups=33, padding=1, stride=2),
+    Case("depthwise wide, stride 2, a pixel less than three vectors", 33, 33, (9, 47), groups=33, stride=2),
     Case("grouped", 12, 8, (9, 18), groups=4, padding=1),
     Case("depthwise narrow, stride 2", 5, 5, (11, 15), groups=5, padding=1, stride=2),
     Case("depthwise wide, stride 3", 3, 3, (10, 94), groups=3, padding=1, stride=3),

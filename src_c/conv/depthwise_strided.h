@@ -1,4 +1,5 @@
-/* Depthwise with a stride, or narrow: planes of adjacent pixels one after the other, in place.  Called by depthwise.c. */
+/* Depthwise with a stride, or narrow: planes of adjacent pixels, one after the other, in place.  Called by
+ * depthwise.c. */
 #ifndef FC_CONV_DEPTHWISE_STRIDED_H
 #define FC_CONV_DEPTHWISE_STRIDED_H
 #include "algorithm.h"

@@ -53,7 +53,7 @@ static fc_weight_split split(const fc_conv *conv, const fc_table *table)
     s.a[AHEAD] = fc_max(1, AHEAD_BYTES / row_of(conv));
     s.parts = fc_div_up(conv->out_channels, s.a[PLANES]);
     const int64_t rows = s.parts < WISHED_PARTS ? s.a[BLOCK] : conv->out_size[FC_HEIGHT];
-    s.blocks = fc_pixel_blocks_of(conv, IMAGES, rows, conv->out_size[FC_WIDTH]);
+    s.blocks = fc_pixel_blocks_of(conv, s.parts < WISHED_PARTS ? 1 : IMAGES, rows, conv->out_size[FC_WIDTH]);
     s.bytes = (size_t)(s.a[PLANES] * sums);
     return s;
 }
@@ -77,7 +77,8 @@ static void task(const fc_weight_run *run, int64_t part, int64_t first, int64_t 
     for (int64_t i = first; i < end; i++) {
         const fc_pixel_block b = fc_pixel_block_at(conv, &run->split.blocks, i);
         const fc_plane_sums p = {
-            .images = b.images, .planes = planes, .same = same, .skip = channel % same, .row = axis_of(conv, FC_HEIGHT, b.row, b.rows),
+            .images = b.images, .planes = planes, .same = same, .skip = channel % same,
+            .row = axis_of(conv, FC_HEIGHT, b.row, b.rows),
             .col = axis_of(conv, FC_WIDTH, 0, b.cols), .block = run->split.a[BLOCK], .ahead = run->split.a[AHEAD],
             .x = fc_at(run->x, b.image * x[FC_N] + channel / same * x[FC_C] +
                                    b.depth * conv->stride[FC_DEPTH] * x[FC_D], size),

@@ -20,7 +20,7 @@ typedef struct fc_strided_axis {
  * others strides of 3 or 4. */
 static inline int fc_strided_narrow(int64_t width, int64_t lanes) { return width < 2 * lanes; }
 
-/* Rows of which a vector holds two or more, as long as those of outputs, which they see next to each other: no stride. */
+/* Rows of which a vector holds two or more, and as long as those of outputs; without a stride. */
 static inline int fc_strided_flat(const fc_strided_axis *row, const fc_strided_axis *col, int64_t lanes)
 {
     return row->stride == 1 && col->stride == 1 && row->dilation == 1 && col->end == col->in && 2 * col->in <= lanes;
@@ -32,8 +32,7 @@ static inline int fc_strided_twos(const fc_strided_axis *row, const fc_strided_a
 {
     return row->stride == 2 && col->stride == 2 && row->dilation == 1 && col->dilation == 1 &&
            row->kernel == col->kernel && (col->kernel == 3 || col->kernel == FC_STRIDED_TWOS) &&
-           col->kernel <= lanes + 1 &&
-           !fc_strided_narrow(col->in, lanes);
+           col->kernel <= lanes + 1 && !fc_strided_narrow(col->in, lanes);
 }
 
 /* y = activation(bias + sum over elements of weight * x), in every plane, the sum in the order of the elements.  No

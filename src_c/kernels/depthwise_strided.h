@@ -35,8 +35,9 @@ static inline int fc_strided_twos(const fc_strided_axis *row, const fc_strided_a
            col->kernel <= lanes + 1 && !fc_strided_narrow(col->in, lanes);
 }
 
-/* y = activation(bias + sum over elements of weight * x), in every plane, the sum in the order of the elements.  No
- * more of x is read than there is.  Flat planes have their rows one after the other, x and y. */
+/* y = activation(bias + sum over elements of weight * x), in every plane, the sum in the order of the elements,
+ * of flat planes that of the columns of a small kernel.  No more of x is read than there is.  Flat planes have their
+ * rows one after the other, x and y. */
 typedef struct fc_depthwise_strided {
     int64_t planes;
     fc_strided_axis row, col;

@@ -47,6 +47,10 @@ CASES = [
     Case("depthwise wide, stride 3", 3, 3, (10, 94), groups=3, padding=1, stride=3),
     Case("groups in blocks, the last with fewer", 80, 20, (9, 9), (5, 4), groups=5, padding=2, stride=2),
     Case("groups in blocks, apart", 80, 20, (21, 30), (2, 3), groups=5, padding=(1, 2), stride=(4, 5)),
+    # Blocks of whole vectors, and a last one of few channels, for 16 and 8 lanes.
+    Case("97 groups of 3 to 1", 291, 97, (5, 5), groups=97, padding=1),
+    Case("161 groups of 3 to 1", 483, 161, (5, 5), groups=161, padding=1),
+    Case("65 channels, three times", 65, 195, (5, 5), groups=65, padding=1),
 ]
 libc = ctypes.CDLL(None, use_errno=True)
 

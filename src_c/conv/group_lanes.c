@@ -161,11 +161,13 @@ const fc_lane_sources *fc_lanes_sources(const fc_group_lanes *l, bool turned, vo
     char *next = (char *)memory + (size_t)fc_round_up(2 * vectors * (int64_t)sizeof *sources, 64);
     for (int64_t i = 0; i < 2 * vectors; i++) {
         const int64_t before = i < vectors ? 0 : (l->blocks - 1) * block, channels = fc_min(block, all - before);
+        /* Of whole blocks the last has the fewest channels behind it. */
+        const int64_t least = i < vectors && l->blocks > 2 ? all - (l->blocks - 2) * block : all;
         void *pick = next + from_bytes(l);
         /* Pixels that are turned have room behind their last channel. */
         sources[i] = (fc_lane_sources){ .from = (int64_t *)(void *)next, .pick = pick };
         sources[i].count = find_sources(l, i % vectors, turned ? 0 : before, channels,
-                                        turned ? channels + l->table->lanes : all, (int64_t *)(void *)next, pick);
+                                        turned ? channels + l->table->lanes : least, (int64_t *)(void *)next, pick);
         next += from_bytes(l) + pick_bytes(l);
     }
     return sources;

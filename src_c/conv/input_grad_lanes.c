@@ -231,12 +231,12 @@ static bool is_fastest(const fc_conv *conv)
         const int64_t once = (conv->channels_last ? ONCE_LAST : ONCE) / conv->in_channels;
         return pixels <= fc_min(most, conv->taps + conv->taps / 3 + once) / fc_max(1, conv->batch);
     }
+    if (!conv->channels_last && fc_input_planes.supports(conv) == NULL)
+        return true;                          /* that was asked before, and found this to be faster */
     if (4 * conv->in_channels < 3 * fc_table_for(conv->dtype)->lanes)
         return false;
     if (conv->channels_last)
         return conv->taps > MANY_TAPS && (conv->in_channels <= CHANNELS || conv->taps > MORE_TAPS);
-    if (!fc_input_planes.supports(conv))      /* that was asked before, and found this to be faster */
-        return true;
     return pixels > 1 && (stride >= 3 || conv->taps > MANY_TAPS || width <= NARROW);
 }
 

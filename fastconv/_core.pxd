@@ -131,8 +131,13 @@ cdef extern from "conv/channels_first.h" nogil:
                                 void* dst, fc_error* error)
 
 cdef extern from "conv/plan.h" nogil:
+    ctypedef struct fc_thin:
+        int64_t every[3]
+
     ctypedef struct fc_plan:
         fc_conv conv
+        bint thins
+        fc_thin thin
         const fc_algorithm* algorithm
         const fc_table* table
         size_t prepared_bytes

@@ -374,6 +374,12 @@ cdef class Plan:
         return self.plan.prepared_bytes
 
     @property
+    def seen_every(self):
+        """How far apart the pixels are that outputs see, where all others are left out; ones where none is."""
+        cdef const fc_plan* plan = &self.plan
+        return tuple([plan.thin.every[axis] if plan.thins else 1 for axis in range(3 - plan.conv.spatial, 3)])
+
+    @property
     def met_kernel(self):
         """Size of the part of the kernel that meets more than padding."""
         cdef const fc_conv* conv = &self.plan.conv

@@ -73,6 +73,9 @@ class ConvPlan(_core.Plan):
             f"groups {self.groups}, {'bias' if self.bias is not None else 'no bias'}, "
             f"activation {self.activation}, {self.isa} kernels",
         ]
+        if max(self.seen_every) > 1:
+            every = "x".join(map(str, self.seen_every))
+            lines.append(f"1 of {every} pixels is seen by some output; the others are left out")
         if self.met_kernel != self.weight.shape[2:]:
             met = "x".join(map(str, self.met_kernel))
             lines.append(f"{met} taps of the kernel meet the image in some output; the others are left out")

@@ -42,7 +42,7 @@ class Case:
         return x, weight, normal((self.outputs,), dtype, 3) if self.bias else None
 
     def supports(self, algorithm: str) -> bool:
-        return supported(algorithm, self.channels, self.kernel, self.options)
+        return supported(algorithm, (self.batch, self.channels, *self.size), self.kernel, self.options)
 
     @lru_cache(maxsize=2)  # noqa: B019  cases live as long as the suite
     def expected(self, dtype: Any) -> np.ndarray:

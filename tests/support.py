@@ -6,6 +6,7 @@ Imported by every test module; conftest.py has the fixtures.
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -27,19 +28,43 @@ ISAS: tuple[str, ...] = _core.available_isas()
 ALGORITHMS: tuple[str, ...] = (*_core.algorithms(), "auto")
 
 
-def supports(algorithm: str, channels: int, kernel: tuple[int, int], options: dict[str, Any]) -> bool:
-    """Say which algorithm can compute which problem: by rule, not by asking the library."""
-    groups = options.get("groups", 1)
-    steps = [np.ravel(options.get(name, 1)).tolist() for name in ("stride", "dilation")]
-    strides, dilations = ([*axis, *axis][:2] for axis in steps)
+def seen(
+    x: np.ndarray, kernel: tuple[int, ...], options: dict[str, Any]
+) -> tuple[np.ndarray, dict[str, Any]]:
+    """Leave out the rows and columns of x, in NCHW, that no output sees; and the options that go with the rest."""
+    given = [np.ravel(options.get(name, 1)).tolist() for name in ("stride", "dilation")]
+    strides, dilations = ([*axis, *axis][:2] for axis in given)
+    pads = list(reference.pad_amounts(options.get("padding", 0), x.shape[2:], kernel, strides, dilations))
+    one_channel = options.get("groups", 1) == x.shape[1] and options.get("layout", "NCHW") == "NCHW"
+    if options.get("padding_mode", "zeros") != "zeros":
+        return x, dict(options)
+    steps = zip(kernel, strides, dilations, x.shape[2:], pads)
+    for axis, (k, s, d, size, (before, after)) in enumerate(steps):
+        every = s if k == 1 else math.gcd(s, d)
+        first, reach = -before % every, (size + before + after - d * (k - 1) - 1) // s * s + d * (k - 1)
+        if first >= size or reach < before or (axis == 1 and one_channel):
+            continue
+        strides[axis], dilations[axis] = s // every, max(d // every, 1)
+        x = x.take(range(first, min(size, reach - before + 1), every), 2 + axis)
+        pads[axis] = (-(-before // every), reach // every + 1 - -(-before // every) - x.shape[2 + axis])
+    return x, options | {"stride": tuple(strides), "dilation": tuple(dilations), "padding": tuple(pads)}
+
+
+def supports(
+    algorithm: str, shape: tuple[int, ...], kernel: tuple[int, int], options: dict[str, Any]
+) -> bool:
+    """Say which algorithm can compute which problem, by rule, not by asking the library; x of this NCHW shape."""
+    groups, channels = options.get("groups", 1), shape[1]
+    _, left = seen(np.broadcast_to(np.float32(0), shape), tuple(kernel), options)
+    strides, dilations = ([*np.ravel(left.get(name, 1)).tolist()] * 2 for name in ("stride", "dilation"))
     rules = {
         "direct": True,
         "im2col": True,
         "depthwise": groups == channels,
         "dot": True,
         "grouped": groups > 1 or channels <= 16,
-        "winograd2": winograd.supports(2, tuple(kernel), strides, dilations),
-        "winograd4": winograd.supports(4, tuple(kernel), strides, dilations),
+        "winograd2": winograd.supports(2, tuple(kernel), strides[:2], dilations[:2]),
+        "winograd4": winograd.supports(4, tuple(kernel), strides[:2], dilations[:2]),
         "auto": True,
     }
     return rules[algorithm]
@@ -150,8 +175,10 @@ def error_bound(
     nchw = from_layout(x if x.ndim == 4 else x[np.newaxis], layout)
     for name, m in (("winograd2", 2), ("winograd4", 4)):
         taken = algorithm == name or (algorithm == "auto" and not _core.get_exact())
-        if taken and supports(name, nchw.shape[1], weight.shape[2:], options):
-            larger = winograd.error_bound(m, nchw, weight, bias, native, options)
+        if taken and supports(name, nchw.shape, weight.shape[2:], {**options, "layout": layout}):
+            some, left = seen(nchw, weight.shape[2:], {**options, "layout": layout})
+            left["layout"] = "NCHW"
+            larger = winograd.error_bound(m, some, weight, bias, native, left)
             bound = np.maximum(bound, to_layout(larger if x.ndim == 4 else larger[0], layout))
     return bound
 

@@ -60,7 +60,7 @@ def test_same_bits_as_a_direct_call(
         for dtype in DTYPES:
             x, weight, bias = make(x_shape, weight_shape, layout, dtype)
             for algorithm in ALGORITHMS:
-                if not supports(algorithm, x_shape[1], weight_shape[2:], options):
+                if not supports(algorithm, x_shape, weight_shape[2:], options | {"layout": layout}):
                     continue
                 how = options | {"layout": layout, "algorithm": algorithm}
                 with isa(name):
@@ -79,7 +79,7 @@ def test_same_bits_as_a_direct_call(
 def test_pickling(x_shape: Any, weight_shape: Any, options: dict[str, Any]) -> None:
     x, weight, bias = make(x_shape, weight_shape)
     for algorithm in ALGORITHMS:
-        if supports(algorithm, x_shape[1], weight_shape[2:], options):
+        if supports(algorithm, x_shape, weight_shape[2:], options):
             plan = fastconv.plan_conv2d(x_shape, weight, bias, algorithm=algorithm, **options)
             for again in (pickle.loads(pickle.dumps(plan)), copy.copy(plan), copy.deepcopy(plan)):
                 assert again.algorithm == plan.algorithm
@@ -106,7 +106,7 @@ def test_explain_names_every_candidate(x_shape: Any, weight_shape: Any, options:
         if algorithm == "auto":
             continue
         (line,) = (line for line in lines if line[2:].split(" ")[0] == algorithm)
-        possible = supports(algorithm, x_shape[1], weight_shape[2:], options)
+        possible = supports(algorithm, x_shape, weight_shape[2:], options)
         assert ("cannot" in line) is not possible
         assert line.startswith("*") is (algorithm == plan.algorithm)
         if possible:
@@ -132,7 +132,7 @@ def test_a_plan_keeps_copies() -> None:
             ((1, 6, 9, 9), (6, 1, 3, 3), 6),
         ):
             how = {"groups": groups, "padding": 1}
-            if not supports(algorithm, x_shape[1], weight_shape[2:], how):
+            if not supports(algorithm, x_shape, weight_shape[2:], how):
                 continue
             x, weight, bias = make(x_shape, weight_shape)
             plan = fastconv.plan_conv2d(x_shape, weight, bias, algorithm=algorithm, **how)

@@ -110,12 +110,15 @@ def problems(draw: Any, exact: bool = False, linear: bool = False) -> Problem:
     if not linear:
         activations = [None, "relu", "relu6", ("leaky_relu", 0.25)]
         options["activation"] = draw(st.sampled_from(activations))
-    names = [a for a in (SUMS_OF_PRODUCTS if exact else ALGORITHMS) if supports(a, channels, kernel, options)]
+    layout = draw(st.sampled_from(LAYOUTS))
+    how = options | {"layout": layout}
+    known = SUMS_OF_PRODUCTS if exact else ALGORITHMS
+    names = [a for a in known if supports(a, (1, channels, *size), kernel, how)]
     return Problem(
         (draw(st.integers(1, 3)), channels, *size),
         outputs,
         kernel,
-        draw(st.sampled_from(LAYOUTS)),
+        layout,
         draw(st.sampled_from(DTYPES)),
         draw(st.sampled_from(ISAS)),
         draw(st.sampled_from(names)),

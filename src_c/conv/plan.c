@@ -56,9 +56,13 @@ static fc_status reserve(void **memory, size_t bytes, fc_error *error)
 
 fc_status fc_plan_init(fc_plan *plan, const fc_conv *conv, const char *algorithm, const void *weight, fc_error *error)
 {
+    fc_conv thinned;
     fc_trim trim;
     void *kept = NULL;
     fc_status status = FC_OK;
+    plan->thins = !fc_pads_otherwise(conv) && fc_thin_make(conv, &thinned, &plan->thin);
+    if (plan->thins)
+        conv = &thinned;
     if (trims(conv, algorithm, true, &trim)) {
         status = reserve(&kept, fc_trim_bytes(&trim), error);
         if (status == FC_OK && !fc_trim_weight(&trim, weight, kept)) {
@@ -91,6 +95,8 @@ fc_status fc_plan_run(const fc_plan *plan, const void *x, const int64_t x_stride
         return FC_OK;
     memcpy(conv.x_stride, x_stride, sizeof conv.x_stride);
     memcpy(conv.y_stride, y_stride, sizeof conv.y_stride);
+    if (plan->thins)
+        x = fc_thin_x(&plan->thin, conv.dtype, x, conv.x_stride);
     const fc_conv_run run = {
         .conv = &conv, .table = plan->table, .x = x, .weight = plan->kept ? plan->kept : weight, .bias = bias,
         .prepared = plan->prepared, .y = y,
@@ -110,7 +116,7 @@ void fc_plan_free(fc_plan *plan)
 static fc_status forward_padded(const fc_conv *conv, const char *algorithm, const void *x, const void *weight,
                                 const void *bias, void *y, fc_error *error)
 {
-    fc_plan plan;
+    fc_plan plan = { .thins = false };
     const fc_status status = begin(&plan, conv, algorithm, false, error);
     return status == FC_OK ? fc_plan_run(&plan, x, conv->x_stride, weight, bias, y, conv->y_stride, error) : status;
 }
@@ -131,9 +137,15 @@ static fc_status forward(const fc_conv *conv, const char *algorithm, const void 
 fc_status fc_conv_forward(const fc_conv *conv, const char *algorithm, const void *x, const void *weight,
                           const void *bias, void *y, fc_error *error)
 {
+    fc_conv thinned;
+    fc_thin thin;
     fc_trim trim;
     if (fc_pads_otherwise(conv))
         return forward_padded(conv, algorithm, x, weight, bias, y, error);
+    if (fc_thin_make(conv, &thinned, &thin)) {
+        x = fc_thin_x(&thin, conv->dtype, x, thinned.x_stride);
+        conv = &thinned;
+    }
     if (!trims(conv, algorithm, false, &trim))
         return forward(conv, algorithm, x, weight, bias, y, error);
     void *kept = fc_scratch_borrow(fc_trim_bytes(&trim));
@@ -149,9 +161,15 @@ fc_status fc_conv_forward(const fc_conv *conv, const char *algorithm, const void
 fc_status fc_conv_settle(const fc_conv *conv, const char **algorithm, fc_error *error)
 {
     const fc_algorithm *chosen;
+    fc_conv thinned;
+    fc_thin thin;
     fc_trim trim;
     *algorithm = "auto";
-    if (fc_pads_otherwise(conv) || fc_trim_make(conv, &trim))
+    if (fc_pads_otherwise(conv))
+        return FC_OK;
+    if (fc_thin_make(conv, &thinned, &thin))
+        conv = &thinned;
+    if (fc_trim_make(conv, &trim))
         return FC_OK;
     const fc_status status = fc_algorithm_choose(conv, "auto", false, &chosen, error);
     if (status == FC_OK)

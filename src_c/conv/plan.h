@@ -2,14 +2,17 @@
 #ifndef FC_CONV_PLAN_H
 #define FC_CONV_PLAN_H
 #include "padding.h"
+#include "thin.h"
 #include "trim.h"
 
 typedef struct fc_plan {
     fc_conv conv;                             /* what the algorithm computes: the core where `pads`, or without the
-                                               * taps that meet padding only */
+                                               * taps that meet padding only, the pixels that none sees */
     fc_conv original;
     bool pads, named;                         /* another padding than zeros; algorithm named by the user */
     fc_padded padded;
+    bool thins;                               /* x without the pixels that no output sees: */
+    fc_thin thin;
     const fc_algorithm *algorithm;
     const fc_table *table;                    /* of the ISA in use when the plan was made */
     void *prepared;                           /* owned; NULL where raw weights are as good */

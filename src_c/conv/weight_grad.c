@@ -10,6 +10,7 @@
 #include "../base/size.h"
 #include "geometry.h"
 #include "nonfinite.h"
+#include "thin.h"
 #include "trim.h"
 #include <string.h>
 
@@ -216,7 +217,13 @@ static fc_status is_finite(const fc_conv *conv, const void *grad_output, void *s
 fc_status fc_conv_weight_grad(const fc_conv *conv, const char *algorithm, const void *grad_output, const void *x,
                               void *grad_weight, fc_error *error)
 {
+    fc_conv thinned;
+    fc_thin thin;
     fc_trim trim;
+    if (fc_thin_make(conv, &thinned, &thin)) {
+        x = fc_thin_x(&thin, conv->dtype, x, thinned.x_stride);
+        conv = &thinned;
+    }
     if (conv->batch == 0 || strcmp(algorithm, "auto") != 0 || !fc_trim_make(conv, &trim))
         return weight_grad(conv, algorithm, grad_output, x, grad_weight, error);
     bool finite;

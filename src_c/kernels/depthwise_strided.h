@@ -17,7 +17,7 @@ typedef struct fc_strided_axis {
 } fc_strided_axis;
 
 /* Rows that two vectors hold with a lane to spare take any stride and dilation of columns, where one holds the outputs;
- * others strides of 3 or 4. */
+ * others strides of 3 or 4, and of 2 as below. */
 static inline int fc_strided_narrow(int64_t width, int64_t lanes) { return width < 2 * lanes; }
 
 /* Rows of which a vector holds two or more, and as long as those of outputs; without a stride. */
@@ -26,13 +26,15 @@ static inline int fc_strided_flat(const fc_strided_axis *row, const fc_strided_a
     return row->stride == 1 && col->stride == 1 && row->dilation == 1 && col->end == col->in && 2 * col->in <= lanes;
 }
 
-/* Wide planes with a stride of 2 both ways, of small square kernels that see no more of a third vector than it has. */
+/* Wide planes with a stride of 2 both ways, or of columns alone that are as far apart in the kernel; of small square
+ * kernels that see no more of a third vector than it has. */
 enum { FC_STRIDED_TWOS = 5 };                 /* columns of these at most */
 static inline int fc_strided_twos(const fc_strided_axis *row, const fc_strided_axis *col, int64_t lanes)
 {
-    return row->stride == 2 && col->stride == 2 && row->dilation == 1 && col->dilation == 1 &&
-           row->kernel == col->kernel && (col->kernel == 3 || col->kernel == FC_STRIDED_TWOS) &&
-           col->kernel <= lanes + 1 && !fc_strided_narrow(col->in, lanes);
+    const int apart = col->dilation == 2 && row->stride == 1, beside = col->dilation == 1 && row->stride == 2;
+    return (apart || beside) && col->stride == 2 && row->dilation == 1 && row->kernel == col->kernel &&
+           (col->kernel == 3 || col->kernel == FC_STRIDED_TWOS) &&
+           (col->kernel - 2) * col->dilation < lanes && !fc_strided_narrow(col->in, lanes);
 }
 
 /* y = activation(bias + sum over elements of weight * x), in every plane, the sum in the order of the elements,

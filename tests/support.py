@@ -31,18 +31,19 @@ ALGORITHMS: tuple[str, ...] = (*_core.algorithms(), "auto")
 def seen(
     x: np.ndarray, kernel: tuple[int, ...], options: dict[str, Any]
 ) -> tuple[np.ndarray, dict[str, Any]]:
-    """Leave out the rows and columns of x, in NCHW, that no output sees; and the options that go with the rest."""
+    """Leave out the rows and columns of x, in NCHW, that no output sees; with the options for the rest."""
     given = [np.ravel(options.get(name, 1)).tolist() for name in ("stride", "dilation")]
     strides, dilations = ([*axis, *axis][:2] for axis in given)
     pads = list(reference.pad_amounts(options.get("padding", 0), x.shape[2:], kernel, strides, dilations))
-    one_channel = options.get("groups", 1) == x.shape[1] and options.get("layout", "NCHW") == "NCHW"
+    planes = options.get("layout", "NCHW") == "NCHW"
+    columns_stay = planes and (options.get("groups", 1) == x.shape[1] or kernel[1] == 1)
     if options.get("padding_mode", "zeros") != "zeros":
         return x, dict(options)
     steps = zip(kernel, strides, dilations, x.shape[2:], pads)
     for axis, (k, s, d, size, (before, after)) in enumerate(steps):
         every = s if k == 1 else math.gcd(s, d)
         first, reach = -before % every, (size + before + after - d * (k - 1) - 1) // s * s + d * (k - 1)
-        if first >= size or reach < before or (axis == 1 and one_channel):
+        if first >= size or reach < before or (axis == 1 and columns_stay):
             continue
         strides[axis], dilations[axis] = s // every, max(d // every, 1)
         x = x.take(range(first, min(size, reach - before + 1), every), 2 + axis)
@@ -53,7 +54,7 @@ def seen(
 def supports(
     algorithm: str, shape: tuple[int, ...], kernel: tuple[int, int], options: dict[str, Any]
 ) -> bool:
-    """Say which algorithm can compute which problem, by rule, not by asking the library; x of this NCHW shape."""
+    """Say which algorithm can compute which problem, x of this NCHW shape: by rule, without asking."""
     groups, channels = options.get("groups", 1), shape[1]
     _, left = seen(np.broadcast_to(np.float32(0), shape), tuple(kernel), options)
     strides, dilations = ([*np.ravel(left.get(name, 1)).tolist()] * 2 for name in ("stride", "dilation"))

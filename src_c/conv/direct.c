@@ -487,7 +487,8 @@ static double cost(const fc_conv *conv, const fc_machine *machine, bool prepared
         { nchw * groups * pixels * vectors, 11.2 },                                        /* transposes out */
         { nchw * y_far * groups * pixels * vectors, 7.43 },                                /* to lines not in cache */
         { nchw * !s.copies * groups * depth * pixels * (double)s.channel_blocks, 0.25 },   /* pixels far apart */
-        { nchw * !s.copies * x_far * groups * depth / (double)conv->taps * pixels, 1.86 }, /* from lines not in cache */
+        /* from lines not in cache, which products hide where one of them starts in a cycle */
+        { nchw * !s.copies * x_far * groups * depth / (double)conv->taps * pixels, machine->multiply > 1 ? 0 : 1.86 },
         { x_far * (double)(s.channel_blocks * fc_x_count(conv)) * lines, 0.506 },
         { y_far * pixels * (double)conv->out_channels * lines, 1.1 },
         { fc_lines_in_pieces(conv, s.channel_blocks), nchw > 0 ? 45 : 75 },

@@ -460,7 +460,7 @@ double fc_pointwise_cost(const fc_conv *conv, const fc_machine *machine)
     const double x_far = fc_far(conv, fc_x_count(conv));
     const double y_far = fc_far(conv, conv->batch * conv->out_pixels * conv->out_channels);
     const fc_count counts[] = {
-        { images * depth * rows * vectors, fc_multiply(machine, 0.706) },
+        { images * depth * rows * vectors, machine->multiply > 1 ? 1.92 : 0.706 },     /* multiply */
         { in_place(conv, &s) ? 0 : images * (double)s.row_blocks * depth * vectors, 7.21 }, /* copy */
         { images * rows / tile * k_blocks * panels, 17.4 },                            /* tiles */
         { images * rows * vectors * k_blocks, 7.38 },                                  /* stores */

@@ -13,10 +13,10 @@ static int64_t common_divisor(int64_t a, int64_t b)
     return a;
 }
 
-/* Columns stay where the adjacent pixels of one channel are lanes. */
+/* Columns of planes stay where adjacent pixels of one channel are lanes, and where nothing but a copy sees the step. */
 static int64_t every_of(const fc_conv *conv, int axis)
 {
-    if (axis == FC_WIDTH && !conv->channels_last && conv->in_per_group == 1)
+    if (axis == FC_WIDTH && !conv->channels_last && (conv->in_per_group == 1 || conv->kernel[axis] == 1))
         return 1;
     return common_divisor(conv->stride[axis], conv->kernel[axis] > 1 ? conv->dilation[axis] : 0);
 }

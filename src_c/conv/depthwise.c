@@ -137,10 +137,12 @@ static double plain_cost(const fc_conv *conv, const fc_machine *machine, bool pr
     }
     const double planes = (double)conv->batch * channels;
     const double vectors = rows * channels * (double)fc_div_up(conv->out_size[FC_WIDTH], machine->lanes);
+    /* Of each pair of vectors, where there are few beside each other; waiting for more products hides some. */
+    const double edges = by_2 * (conv->in_size[FC_WIDTH] < 2 * machine->lanes ? fmax(44 - taps, 13.1) : 13.1);
     const double dilated = conv->dilation[FC_HEIGHT] * conv->dilation[FC_WIDTH] > 1;
     const fc_count counts[] = {
         { vectors * taps, 1.09 + 1.09 * by_2 + 6.2 * further },  /* multiply */
-        { vectors, 10.8 + 13.1 * by_2 },                         /* store, edges */
+        { vectors, 10.8 + edges },                               /* store */
         { planes, 19 }, { planes * taps, 0.39 + 2.2 * dilated },
         { lines, further ? 7.6 : 5 },
         { copied, conv->channels_last ? 72 : 8.7 },

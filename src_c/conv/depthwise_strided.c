@@ -38,7 +38,7 @@ static bool fills(const fc_conv *conv, int64_t lanes)
 {
     const int64_t cols = conv->out_size[FC_WIDTH], rows = conv->in_size[FC_WIDTH] < lanes && 2 * cols <= lanes ? 2 : 1;
     return conv->stride[FC_WIDTH] > 2 ||
-           (4 * rows * cols >= 3 * lanes && (conv->kernel[FC_WIDTH] > 2 || conv->taps == 1));
+           (2 * rows * cols >= lanes && (conv->kernel[FC_WIDTH] > 2 || conv->taps == 1));
 }
 
 static bool supports(const fc_conv *conv)
@@ -131,7 +131,7 @@ double fc_depthwise_strided_cost(const fc_conv *conv, const fc_machine *machine)
     const fc_count counts[] = {
         { tiles, narrow ? 26 : 40 },
         { narrow ? tiles * (double)kernel[FC_HEIGHT] : parts, narrow ? 13 : 22 }, /* reads */
-        { tiles * (double)conv->taps, (narrow ? 3.7 : 11) * pick },
+        { tiles * (double)conv->taps, (narrow ? (rows == 1 && kernel[FC_WIDTH] > 4 ? 6 : 3.7) : 11) * pick },
         { moved > (double)machine->l2 ? moved / 64 : 0, 4 },   /* lines from beyond L2 */
         { 1, 4920 },
     };

@@ -346,6 +346,7 @@ double fc_depthwise_lanes_cost(const fc_conv *conv, const fc_machine *machine, b
         { rows, turned ? 75 : 45 },
         { turned ? outputs : 0, 7 },
         { moved > (double)machine->l2 ? moved / 64 : 0, 6.3 }, /* lines from beyond L2 */
+        { turned && moved > (double)machine->l3 / 4 ? moved / 64 : 0, 8 }, /* in short pieces, from far beyond */
         { prepared ? 0 : (double)(blocks * machine->lanes) * (double)conv->taps, 0.65 },
         { 1, 4920 },
     };

@@ -44,7 +44,8 @@ def conv2d_input_grad(
     for every image n, output o, output pixel (p, q), kernel element (i, j) and channel c of the group of o,
     of which first(o) is the first; s, d and pad are stride, dilation and padding before.  What falls outside
     the image is dropped, and pixels that no kernel met are zero (within rounding where a Winograd algorithm
-    is named).
+    is named).  Infinite or NaN weights may make more pixels NaN than those that they reach: most methods
+    multiply zeros around `grad_output` with them.
 
     Parameters
     ----------

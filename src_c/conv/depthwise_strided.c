@@ -3,7 +3,6 @@
 #include "depthwise_strided.h"
 #include "../base/parallel.h"
 #include "cost.h"
-#include "geometry.h"
 #include "nonfinite.h"
 #include "plane_tasks.h"
 #include <math.h>
@@ -14,22 +13,15 @@ typedef struct strided_job {
     bool far;
 } strided_job;
 
-static fc_strided_axis axis_of(const fc_conv *conv, int axis)
-{
-    return (fc_strided_axis){ .end = conv->out_size[axis], .kernel = conv->kernel[axis], .stride = conv->stride[axis],
-                              .dilation = conv->dilation[axis], .pad = conv->pad_before[axis],
-                              .in = conv->in_size[axis] };
-}
-
 static bool is_twos(const fc_conv *conv, int64_t lanes)
 {
-    const fc_strided_axis row = axis_of(conv, FC_HEIGHT), col = axis_of(conv, FC_WIDTH);
+    const fc_strided_axis row = fc_strided_axis_of(conv, FC_HEIGHT), col = fc_strided_axis_of(conv, FC_WIDTH);
     return fc_strided_twos(&row, &col, lanes);
 }
 
 static bool is_flat(const fc_conv *conv, int64_t lanes)
 {
-    const fc_strided_axis row = axis_of(conv, FC_HEIGHT), col = axis_of(conv, FC_WIDTH);
+    const fc_strided_axis row = fc_strided_axis_of(conv, FC_HEIGHT), col = fc_strided_axis_of(conv, FC_WIDTH);
     return fc_strided_flat(&row, &col, lanes);
 }
 
@@ -154,7 +146,7 @@ static void strided_task(void *context, int64_t task, void *memory)
     const size_t size = fc_size_of(conv->dtype);
     const fc_plane_task t = fc_plane_task_at(&job->tasks, task);
     fc_depthwise_strided d = {
-        .planes = t.planes, .row = axis_of(conv, FC_HEIGHT), .col = axis_of(conv, FC_WIDTH),
+        .planes = t.planes, .row = fc_strided_axis_of(conv, FC_HEIGHT), .col = fc_strided_axis_of(conv, FC_WIDTH),
         .x = fc_at(run->x, t.image * x[FC_N] + t.channel * x[FC_C] + t.depth * x[FC_D], size), .x_plane = x[FC_C],
         .x_row = x[FC_H], .weight = fc_at(run->weight, t.channel * conv->taps, size),
         .bias = run->bias ? fc_at(run->bias, t.channel, size) : NULL,

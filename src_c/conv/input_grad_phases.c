@@ -19,27 +19,17 @@ enum {
 };
 static const double TURN_SECONDS = 5e-10;     /* per weight */
 
-static int64_t gcd(int64_t a, int64_t b)
-{
-    while (b != 0) {
-        const int64_t rest = a % b;
-        a = b;
-        b = rest;
-    }
-    return a;
-}
-
 static int64_t dilation_of(const fc_conv *conv, int axis) { return conv->kernel[axis] > 1 ? conv->dilation[axis] : 1; }
 
 int64_t fc_axis_phases(const fc_conv *conv, int axis)
 {
-    return fc_min(conv->kernel[axis], conv->stride[axis] / gcd(conv->stride[axis], dilation_of(conv, axis)));
+    return fc_min(conv->kernel[axis], conv->stride[axis] / fc_common_divisor(conv->stride[axis], dilation_of(conv, axis)));
 }
 
 bool fc_axis_phase_of(const fc_conv *conv, int axis, int64_t tap, int64_t skip, int64_t most, fc_axis_phase *p)
 {
     const int64_t stride = conv->stride[axis], dilation = dilation_of(conv, axis), pad = conv->pad_before[axis];
-    const int64_t common = gcd(stride, dilation), rest = (tap * dilation % stride - pad % stride) % stride;
+    const int64_t common = fc_common_divisor(stride, dilation), rest = (tap * dilation % stride - pad % stride) % stride;
     p->tap = tap;
     p->tap_step = stride / common;
     p->taps = (conv->kernel[axis] - 1 - tap) / p->tap_step + 1;

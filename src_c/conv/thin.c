@@ -3,22 +3,12 @@
 #include "../base/size.h"
 #include "geometry.h"
 
-static int64_t common_divisor(int64_t a, int64_t b)
-{
-    while (b > 0) {
-        const int64_t rest = a % b;
-        a = b;
-        b = rest;
-    }
-    return a;
-}
-
 /* Columns of planes stay where adjacent pixels of one channel are lanes, and where nothing but a copy sees the step. */
 static int64_t every_of(const fc_conv *conv, int axis)
 {
     if (axis == FC_WIDTH && !conv->channels_last && (conv->in_per_group == 1 || conv->kernel[axis] == 1))
         return 1;
-    return common_divisor(conv->stride[axis], conv->kernel[axis] > 1 ? conv->dilation[axis] : 0);
+    return fc_common_divisor(conv->stride[axis], conv->kernel[axis] > 1 ? conv->dilation[axis] : 0);
 }
 
 /* Output o sees through tap k the pixel o * stride - pad + k * dilation = first + every * j of x, and of those left

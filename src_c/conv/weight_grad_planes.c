@@ -2,7 +2,7 @@
  * grad_output and of x where they are.  Lanes are pixels, added at the end.  Called by weight_grad.c. */
 #include "../base/size.h"
 #include "cost.h"
-#include "geometry.h"
+#include "depthwise_strided.h"
 #include "weight_grad.h"
 
 enum {
@@ -11,8 +11,8 @@ enum {
     SUMS_BYTES = 16 << 10,                    /* of the planes of a part */
     WISHED_PARTS = 16,
     IMAGES = 16,                              /* of a call of the kernel, which has to work out masks first */
-    MOST_STRIDE = 4,          /* of columns, */
-    MOST_DOWN = 16,           /* of rows */
+    MOST_STRIDE = 4,                          /* of columns */
+    MOST_DOWN = 16,                           /* of rows */
 };
 enum { PLANES, BLOCK, AHEAD };                /* of split.a: of a part; rows as the kernel takes them */
 
@@ -58,13 +58,6 @@ static fc_weight_split split(const fc_conv *conv, const fc_table *table)
     return s;
 }
 
-static fc_strided_axis axis_of(const fc_conv *conv, int axis, int64_t first, int64_t count)
-{
-    return (fc_strided_axis){ .first = first, .end = first + count, .kernel = conv->kernel[axis],
-                              .stride = conv->stride[axis], .dilation = conv->dilation[axis],
-                              .pad = conv->pad_before[axis], .in = conv->in_size[axis] };
-}
-
 static void task(const fc_weight_run *run, int64_t part, int64_t first, int64_t end, void *out, void *scratch)
 {
     const fc_conv *conv = run->conv;
@@ -76,16 +69,18 @@ static void task(const fc_weight_run *run, int64_t part, int64_t first, int64_t 
     run->table->move(&zeros);
     for (int64_t i = first; i < end; i++) {
         const fc_pixel_block b = fc_pixel_block_at(conv, &run->split.blocks, i);
-        const fc_plane_sums p = {
+        fc_plane_sums p = {
             .images = b.images, .planes = planes, .same = same, .skip = channel % same,
-            .row = axis_of(conv, FC_HEIGHT, b.row, b.rows),
-            .col = axis_of(conv, FC_WIDTH, 0, b.cols), .block = run->split.a[BLOCK], .ahead = run->split.a[AHEAD],
+            .row = fc_strided_axis_of(conv, FC_HEIGHT), .col = fc_strided_axis_of(conv, FC_WIDTH),
+            .block = run->split.a[BLOCK], .ahead = run->split.a[AHEAD],
             .x = fc_at(run->x, b.image * x[FC_N] + channel / same * x[FC_C] +
                                    b.depth * conv->stride[FC_DEPTH] * x[FC_D], size),
             .g = fc_at(run->g, b.image * y[FC_N] + channel * y[FC_C] + b.depth * y[FC_D], size),
             .x_image = x[FC_N], .x_plane = x[FC_C], .x_row = x[FC_H], .g_image = y[FC_N], .g_plane = y[FC_C],
             .g_row = y[FC_H], .sums = scratch,
         };
+        p.row.first = b.row;
+        p.row.end = b.row + b.rows;
         run->table->plane_sums(&p);
     }
     const fc_lane_sums lanes = { .count = count, .src = scratch,
@@ -100,8 +95,8 @@ static double cost(const fc_conv *conv, const fc_machine *machine)
     const double vectors = (double)fc_div_up(width, lanes), weights = (double)(conv->out_channels * conv->taps);
     const double rows = (double)conv->out_size[FC_HEIGHT], taps = (double)conv->taps;
     const double apart = conv->stride[FC_WIDTH] > 2 ? 3.7 : conv->stride[FC_WIDTH] > 1 ? 1.1 : 0;
-    const fc_strided_axis row = axis_of(conv, FC_HEIGHT, 0, conv->out_size[FC_HEIGHT]);
-    const fc_strided_axis col = axis_of(conv, FC_WIDTH, 0, width);
+    const fc_strided_axis row = fc_strided_axis_of(conv, FC_HEIGHT);
+    const fc_strided_axis col = fc_strided_axis_of(conv, FC_WIDTH);
     const double pairs = 2 * width <= lanes && conv->in_size[FC_WIDTH] < lanes ? 0.5 : 1; /* rows share a vector */
     const fc_count wide[] = {
         { planes * rows * vectors * taps, 2.1 + apart },

@@ -1,4 +1,4 @@
-/* Bands: see band.h.  Every element of the band is written by a copy, so scratch needs no clearing. */
+/* Bands: see band.h.  Every element of the band that is used is written by a copy, so scratch needs no clearing. */
 #include "band.h"
 #include "geometry.h"
 
@@ -21,7 +21,39 @@ fc_band fc_band_make(const fc_conv *conv, int64_t channels, int64_t out_rows, in
     band.depth_step = band.row_step * band.rows;
     band.size = band.depth_step * band.depth * (interleaved ? 1 : channels);
     band.channel_step = interleaved ? 1 : band.depth_step * band.depth;
+    band.rows_seen = band.cols_seen = UINT64_MAX;
     return band;
+}
+
+enum { PHASES_KNOWN = 64 };                   /* later ones count as seen */
+
+static bool is_seen(uint64_t seen_phases, int64_t phase)
+{
+    return phase >= PHASES_KNOWN || (seen_phases >> phase & 1);
+}
+
+static uint64_t phases_seen(const fc_conv *conv, int axis, int64_t phases)
+{
+    uint64_t found = 0;
+    for (int64_t tap = 0; tap < conv->kernel[axis]; tap++) {
+        const int64_t phase = tap * conv->dilation[axis] % phases;
+        if (phase < PHASES_KNOWN)
+            found |= (uint64_t)1 << phase;
+    }
+    return found;
+}
+
+static double share_of(uint64_t seen_phases, int64_t phases)
+{
+    int64_t found = 0;
+    for (int64_t phase = 0; phase < phases && phase < PHASES_KNOWN; phase++)
+        found += is_seen(seen_phases, phase);
+    return ((double)found + (double)fc_max(0, phases - PHASES_KNOWN)) / (double)phases;
+}
+
+double fc_band_share(const fc_band *band)
+{
+    return share_of(band->rows_seen, band->row_phases) * share_of(band->cols_seen, band->phases);
 }
 
 fc_band fc_band_make_flat(const fc_conv *conv, int64_t channels, int64_t out_rows, int64_t out_cols)
@@ -34,6 +66,8 @@ fc_band fc_band_make_flat(const fc_conv *conv, int64_t channels, int64_t out_row
     band.depth_step = band.phases * band.phase_step;
     band.channel_step = band.depth_step * band.depth;
     band.size = band.channel_step * channels;
+    band.rows_seen = phases_seen(conv, FC_HEIGHT, band.row_phases);
+    band.cols_seen = phases_seen(conv, FC_WIDTH, band.phases);
     return band;
 }
 
@@ -75,6 +109,8 @@ static void copy_row(const fc_conv_run *run, const fc_band *band, const void *sr
         return;
     }
     for (int64_t phase = 0; phase < band->phases; phase++) {
+        if (!is_seen(band->cols_seen, phase))
+            continue;
         const fc_span span = fc_span_of(0, band->phase_cols, band->phases, column0 + phase, width);
         const fc_move row = {
             .rows = count, .cols = span.inside,
@@ -100,6 +136,8 @@ void fc_band_copy(const fc_conv_run *run, const fc_band *band, const fc_block_or
         const int64_t z = z0 + d * conv->dilation[FC_DEPTH];
         const bool z_inside = z >= 0 && z < conv->in_size[FC_DEPTH];
         for (int64_t r = 0; r < band->rows; r++) {
+            if (!is_seen(band->rows_seen, r % band->row_phases))
+                continue;
             const int64_t y = y0 + r;
             const bool inside = z_inside && y >= 0 && y < conv->in_size[FC_HEIGHT];
             const void *src = run->x;

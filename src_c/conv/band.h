@@ -11,6 +11,7 @@ typedef struct fc_band {
     int64_t row_phases;               /* row i at i % row_phases * row_phase_step + i / row_phases * row_step */
     int64_t channel_step, depth_step, row_step, row_phase_step, col_step, phase_step; /* elements */
     int64_t phase_cols;               /* columns of one phase */
+    uint64_t rows_seen, cols_seen;    /* phases that some tap sees, a bit each; others are not copied */
     int64_t size;                     /* elements in all */
 } fc_band;
 
@@ -21,6 +22,8 @@ fc_band fc_band_make(const fc_conv *conv, int64_t channels, int64_t out_rows, in
 /* The same with planes adjacent and both rows and columns split by their stride phase, each phase a plane
  * of its own: output pixels of a row, and rows, then follow each other at fixed distances 1 and row_step. */
 fc_band fc_band_make_flat(const fc_conv *conv, int64_t channels, int64_t out_rows, int64_t out_cols);
+/* Part of a flat band that is copied. */
+double fc_band_share(const fc_band *band);
 /* Halves the images, rows and columns of a block, in this order, until the bands of its images have at
  * most `most` elements, or it is 16 columns of one row. */
 void fc_band_fit(const fc_conv *conv, int64_t channels, bool interleaved, int64_t most, int64_t *images, int64_t *rows,

@@ -87,6 +87,7 @@ LOCAL = [
     Case("depthwise 5x5 stride 2", 17, 34, (11, 20), (5, 5), groups=17, padding=2, stride=2),
     Case("grouped", 12, 8, (9, 18), groups=4, padding=1),
     Case("grouped in blocks", 64, 16, (9, 9), (5, 5), groups=4, padding=1, stride=2),
+    Case("few outputs", 34, 4, (5, 7), groups=2, padding=2, stride=2),
 ]
 
 

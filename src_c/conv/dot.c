@@ -12,6 +12,7 @@
 #include "../base/scratch.h"
 #include "algorithm.h"
 #include "cost.h"
+#include "dot_taps.h"
 #include "geometry.h"
 #include <stdio.h>
 
@@ -168,10 +169,11 @@ static void run_task(void *context, int64_t task, void *scratch)
     enum { PIXELS = 56 };
     const void *x[PIXELS];
     void *c[PIXELS];
+    const int64_t weight_at = 0;
     fc_dot dot = {
-        .rows = fc_min(s->rows, conv->out_per_group - row), .weight_row = conv->depth, .x = x, .c = c,
-        .c_row = conv->y_stride[FC_C], .bias = run->bias ? fc_at(run->bias, channel, size) : NULL,
-        .activation = conv->activation,
+        .rows = fc_min(s->rows, conv->out_per_group - row), .weight_row = conv->depth, .parts = 1,
+        .weight_at = &weight_at, .x = x, .c = c, .c_row = conv->y_stride[FC_C],
+        .bias = run->bias ? fc_at(run->bias, channel, size) : NULL, .activation = conv->activation,
     };
     const int64_t passes = fc_div_up(job->count, PIXELS);
     for (int64_t k = 0; k < conv->depth; k += s->k_block)
@@ -190,9 +192,8 @@ static void run_task(void *context, int64_t task, void *scratch)
         }
 }
 
-static double cost(const fc_conv *conv, const fc_machine *machine, bool prepared)
+static double plain_cost(const fc_conv *conv, const fc_machine *machine)
 {
-    (void)prepared;
     const dot_split s = split_of(conv);
     const double groups = (double)conv->groups, rows = (double)conv->out_per_group, pixels = (double)s.pixels;
     const double vectors = (double)(fc_div_up(conv->depth, machine->lanes) + conv->depth / s.k_block);
@@ -214,6 +215,19 @@ static double cost(const fc_conv *conv, const fc_machine *machine, bool prepared
         { 1, 3210 },
     };
     return FC_COST(counts, machine);
+}
+
+/* Whether tap by tap is the fastest way: the same for every view of arrays of this layout. */
+static bool by_taps(const fc_conv *conv)
+{
+    const fc_machine *machine = fc_machine_for(conv->dtype);
+    return fc_dot_taps_cost(conv, machine, false) < plain_cost(conv, machine);
+}
+
+static double cost(const fc_conv *conv, const fc_machine *machine, bool prepared)
+{
+    const double taps = fc_dot_taps_cost(conv, machine, false), plain = plain_cost(conv, machine);
+    return taps < plain ? (prepared ? fc_dot_taps_cost(conv, machine, true) : taps) : plain;
 }
 
 /* Where each pixel of the block begins in x, or in its packed copy, and in y: a row at a time. */
@@ -241,6 +255,8 @@ static void find_pixels(dot_job *job)
 static fc_status forward(const fc_conv_run *run, fc_error *error)
 {
     const fc_conv *conv = run->conv;
+    if (by_taps(conv))
+        return fc_dot_taps_forward(run, error);
     const size_t size = fc_size_of(conv->dtype);
     dot_job job = { .run = run, .split = split_of(conv), .in_place = is_in_place(conv) };
     const dot_split *s = &job.split;
@@ -251,7 +267,7 @@ static fc_status forward(const fc_conv_run *run, fc_error *error)
     job.c = (void **)(job.x + s->block);
     job.packed = (void *)(((uintptr_t)(job.c + s->block) + 63) / 64 * 64);
     job.x_group = job.in_place ? conv->in_per_group * conv->x_stride[FC_C] : conv->depth;
-    const double seconds = cost(conv, fc_machine_for(conv->dtype), false);
+    const double seconds = plain_cost(conv, fc_machine_for(conv->dtype));
     const double seen = (double)conv->depth * (double)conv->groups;
     fc_status status = FC_OK;
     for (job.first = 0; job.first < s->pixels && status == FC_OK; job.first += s->block) {
@@ -271,13 +287,23 @@ static fc_status forward(const fc_conv_run *run, fc_error *error)
 static size_t scratch(const fc_conv *conv, const fc_table *table)
 {
     (void)table;
-    return split_of(conv).bytes;
+    return by_taps(conv) ? fc_dot_taps_scratch(conv) : split_of(conv).bytes;
+}
+
+static size_t prepared_size(const fc_conv *conv, const fc_table *table)
+{
+    (void)table;
+    return by_taps(conv) ? fc_dot_taps_prepared_size(conv) : 0;
 }
 
 static void describe(const fc_conv *conv, const fc_table *table, char *text, size_t size)
 {
-    const dot_split s = split_of(conv);
     (void)table;
+    if (by_taps(conv)) {
+        fc_dot_taps_describe(conv, text, size);
+        return;
+    }
+    const dot_split s = split_of(conv);
     snprintf(text, size, "%lld output channels by %lld of %lld pixels, %lld deep; %lld tasks", (long long)s.rows,
              (long long)s.block, (long long)s.pixels, (long long)fc_min(s.k_block, conv->depth),
              (long long)(conv->groups * s.row_blocks));
@@ -289,6 +315,8 @@ const fc_algorithm fc_algorithm_dot = {
     .supports = supports,
     .cost = cost,
     .scratch = scratch,
+    .prepared_size = prepared_size,
+    .prepare = fc_dot_taps_prepare,
     .forward = forward,
     .describe = describe,
 };

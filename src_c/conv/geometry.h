@@ -101,16 +101,35 @@ static inline double fc_lines_of_pieces(const fc_conv *conv, int64_t count, int6
     return fc_far(conv, count) ? (double)count * size / LINE * (bytes > LINE ? LINE / bytes : 1) : 0;
 }
 
-/* Such lines of x, which is read `passes` times, and y. */
-static inline double fc_lines_in_pieces(const fc_conv *conv, int64_t passes)
+/* Share of x that some tap sees: strides may leave out rows, and columns where these have lines of their own. */
+static inline double fc_seen_share(const fc_conv *conv)
+{
+    double share = 1;
+    for (int axis = 0; axis < FC_SPATIAL; axis++)
+        if (conv->stride[axis] > conv->kernel[axis] && (axis != FC_WIDTH || conv->channels_last))
+            share *= (double)conv->kernel[axis] / (double)conv->stride[axis];
+    return share;
+}
+
+/* Such lines of x, which is read or written `passes` times, and y. */
+static inline double fc_lines_in_pieces(const fc_conv *conv, double passes)
 {
     if (conv->groups == 1)
         return 0;
     const int64_t pixels = conv->in_size[0] * conv->in_size[1] * conv->in_size[2];
     const int64_t x_piece = conv->channels_last ? conv->in_per_group : pixels;
     const int64_t y_piece = conv->channels_last ? conv->out_per_group : conv->out_pixels;
-    return (double)passes * fc_lines_of_pieces(conv, fc_x_count(conv), x_piece) +
+    return passes * fc_lines_of_pieces(conv, fc_x_count(conv), x_piece) +
            fc_lines_of_pieces(conv, conv->batch * conv->out_pixels * conv->out_channels, y_piece);
+}
+
+/* Of a forward convolution, which reads no more of x than it sees; of small pixels all groups read the same lines, one
+ * after the other. */
+static inline double fc_lines_seen_in_pieces(const fc_conv *conv, int64_t passes)
+{
+    enum { SMALL = 128 };                     /* bytes */
+    const bool small = conv->channels_last && conv->in_channels * (int64_t)fc_size_of(conv->dtype) <= SMALL;
+    return fc_lines_in_pieces(conv, small ? 0 : (double)passes * fc_seen_share(conv));
 }
 
 /* Pixels of one image are `stride[FC_W]` apart from the first to the last, across rows. */

@@ -36,6 +36,7 @@ void fc_tail_multiply(const fc_conv_run *run, const fc_tail *t, const void *pack
     const int64_t tail = fc_pointwise_tail(conv), oc = t->group * conv->out_per_group + t->row;
     const void *x[FC_MOST_TAIL];
     void *c[FC_MOST_TAIL];
+    const int64_t weight_at = 0;
     for (int64_t p = 0; p < tail; p++) {
         const int64_t at = fc_pixel_offset(conv->y_stride, conv->out_size, t->image, conv->out_pixels - tail + p);
         x[p] = fc_at(packed, p * t->k, size);
@@ -43,7 +44,8 @@ void fc_tail_multiply(const fc_conv_run *run, const fc_tail *t, const void *pack
     }
     const fc_dot dot = {
         .rows = t->rows, .pixels = tail, .k = t->k, .weight = fc_at(run->weight, oc * conv->depth + t->k0, size),
-        .weight_row = conv->depth, .x = x, .c = c, .c_row = conv->y_stride[FC_C], .accumulate = t->k0 > 0,
+        .weight_row = conv->depth, .parts = 1, .weight_at = &weight_at, .x = x, .c = c,
+        .c_row = conv->y_stride[FC_C], .accumulate = t->k0 > 0,
         .finish = t->k0 + t->k == conv->depth, .bias = run->bias ? fc_at(run->bias, oc, size) : NULL,
         .activation = conv->activation,
     };

@@ -491,7 +491,7 @@ static double cost(const fc_conv *conv, const fc_machine *machine, bool prepared
         { nchw * !s.copies * x_far * groups * depth / (double)conv->taps * pixels, machine->multiply > 1 ? 0 : 1.86 },
         { x_far * (double)(s.channel_blocks * fc_x_count(conv)) * lines, 0.506 },
         { y_far * pixels * (double)conv->out_channels * lines, 1.1 },
-        { fc_lines_in_pieces(conv, s.channel_blocks), nchw > 0 ? 45 : 75 },
+        { fc_lines_seen_in_pieces(conv, s.channel_blocks), nchw > 0 ? 45 : 75 },
         { nchw * fc_lines_through_memory(conv), 57 },
         { s.points ? 0 : groups * pixels * (double)s.channel_blocks, 9.75 },               /* addresses */
         { s.points * groups * pixels * (double)(conv->taps * s.k_blocks * s.channel_blocks), 2 },

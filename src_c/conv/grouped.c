@@ -367,7 +367,7 @@ static fc_status forward_channels(const fc_conv_run *run, double seconds, fc_err
 
 /* Of a multiply-add where channels are lanes: of the columns of a kernel three share an input where they can, and tiles
  * of 7 or 14 outputs know which inputs are inside. */
-static double price_of_channels(const fc_conv *conv, bool shared)
+static double price_of_channels(const fc_conv *conv, const fc_machine *machine, bool shared)
 {
     const int64_t stride = conv->stride[FC_WIDTH], cols = conv->kernel[FC_WIDTH], width = conv->out_size[FC_WIDTH];
     const bool alone = stride > 2 || (stride == 2 && conv->dilation[FC_WIDTH] > 1);
@@ -376,7 +376,9 @@ static double price_of_channels(const fc_conv *conv, bool shared)
     const double of_three = shared ? (whole ? (one ? 0.95 : 1.35) : one ? 1.25 : 1.7)
                                    : (whole ? (one ? 1.1 : 2.2) : one ? 2 : 2.8);
     const double of_one = stride > 2 || whole ? (shared ? 1.5 : 2.7) : shared ? 2.3 : 4.2;
-    return (of_three + (of_one - of_three) * singles) * (width < 8 ? 8.0 / (double)(width + 1) : 1);
+    /* With a stride, where one multiply-add starts in a cycle: measured. */
+    const double least = machine->multiply == 1 || one ? 0 : stride == 2 ? 2.2 : 3;
+    return fmax(of_three + (of_one - of_three) * singles, least) * (width < 8 ? 8.0 / (double)(width + 1) : 1);
 }
 
 static double cost_of_channels(const fc_conv *conv, const fc_machine *machine, bool prepared)
@@ -388,7 +390,7 @@ static double cost_of_channels(const fc_conv *conv, const fc_machine *machine, b
     /* Weights of a group that do not stay in L1 are read again for each row, whose few columns share them. */
     const int64_t bytes = conv->out_per_group * conv->depth * (int64_t)fc_size_of(conv->dtype);
     const double again = shared && 2 * bytes > machine->l1 ? fmin(7 / (double)conv->out_size[FC_WIDTH], 1) : 0;
-    const double product = price_of_channels(conv, shared) + 1.05 * again;
+    const double product = price_of_channels(conv, machine, shared) + 1.05 * again;
     const fc_count counts[] = {
         { vectors * (double)conv->depth, fc_multiply(machine, product) },
         { vectors, shared ? 12 : 20 },                                             /* tiles and stores */
@@ -407,7 +409,7 @@ static double cost_of_rows(const fc_conv *conv, const fc_machine *machine)
         /* A single tap has nothing beside it that shares a load. */
         { vectors * (double)conv->depth, fc_multiply(machine, conv->kernel[FC_WIDTH] > 1 ? 1.1 : 2.6) },
         { vectors, 7 },                                                              /* tiles and stores */
-        { fc_lines_in_pieces(conv, 1), 10 },
+        { fc_lines_seen_in_pieces(conv, 1), 10 },
         { fc_lines_through_memory(conv), 57 },
         { (double)(conv->batch * conv->groups), 2500 },                              /* calls */
         { 1, 4000 },
@@ -427,21 +429,28 @@ static double plain_cost(const fc_conv *conv, const fc_machine *machine, bool pr
     const double passes = (double)fc_div_up(conv->in_per_group, s.channels), nhwc = conv->channels_last;
     const double vectors = products * (double)(fc_div_up(pixels, machine->lanes) * conv->out_per_group);
     const double tiles = products * (double)(fc_div_up(conv->out_per_group, 9) * fc_div_up(pixels, 3 * machine->lanes));
-    const double band = (double)(s.tasks * s.band.size) * passes / machine->lanes;
+    const double share = fc_band_share(&s.band);
+    const double band = (double)(s.tasks * s.band.size) * passes * share / machine->lanes;
+    const double pieces = (double)(s.tasks * s.band.rows * s.band.depth * s.band.phases) * passes * share;
     const bool y_far = fc_far(conv, conv->batch * conv->out_pixels * conv->out_channels);
+    /* Columns further apart than two are copied one by one, each channel by itself where channels lie apart. */
+    const double singles = conv->stride[FC_WIDTH] > 2, of_channels = singles * (1 - nhwc) * (double)s.band.channels;
+    const double x_bytes = (double)fc_x_count(conv) * (double)fc_size_of(conv->dtype);
+    const bool crowds = conv->channels_last && fc_crowds_sets(conv) && x_bytes > (double)machine->l2;
     /* Each vector of a band is loaded across two lines: of few rows that takes longer than their products. */
     const double waiting = fmax(1, 2 / (double)conv->out_per_group + 1 / (double)s.panel_vectors);
     const fc_count counts[] = {
         { vectors * (double)conv->depth * waiting, fc_multiply(machine, 1.04) },
-        { band, 14.9 },                                                                    /* copy bands */
-        { (double)(s.tasks * s.band.rows * s.band.depth * s.band.phases) * passes, 67.1 }, /* calls of move */
+        { band, 14.9 + singles * (nhwc > 0 ? 25 : 13) },                                   /* copy bands */
+        { pieces, 67.1 + of_channels * 29 },                                               /* calls of move */
         { tiles * passes, 175 },
         { vectors * passes, 4.08 },                                                        /* stores */
+        { crowds ? x_bytes / 64 : 0, 50 },                                                 /* lines in few sets */
         { nhwc * band, 6.41 },                                                             /* transposes in */
         { conv->in_per_group == 1 ? nhwc * band * machine->lanes : 0, 0.253 },             /* values alone */
         { nhwc * vectors, y_far ? 45 : 4.01 },                                             /* transposes out */
         { (double)s.tasks * (double)(conv->taps + s.channels * conv->taps / 16), 41.4 },        /* offsets */
-        { fc_lines_in_pieces(conv, 1), 3.79 },
+        { fc_lines_seen_in_pieces(conv, 1), 3.79 },
         { fc_lines_through_memory(conv), 57 },
         { (double)s.tasks, 347 },
         { 1, 5110 },

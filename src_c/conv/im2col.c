@@ -200,7 +200,7 @@ static double cost(const fc_conv *conv, const fc_machine *machine, bool prepared
         { groups * depth * rows * vectors, fc_multiply(machine, 0.975) },
         { packs * depth * vectors, 6.13 },                               /* pack */
         { nchw * gathers * packs * depth * vectors, 27.4 },              /* of a stride above 4 */
-        { nchw * picks * packs * depth * vectors, 10.7 },                /* of a stride of 2 to 4 */
+        { nchw * picks * packs * depth * vectors, conv->stride[FC_WIDTH] == 2 ? 10.7 : 45 }, /* of 2 to 4 */
         { nchw * packs * runs * taps, 83.1 },                            /* pieces */
         { nchw * packs * image_rows * depth, 1.23 },                     /* of rows, each to its place in a vector */
         { nhwc * packs * depth * vectors, 22.1 },                        /* transposes in */
@@ -209,7 +209,7 @@ static double cost(const fc_conv *conv, const fc_machine *machine, bool prepared
         { nhwc * groups * rows * vectors * (double)s.k_blocks, 43.8 },   /* transposes out */
         { x_far * packs * (double)fc_x_count(conv) * size / 64, 0.437 }, /* lines not in cache */
         { y_far * groups * (double)s.pixels * rows * size / 64, 1.07 },
-        { fc_lines_in_pieces(conv, s.row_blocks), 30 },
+        { fc_lines_seen_in_pieces(conv, s.row_blocks), 30 },
         { groups * rows * depth / (double)machine->lanes, 5.3 },         /* weights read */
         { (double)s.tasks, 1950 },
         { 1, 5210 },

@@ -294,16 +294,21 @@ static double seconds_of(const blocks_job *job)
     const double places = rows * (double)(job->wide.count * fc_div_up(l->record, machine->lanes));
     const double pixels = (double)(conv->batch * conv->in_size[FC_HEIGHT] * conv->in_size[FC_WIDTH]) *
                           (double)(l->units * l->vectors);
+    const bool crowds = !turned && fc_crowds_sets(conv);
+    const double high = (double)conv->kernel[FC_HEIGHT] / (double)conv->stride[FC_HEIGHT];
+    const double met = fmin(1, high) * fmin(1, (double)conv->kernel[FC_WIDTH] / (double)conv->stride[FC_WIDTH]);
     const double moved = (places + pixels) * (double)(machine->lanes * (int64_t)l->size);
     const fc_count counts[] = {
         { products * vectors, fc_multiply(machine, 1.22) },
-        { tiles * vectors, 230 },
+        { tiles * vectors, turned ? 300 : 450 },                /* their stores, far from each other, among it */
         { (double)(conv->stride[FC_HEIGHT] * conv->stride[FC_WIDTH]) * vectors, 150 }, /* calls */
         { places, 4 + 3.7 * fc_group_lanes_sources(l) },        /* copies */
         { rows, turned ? 110 : 20 },
         { turned ? places : 0, 6 },
         { turned ? pixels : 0, 10 },
         { moved > (double)machine->l2 ? moved / 64 : 0, 4 },    /* lines from beyond L2 */
+        { turned ? 0 : pixels * (1 - met), 18 },                /* pixels that no tap meets */
+        { crowds ? pixels * (double)(machine->lanes * (int64_t)l->size) / 64 : 0, 5 }, /* in few sets of the cache */
         { (double)(conv->in_channels * conv->out_per_group) * (double)conv->taps, 4 }, /* filters */
         { blocks * (double)l->blocks, 600 },
         { 1, 7500 },

@@ -473,7 +473,7 @@ static double seconds_of(const fc_conv *conv, const fc_machine *machine)
         { !s.in_place * groups * phases * pixels * vectors, 3 + 3 * nchw }, /* out of the tile */
         { groups * pixels * (double)s.channel_blocks, 5 },                  /* addresses */
         { groups > 1 ? groups * phases * pixels * vectors : 0, 20 },        /* pixels in pieces */
-        { fc_lines_in_pieces(conv, 1), nchw ? 20 : 60 },
+        { fc_lines_in_pieces(conv, 1), nchw ? 20 : 8 },
         { conv->groups == 1 && fc_far(conv, fc_x_count(conv)) ? (double)fc_x_count(conv) / lanes : 0, 20 },
         { (double)s.tasks, 326 },
         { 1, 2500 },

@@ -299,9 +299,9 @@ static double seconds_of(const fc_conv *conv, const fc_machine *machine)
         { groups * all * vectors * passes, 5 },                                     /* sums */
         { inner > 0 ? groups * (double)s.panels * all / inner * taps * passes : 0, 250 }, /* products */
         { groups * (double)s.image_blocks * (double)conv->taps * outs * vectors, conv->taps <= 4 ? 4 : 10 }, /* turn */
-        { groups * images * (double)pixels_of(conv) * vectors, s.in_place ? 3 : 9 }, /* clear, out of the tile */
+        { groups * images * (double)pixels_of(conv) * vectors, s.in_place ? 3 : 22 }, /* clear, out of the tile */
         { groups * images * (double)conv->out_pixels * (double)s.panels * passes, 8 }, /* addresses */
-        { fc_lines_in_pieces(conv, 1), s.in_place ? 120 : 50 },
+        { fc_lines_in_pieces(conv, 1), s.in_place ? 35 : 50 },
         { conv->groups == 1 && fc_far(conv, fc_x_count(conv)) ? (double)fc_x_count(conv) / machine->lanes : 0, 20 },
         { (double)s.tasks, 400 },
         { 1, 2500 },

@@ -473,6 +473,8 @@ static double cost(const fc_conv *conv, const fc_machine *machine, bool prepared
     const double band = s.copies ? (double)(s.tasks * s.images * s.band.size) *
                                        (double)fc_div_up(conv->in_per_group, s.band.channels) / lanes : 0;
     const double nchw = !conv->channels_last;
+    /* Few channels of a group are copied pixel by pixel. */
+    const double copy = nchw > 0 || groups == 1 ? 24.5 : fmax(24.5, 17 * lanes / (double)s.band.channels);
     /* Rows of a tile: what its accumulators leave of the registers. */
     const double tile_rows = (fc_table_for(conv->dtype)->widest_panel > 3 ? 26.0 : 12.0) / s.vectors;
     const double lines = (double)fc_size_of(conv->dtype) / 64, x_far = fc_far(conv, fc_x_count(conv));
@@ -481,7 +483,7 @@ static double cost(const fc_conv *conv, const fc_machine *machine, bool prepared
         { groups * depth * vectors * pixels * (s.skips ? fc_direct_met(conv) : 1), fc_multiply(machine, 0.962) },
         { prepared ? 0 : weights, 11.4 },                                                  /* pack weights */
         { weights, 0 },                                                                    /* and read them */
-        { band, 24.5 },                                                                    /* copy bands */
+        { band, copy },                                                                    /* copy bands */
         { s.points ? 0 : (double)s.tasks * depth, 16.9 },                                  /* offsets */
         { groups * pixels / tile_rows * (double)s.panels * (double)s.k_blocks, 67.6 },     /* tiles */
         { nchw * groups * pixels * vectors, 11.2 },                                        /* transposes out */

@@ -46,7 +46,7 @@ CASES = [
     Case("depthwise narrow, stride 2", 5, 5, (11, 15), groups=5, padding=1, stride=2),
     Case("depthwise wide, stride 3", 3, 3, (10, 94), groups=3, padding=1, stride=3),
     Case("groups in blocks, the last with fewer", 80, 20, (9, 9), (5, 4), groups=5, padding=2, stride=2),
-    Case("few outputs of groups, stride beyond the kernel", 66, 4, (14, 13), (2, 3), groups=2, padding=1, stride=4),
+    Case("few outputs of groups, apart", 66, 4, (14, 13), (2, 3), groups=2, padding=1, stride=4),
     Case("few outputs of many inputs", 35, 3, (5, 9), padding=(2, 1), dilation=2, batch=2),
     Case("groups in blocks, apart", 80, 20, (21, 30), (2, 3), groups=5, padding=(1, 2), stride=(4, 5)),
     # Blocks of whole vectors, and a last one of few channels, for 16 and 8 lanes.

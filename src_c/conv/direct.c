@@ -473,11 +473,12 @@ static double cost(const fc_conv *conv, const fc_machine *machine, bool prepared
     const double band = s.copies ? (double)(s.tasks * s.images * s.band.size) *
                                        (double)fc_div_up(conv->in_per_group, s.band.channels) / lanes : 0;
     const double nchw = !conv->channels_last;
-    /* Few channels of a group are copied pixel by pixel. */
-    const double copy = nchw > 0 || groups == 1 ? 24.5 : fmax(24.5, 17 * lanes / (double)s.band.channels);
     /* Rows of a tile: what its accumulators leave of the registers. */
     const double tile_rows = (fc_table_for(conv->dtype)->widest_panel > 3 ? 26.0 : 12.0) / s.vectors;
     const double lines = (double)fc_size_of(conv->dtype) / 64, x_far = fc_far(conv, fc_x_count(conv));
+    /* Few channels of a group are copied pixel by pixel. */
+    const double pixel = groups == 1 ? 0 : conv->channels_last ? 17 : 16 * x_far;
+    const double copy = fmax(24.5, pixel * lanes / (double)s.band.channels);
     const double y_far = fc_far(conv, conv->batch * conv->out_pixels * conv->out_channels);
     const fc_count counts[] = {
         { groups * depth * vectors * pixels * (s.skips ? fc_direct_met(conv) : 1), fc_multiply(machine, 0.962) },

@@ -441,8 +441,8 @@ static double plain_cost(const fc_conv *conv, const fc_machine *machine, bool pr
     const double waiting = fmax(1, 2 / (double)conv->out_per_group + 1 / (double)s.panel_vectors);
     const fc_count counts[] = {
         { vectors * (double)conv->depth * waiting, fc_multiply(machine, 1.04) },
-        { band, 14.9 + singles * (nhwc > 0 ? 25 : 13) },                                   /* copy bands */
-        { pieces, 67.1 + of_channels * 29 },                                               /* calls of move */
+        { band, 14.9 + singles * (nhwc > 0 ? 25 : 5) },                                    /* copy bands */
+        { pieces, 67.1 + of_channels * 25 },                                               /* calls of move */
         { tiles * passes, 175 },
         { vectors * passes, 4.08 },                                                        /* stores */
         { crowds ? x_bytes / 64 : 0, 50 },                                                 /* lines in few sets */

@@ -267,6 +267,7 @@ double fc_grouped_blocks_cost(const fc_conv *conv, const fc_machine *machine, bo
     const double outputs = (double)(conv->batch * conv->out_pixels) * (double)(l->units * l->vectors);
     const double moved = (read + outputs) * (double)(table->lanes * (int64_t)l->size);
     const bool crowds = conv->channels_last && fc_crowds_sets(conv);
+    const double x_lines = (double)fc_x_count(conv) * (double)l->size / 64;
     const bool far = fc_x_count(conv) * (int64_t)l->size > machine->l2;
     const fc_count counts[] = {
         { tiles * (double)(tile.places * tile.cols) * (double)conv->depth,
@@ -277,6 +278,7 @@ double fc_grouped_blocks_cost(const fc_conv *conv, const fc_machine *machine, bo
         { turned ? read : 0, 6 },
         { turned ? outputs : 0, 10 },
         { moved > (double)machine->l2 ? moved / 64 : 0, 4 },    /* lines from beyond L2 */
+        { turned && far && conv->stride[FC_WIDTH] > 2 ? x_lines * fc_seen_share(conv) : 0, 11 },
         { crowds ? read * (double)(machine->lanes * (int64_t)l->size) / 64 : 0, far ? 80 : 40 }, /* in few sets */
         { prepared ? 0 : (double)(l->units * l->vectors * table->lanes) * (double)conv->depth, 2 },
         { blocks * (double)l->blocks, 600 },

@@ -156,6 +156,16 @@ def pixels_takes(case: Any) -> bool:
     return channels == outputs == options.get("groups", 1) and max(kernel) <= 7 and near
 
 
+def takes_runs(data: Data) -> bool:
+    """Groups, or few channels, and kernels that do not reach too far."""
+    try:
+        data.weight_grad(algorithm="runs")
+    except ValueError as error:
+        assert "runs is for groups" in str(error) or "would not fit scratch" in str(error)
+        return False
+    return True
+
+
 @every_case
 @both_layouts
 @both_dtypes
@@ -168,7 +178,8 @@ def test_weight_grad(case: Any, layout: str, dtype: Any, name: str) -> None:
         channels = bool(case[0] / case[4].get("groups", 1) * np.prod(case[3]) <= 2048)
         pixels = layout == "NHWC" and pixels_takes(case)
         for algorithm in (
-            *METHODS, *["channels"] * channels, *["pointwise"] * pointwise, *["pixels"] * pixels
+            *METHODS, *["channels"] * channels, *["pointwise"] * pointwise, *["pixels"] * pixels,
+            *["runs"] * takes_runs(data),
         ):  # fmt: skip
             data.leave_nan_behind(algorithm=algorithm)
             data.check_weight_grad(data.weight_grad(algorithm=algorithm))

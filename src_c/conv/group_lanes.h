@@ -1,5 +1,5 @@
 /* Vectors whose lanes are output channels of several groups: how they lie in filters and in copies of images.  Used by
- * grouped_blocks.c and input_grad_blocks.c.
+ * grouped_blocks.c, input_grad_blocks.c and weight_grad_runs.c.
  *
  * Of `groups` groups, a power of two that is a unit, lane l is output l / groups of group l % groups: what all lanes
  * see of one input channel of each group are `groups` numbers side by side, which a load repeats for nothing.  So a

@@ -1,5 +1,5 @@
 /* Pixels as vectors of channels: the band of a weight gradient whose lanes are output channels.
- * Part of the kernel table; filled by conv/weight_grad_channels.c. */
+ * Part of the kernel table; filled by conv/weight_grad_channels.c, group_lanes.c and runs_copy.c. */
 #ifndef FC_KERNELS_LANES_H
 #define FC_KERNELS_LANES_H
 #include <stdint.h>
@@ -24,6 +24,16 @@ typedef struct fc_pick_lanes {
     int64_t dst_pixel;
     const fc_lane_sources *sources;
 } fc_pick_lanes;
+
+/* dst(row, col)[c] = src[plane[c] + row * cols + col] for c < channels, VLEN at most; a vector is written, other lanes
+ * are zeros, column by column in order.  Rows of dst have `between` more columns, which are left out. */
+typedef struct fc_turn_planes {
+    int64_t rows, cols, channels, between;
+    const void *src;
+    const int64_t *plane;
+    void *dst;
+    int64_t dst_col;
+} fc_turn_planes;
 
 /* band(row, col)[lane] = src(row, col)[pick[lane]] for lane < VLEN, a vector a column; of a single channel
  * src(row, col)[0], and only that is read. */

@@ -21,6 +21,7 @@
 #include "plane_sums.h"
 #include "pool.h"
 #include "pool_scatter.h"
+#include "runs.h"
 #include "winograd.h"
 #include "winograd_grad.h"
 #include "winograd_multiply.h"
@@ -65,6 +66,7 @@ typedef struct fc_table {
     void (*spread_lanes)(const fc_spread_lanes *s);
     void (*cut_lanes)(const fc_cut_lanes *c);
     void (*pick_lanes)(const fc_pick_lanes *p);
+    void (*turn_planes)(const fc_turn_planes *t);
     void (*lane_sums)(const fc_lane_sums *s);
     void (*add)(const fc_add_to *a);
     void (*sum_rows)(const fc_sum_rows *s);
@@ -81,5 +83,6 @@ typedef struct fc_table {
     int64_t (*outer_tile)(int64_t m, int vectors);
     void (*outer)(const fc_outer *o);
     void (*outer_pack)(const fc_outer_pack *p);
+    void (*run_sums)(const fc_run_sums *s);
 } fc_table;
 #endif

@@ -24,6 +24,7 @@ enum {
     MOST_SUMS = 1 << 16,      /* of a part, elements */
     MOST_COPY = 1 << 17,      /* elements of one row of x, where it cannot be cut further */
     COLS = 64,                /* of that row */
+    LITTLE = 1000000,         /* operations: to find out more would take as long as it saves */
 };
 enum { SUMS_AT, X_AT, G_AT, OFFSETS_AT, SOURCES_AT, TURN_AT }; /* of split.at */
 
@@ -170,13 +171,22 @@ static int64_t copied(const fc_conv *conv, int64_t pitch, int64_t rows, int64_t 
            places_of(conv, FC_WIDTH, 0, cols).count * pitch;
 }
 
+/* Sums of a unit, or of a group with inputs as lanes, whichever are fewer. */
+static int64_t least_sums(const fc_conv *conv, int64_t lanes, int64_t groups)
+{
+    const int64_t in = conv->in_per_group, out = conv->out_per_group, steps = steps_of(conv, lanes, 1);
+    return fc_min(conv->taps * in * fc_round_up(groups * out, lanes),
+                  conv->taps / steps * out * fc_round_up(steps * in, lanes));
+}
+
 static const char *supports(const fc_conv *conv)
 {
-    const fc_table *table = fc_table_for(conv->dtype);
+    const int64_t lanes = fc_table_for(conv->dtype)->lanes, groups = groups_of(conv, lanes);
     int64_t places = 1;
-    if (conv->in_per_group > CHANNELS || conv->out_per_group > CHANNELS ||
-        fc_min(product_of(conv, table, false).sums, product_of(conv, table, true).sums) > MOST_SUMS / 2)
+    if (fc_max(conv->in_per_group, conv->out_per_group) > CHANNELS || least_sums(conv, lanes, groups) > MOST_SUMS / 2)
         return "runs is for groups, or for few channels";
+    if (conv->in_per_group == 1 && conv->out_per_group == 1 && conv->groups > 1)
+        return "runs is for groups of several channels";
     for (int axis = 0; axis < FC_SPATIAL; axis++) {
         if ((conv->kernel[axis] - 1) > MOST_COPY / conv->dilation[axis])
             return "the pixels under a row of taps would not fit scratch";
@@ -187,8 +197,10 @@ static const char *supports(const fc_conv *conv)
             return "the pixels under a row of taps would not fit scratch";
         places *= count;
     }
-    return plan_of(conv, table).x.pitch <= MOST_COPY / places ? NULL
-                                                              : "the pixels under a row of taps would not fit scratch";
+    const int64_t pixel = fc_max(groups * conv->in_per_group, CHANNELS) + 2 * lanes;
+    if (pixel <= MOST_COPY / places || plan_of(conv, fc_table_for(conv->dtype)).x.pitch <= MOST_COPY / places)
+        return NULL;
+    return "the pixels under a row of taps would not fit scratch";
 }
 
 /* Blocks of pixels: images, then rows, then columns are halved until both copies fit. */
@@ -484,14 +496,16 @@ static double copies(const fc_conv *conv, const fc_runs_side *s, double planes, 
     if (turns && fc_runs_is_plain(s))
         return vectors * pixels * (11 + 5 * far);
     if (turns)                                /* all columns of rows that are needed, then pixels */
-        return vectors * ((double)fc_min(s->high.count, s->high.size) * (double)s->wide.size * (20 + 14 * far) +
+        return vectors * ((double)fc_min(s->high.count, s->high.size) * (double)s->wide.size * (24 + 16 * far) +
                           pixels * (6 + 3.7 * fc_group_lanes_sources(l)));
-    return vectors * pixels * ((l->groups > 1 ? 7 : 2.5) + 3.7 * fc_group_lanes_sources(l) + 8 * far);
+    return vectors * pixels * ((l->groups > 1 ? 5 : 2.5) + 3.7 * fc_group_lanes_sources(l) + 8 * far);
 }
 
 static double cost(const fc_conv *conv, const fc_machine *machine)
 {
     const fc_table *table = fc_table_for(conv->dtype);
+    if (conv->flops < LITTLE && !fc_far(conv, 4 * fc_x_count(conv)))
+        return (40000 + conv->flops / machine->lanes) * fc_cost_unit(machine);
     const runs_plan p = plan_of(conv, table);
     const fc_pixel_blocks b = blocks_of(conv, &p);
     const double pixels = (double)(conv->batch * conv->out_pixels), all = (double)b.count, units = (double)p.g.units;
@@ -500,8 +514,9 @@ static double cost(const fc_conv *conv, const fc_machine *machine)
     const fc_runs_side g = { &p.g, NULL, conv->y_stride, outputs_of(conv, FC_HEIGHT, 0, b.rows),
                           outputs_of(conv, FC_WIDTH, 0, b.cols) };
     const int64_t y_count = conv->batch * conv->out_pixels * conv->out_channels;
+    const bool few = conv->groups > 1 || (p.exchanged && conv->in_per_group < table->lanes);
     /* Measured; of one group, where other methods are as quick, what these are said to take. */
-    const double multiply = fmax(1.1, (conv->groups > 1 || p.exchanged ? 0.73 : 0.95) * machine->multiply);
+    const double multiply = fmax(1.1, (few ? 0.73 : 0.95) * machine->multiply);
     const fc_count counts[] = {
         { pixels * units * pixel_price(table, &p), multiply },
         { copies(conv, &x, (double)(conv->kernel[FC_DEPTH] * b.images) * all, fc_x_count(conv)), 1 },

@@ -494,7 +494,7 @@ static double copies(const fc_conv *conv, const fc_runs_side *s, double planes, 
     const double pixels = (double)s->high.count * (double)s->wide.count, far = fc_far(conv, count);
     const bool turns = s->stride[FC_C] != 1;
     if (turns && fc_runs_is_plain(s))
-        return vectors * pixels * (11 + 5 * far);
+        return vectors * pixels * 11;         /* what comes from memory is asked for in time */
     if (turns)                                /* all columns of rows that are needed, then pixels */
         return vectors * ((double)fc_min(s->high.count, s->high.size) * (double)s->wide.size * (24 + 16 * far) +
                           pixels * (6 + 3.7 * fc_group_lanes_sources(l)));

@@ -121,9 +121,10 @@ static double plain_cost(const fc_conv *conv, const fc_machine *machine, bool pr
     const double copied = is_direct(conv) ? 0 : (inputs + rows * width * channels) / machine->lanes;
     if (by_channel(conv)) {
         const double vectors = rows * width * blocks;
+        const double masked = conv->out_channels < machine->lanes ? 1.5 : 1; /* loads of less than a vector */
         const bool once = conv->stride[FC_WIDTH] > 1 || moved > (double)machine->l3 / 2;
         const fc_count counts[] = {
-            { vectors * seen, 1.06 + 0.92 * by_2 + 3.1 * further + (is_direct(conv) ? 0 : 1.26) }, /* multiply */
+            { vectors * seen * masked, 1.06 + 0.92 * by_2 + 3.1 * further + (is_direct(conv) ? 0 : 1.26) },
             { is_direct(conv) && fc_crowds_sets(conv) && !once ? vectors * seen : 0, 4 }, /* read from L2 each time */
             { vectors, 11 },                                   /* store */
             { rows * blocks, 53 },                             /* edges */

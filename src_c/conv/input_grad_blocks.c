@@ -298,9 +298,11 @@ static double seconds_of(const blocks_job *job)
     const double high = (double)conv->kernel[FC_HEIGHT] / (double)conv->stride[FC_HEIGHT];
     const double met = fmin(1, high) * fmin(1, (double)conv->kernel[FC_WIDTH] / (double)conv->stride[FC_WIDTH]);
     const double moved = (places + pixels) * (double)(machine->lanes * (int64_t)l->size);
+    /* Products to a store that others, of phases in place, have as few of. */
+    const bool few = conv->out_per_group <= 2 || conv->stride[FC_HEIGHT] * conv->stride[FC_WIDTH] == 1;
     const fc_count counts[] = {
         { products * vectors, fc_multiply(machine, 1.22) },
-        { tiles * vectors, turned ? 300 : 450 },                /* their stores, far from each other, among it */
+        { tiles * vectors, turned ? 300 : few ? 450 : 230 },    /* their stores, far from each other, among it */
         { (double)(conv->stride[FC_HEIGHT] * conv->stride[FC_WIDTH]) * vectors, 150 }, /* calls */
         { places, 4 + 3.7 * fc_group_lanes_sources(l) },        /* copies */
         { rows, turned ? 110 : 20 },

@@ -252,3 +252,37 @@ def run_python(code: str, *args: str, timeout: float = 120, **environment: str) 
     return subprocess.run(
         command, capture_output=True, text=True, timeout=timeout, env=environment, check=False
     )
+
+
+# --- Problems of which parts are left out ---------------------------------------------------------------
+
+
+def case_arrays(
+    case: Any, dtype: Any, layout: str
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+    """Three images, filters, biases and options of (channels, outputs, size, kernel, options, ...)."""
+    channels, outputs, size, kernel, options, *_ = case
+    x = to_layout(normal((3, channels, *size), dtype, 1), layout)
+    weight = normal((outputs, channels // options.get("groups", 1), *kernel), dtype, 2)
+    return x, weight, normal((outputs,), dtype, 3), {**options, "layout": layout}
+
+
+def assert_gradients(x: np.ndarray, weight: np.ndarray, **options: Any) -> None:
+    """Assert that both gradients are the reference's, of x as it lies and amid NaN; nothing else is written."""
+    grad = normal(reference.conv2d(x, weight, **options).shape, x.dtype, 4)
+    eps = np.finfo(x.dtype).eps
+    expected = reference.conv2d_weight_grad(grad, x, weight_shape=weight.shape, **options)
+    size = reference.conv2d_weight_grad(abs(grad), abs(x), weight_shape=weight.shape, **options)
+    # Winograd may have been chosen, whose error goes with the largest value.
+    bound = (grad.size + 2) * eps * size + 100 * eps * abs(expected).max()
+    for view in (x, amid_nan(x, "steps")):
+        found = fastconv.conv2d_weight_grad(grad, view, weight_shape=weight.shape, **options)
+        assert_within(found, expected, bound)
+    expected = reference.conv2d_input_grad(grad, weight, input_shape=x.shape, **options)
+    size = reference.conv2d_input_grad(abs(grad), abs(weight), input_shape=x.shape, **options)
+    for algorithm in ("auto", "direct"):
+        target = Poisoned(x.shape, x.dtype, "rows")
+        how = {"out": target.out, "algorithm": algorithm, "input_shape": x.shape, **options}
+        found = fastconv.conv2d_input_grad(grad, weight, **how)
+        target.check()
+        assert_within(found, expected, (weight.size + 2) * eps * size + 100 * eps * abs(expected).max())

@@ -14,7 +14,8 @@ from support import (
     Poisoned,
     amid_nan,
     assert_conv2d,
-    assert_within,
+    assert_gradients,
+    case_arrays,
     isa,
     normal,
     same_bits,
@@ -101,17 +102,10 @@ both_layouts = pytest.mark.parametrize("layout", LAYOUTS)
 both_dtypes = pytest.mark.parametrize("dtype", DTYPES)
 
 
-def arrays(case: Any, dtype: Any, layout: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
-    channels, outputs, size, kernel, options, _ = case
-    x = to_layout(normal((3, channels, *size), dtype, 1), layout)
-    weight = normal((outputs, channels // options.get("groups", 1), *kernel), dtype, 2)
-    return x, weight, normal((outputs,), dtype, 3), {**options, "layout": layout}
-
-
 @every_case
 def test_what_is_left(case: Any) -> None:
     """What the bounds of these tests are made of is the same problem."""
-    x, weight, _, options = arrays(case, np.float64, "NCHW")
+    x, weight, _, options = case_arrays(case, np.float64, "NCHW")
     left, how = seen(x, case[3], {**options, "layout": "NHWC"})
     assert left.shape[2:] == case[5]
     how["layout"] = "NCHW"
@@ -126,7 +120,7 @@ def test_what_is_left(case: Any) -> None:
 @pytest.mark.parametrize("name", ISAS)
 def test_forward(case: Any, layout: str, dtype: Any, name: str) -> None:
     """Calls and plans; what is left out is NaN, and may be."""
-    x, weight, bias, options = arrays(case, dtype, layout)
+    x, weight, bias, options = case_arrays(case, dtype, layout)
     with isa(name):
         y = fastconv.conv2d(x, weight, bias, **options)
         assert_conv2d(y, x, weight, bias, **options)
@@ -154,7 +148,7 @@ def test_forward(case: Any, layout: str, dtype: Any, name: str) -> None:
 
 def test_winograd_of_what_is_left() -> None:
     """A stride and a dilation of 2 are none."""
-    x, weight, bias, options = arrays(CASES["stride 2, dilation 2, Winograd"], np.float32, "NCHW")
+    x, weight, bias, options = case_arrays(CASES["stride 2, dilation 2, Winograd"], np.float32, "NCHW")
     plan = fastconv.plan_conv2d(x.shape, weight, bias, algorithm="winograd4", **options)
     assert plan.algorithm == "winograd4"
     assert plan.seen_every == (2, 2)
@@ -168,25 +162,9 @@ def test_winograd_of_what_is_left() -> None:
 @both_dtypes
 @pytest.mark.parametrize("name", ISAS)
 def test_gradients(case: Any, layout: str, dtype: Any, name: str) -> None:
-    x, weight, _, options = arrays(case, dtype, layout)
-    grad = normal(reference.conv2d(x, weight, **options).shape, dtype, 4)
-    eps = np.finfo(dtype).eps
+    x, weight, _, options = case_arrays(case, dtype, layout)
     with isa(name):
-        for view in (x, amid_nan(x, "steps")):
-            found = fastconv.conv2d_weight_grad(grad, view, weight_shape=weight.shape, **options)
-            expected = reference.conv2d_weight_grad(grad, x, weight_shape=weight.shape, **options)
-            size = reference.conv2d_weight_grad(abs(grad), abs(x), weight_shape=weight.shape, **options)
-            # Winograd may have been chosen, whose error goes with the largest value.
-            assert_within(found, expected, (grad.size + 2) * eps * size + 100 * eps * abs(expected).max())
-        expected = reference.conv2d_input_grad(grad, weight, input_shape=x.shape, **options)
-        size = reference.conv2d_input_grad(abs(grad), abs(weight), input_shape=x.shape, **options)
-        for algorithm in ("auto", "direct"):
-            target = Poisoned(x.shape, dtype, "rows")
-            found = fastconv.conv2d_input_grad(
-                grad, weight, input_shape=x.shape, out=target.out, algorithm=algorithm, **options
-            )
-            target.check()
-            assert_within(found, expected, (weight.size + 2) * eps * size + 100 * eps * abs(expected).max())
+        assert_gradients(x, weight, **options)
 
 
 @both_layouts

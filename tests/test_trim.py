@@ -13,12 +13,13 @@ from support import (
     LAYOUTS,
     amid_nan,
     assert_conv2d,
+    assert_gradients,
     assert_within,
+    case_arrays,
     error_bound,
     isa,
     normal,
     same_bits,
-    to_layout,
 )
 
 import fastconv
@@ -54,20 +55,13 @@ both_layouts = pytest.mark.parametrize("layout", LAYOUTS)
 both_dtypes = pytest.mark.parametrize("dtype", DTYPES)
 
 
-def arrays(case: Any, dtype: Any, layout: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
-    channels, outputs, size, kernel, options, _ = case
-    x = to_layout(normal((3, channels, *size), dtype, 1), layout)
-    weight = normal((outputs, channels // options.get("groups", 1), *kernel), dtype, 2)
-    return x, weight, normal((outputs,), dtype, 3), {**options, "layout": layout}
-
-
 @every_case
 @both_layouts
 @both_dtypes
 @pytest.mark.parametrize("name", ISAS)
 def test_forward(case: Any, layout: str, dtype: Any, name: str) -> None:
     """Calls and plans, by choice and with algorithms that can and cannot do what is left."""
-    x, weight, bias, options = arrays(case, dtype, layout)
+    x, weight, bias, options = case_arrays(case, dtype, layout)
     with isa(name):
         assert_conv2d(fastconv.conv2d(x, weight, bias, **options), x, weight, bias, **options)
         for algorithm in ("auto", "direct", "im2col", "dot"):
@@ -83,7 +77,7 @@ def test_forward(case: Any, layout: str, dtype: Any, name: str) -> None:
 
 @both_layouts
 def test_an_algorithm_that_needs_the_whole_kernel(layout: str) -> None:
-    x, weight, bias, options = arrays(CASES["one pixel"], np.float32, layout)
+    x, weight, bias, options = case_arrays(CASES["one pixel"], np.float32, layout)
     plan = fastconv.plan_conv2d(x.shape, weight, bias, algorithm="winograd2", **options)
     assert plan.algorithm == "winograd2"
     assert plan.met_kernel == (3, 3)
@@ -95,20 +89,10 @@ def test_an_algorithm_that_needs_the_whole_kernel(layout: str) -> None:
 @both_dtypes
 @pytest.mark.parametrize("name", ISAS)
 def test_gradients(case: Any, layout: str, dtype: Any, name: str) -> None:
-    x, weight, _, options = arrays(case, dtype, layout)
+    x, weight, _, options = case_arrays(case, dtype, layout)
     options.pop("activation", None)
-    grad = normal(reference.conv2d(x, weight, **options).shape, dtype, 4)
-    eps = np.finfo(dtype).eps
     with isa(name):
-        found = fastconv.conv2d_input_grad(grad, weight, input_shape=x.shape, **options)
-        expected = reference.conv2d_input_grad(grad, weight, input_shape=x.shape, **options)
-        size = reference.conv2d_input_grad(abs(grad), abs(weight), input_shape=x.shape, **options)
-        # Winograd may have been chosen, whose error goes with the largest value.
-        assert_within(found, expected, (weight.size + 2) * eps * size + 100 * eps * abs(expected).max())
-        found = fastconv.conv2d_weight_grad(grad, x, weight_shape=weight.shape, **options)
-        expected = reference.conv2d_weight_grad(grad, x, weight_shape=weight.shape, **options)
-        size = reference.conv2d_weight_grad(abs(grad), abs(x), weight_shape=weight.shape, **options)
-        assert_within(found, expected, (grad.size + 2) * eps * size)
+        assert_gradients(x, weight, **options)
 
 
 @every_case
@@ -118,7 +102,7 @@ def test_gradients(case: Any, layout: str, dtype: Any, name: str) -> None:
 @np.errstate(invalid="ignore")
 def test_weights_that_are_not_finite(case: Any, layout: str, value: float, last: bool) -> None:
     """Times padding they are no number: such taps stay, be it for one weight, the last."""
-    x, weight, bias, options = arrays(case, np.float32, layout)
+    x, weight, bias, options = case_arrays(case, np.float32, layout)
     fastconv.set_exact(True)  # Winograd's sums of weights would carry it further
     weight[-1 if last else 2, -1, -1, -1] = value
     if not last:
@@ -138,7 +122,7 @@ def test_weights_that_are_not_finite(case: Any, layout: str, value: float, last:
 @np.errstate(invalid="ignore")
 def test_a_gradient_that_is_not_finite(case: Any, layout: str, channel: int) -> None:
     """Times padding it is no number, in the gradient of every weight that meets padding."""
-    x, weight, _, options = arrays(case, np.float32, layout)
+    x, weight, _, options = case_arrays(case, np.float32, layout)
     options.pop("activation", None)
     grad = normal(reference.conv2d(x, weight, **options).shape, np.float32, 4)
     from_first = grad if layout == "NCHW" else np.moveaxis(grad, -1, 1)

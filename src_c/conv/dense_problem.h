@@ -1,5 +1,5 @@
-/* The weight gradient as weight_grad_dense.c computes it: without pixels that strides leave out, with roles exchanged,
- * groups merged to units.  Called by that alone. */
+/* The weight gradient as weight_grad_dense.c computes it: with roles exchanged, groups merged to units.  Called by that
+ * alone. */
 #ifndef FC_CONV_DENSE_PROBLEM_H
 #define FC_CONV_DENSE_PROBLEM_H
 #include "geometry.h"
@@ -9,19 +9,6 @@ enum {
     FC_DENSE_ROWS = 1152,     /* (channel, tap) pairs of a part: parts each copy what they see, so rather few */
     FC_DENSE_CHANNELS = 256,  /* output channels of a part */
 };
-
-/* Pixels that a stride leaves out of every sum are none: of channels that are adjacent, and of whole rows. */
-static inline void fc_drop_pixels(fc_conv *conv)
-{
-    for (int axis = 0; axis < FC_SPATIAL; axis++) {
-        if (conv->kernel[axis] > 1 || conv->pad_before[axis] > 0 || (axis == FC_WIDTH && conv->x_stride[FC_C] != 1) ||
-            (conv->out_size[axis] - 1) * conv->stride[axis] >= conv->in_size[axis])
-            continue;
-        conv->x_stride[FC_D + axis] *= conv->out_size[axis] > 1 ? conv->stride[axis] : 1;
-        conv->in_size[axis] = conv->out_size[axis];
-        conv->stride[axis] = 1;
-    }
-}
 
 /* x and grad_output in each other's place. */
 static inline fc_conv fc_exchanged(const fc_conv *conv)
@@ -66,10 +53,8 @@ static inline double fc_dense_copied(const fc_conv *conv, int64_t lanes)
 }
 
 /* Where strides allow it; and every output must meet a pixel, for what it is if not finite must be seen. */
-static inline bool fc_dense_exchanges(const fc_conv *original, int64_t lanes)
+static inline bool fc_dense_exchanges(const fc_conv *conv, int64_t lanes)
 {
-    fc_conv dropped = *original, *conv = &dropped;
-    fc_drop_pixels(conv);
     for (int axis = 0; axis < FC_SPATIAL; axis++)
         if (conv->stride[axis] > 1 || conv->pad_before[axis] > (conv->kernel[axis] - 1) * conv->dilation[axis] ||
             !fc_all_meet(conv, axis))
@@ -82,10 +67,7 @@ static inline bool fc_dense_exchanges(const fc_conv *original, int64_t lanes)
 /* The problem as it is computed: units are its groups. */
 static inline fc_conv fc_dense_computed(const fc_conv *conv, int64_t lanes, bool exchange, int64_t *merged)
 {
-    fc_conv c = *conv;
-    fc_drop_pixels(&c);
-    if (exchange)
-        c = fc_exchanged(&c);
+    fc_conv c = exchange ? fc_exchanged(conv) : *conv;
     *merged = fc_max(1, fc_min(lanes / c.out_per_group, c.groups));
     c.groups = fc_div_up(c.groups, *merged);
     c.in_per_group *= *merged;

@@ -23,13 +23,15 @@ static int64_t dilation_of(const fc_conv *conv, int axis) { return conv->kernel[
 
 int64_t fc_axis_phases(const fc_conv *conv, int axis)
 {
-    return fc_min(conv->kernel[axis], conv->stride[axis] / fc_common_divisor(conv->stride[axis], dilation_of(conv, axis)));
+    const int64_t common = fc_common_divisor(conv->stride[axis], dilation_of(conv, axis));
+    return fc_min(conv->kernel[axis], conv->stride[axis] / common);
 }
 
 bool fc_axis_phase_of(const fc_conv *conv, int axis, int64_t tap, int64_t skip, int64_t most, fc_axis_phase *p)
 {
     const int64_t stride = conv->stride[axis], dilation = dilation_of(conv, axis), pad = conv->pad_before[axis];
-    const int64_t common = fc_common_divisor(stride, dilation), rest = (tap * dilation % stride - pad % stride) % stride;
+    const int64_t common = fc_common_divisor(stride, dilation);
+    const int64_t rest = (tap * dilation % stride - pad % stride) % stride;
     p->tap = tap;
     p->tap_step = stride / common;
     p->taps = (conv->kernel[axis] - 1 - tap) / p->tap_step + 1;

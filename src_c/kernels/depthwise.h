@@ -68,7 +68,7 @@ typedef struct fc_depthwise {
      * inputs x_ahead from those that its places and lanes begin at, where its step is 2 also ahead_row further
      * on, and outputs y_ahead from its own.  With several filters each run asks for two places of its input's. */
     int far;
-    int stream;                               /* y is aligned to vectors and written past the caches; of channels only */
+    int stream;                               /* y is aligned to vectors and written past caches; of channels only */
     int64_t x_ahead, y_ahead, ahead_row;
     /* Where it is table.depthwise_filters, not 0 or 1: so many filters, and outputs, for each block. */
     int filters;

@@ -268,7 +268,7 @@ def case_arrays(
 
 
 def assert_gradients(x: np.ndarray, weight: np.ndarray, **options: Any) -> None:
-    """Assert that both gradients are the reference's, of x as it lies and amid NaN; nothing else is written."""
+    """Assert that both gradients are the reference's, and write nothing else, even amid NaN."""
     grad = normal(reference.conv2d(x, weight, **options).shape, x.dtype, 4)
     eps = np.finfo(x.dtype).eps
     expected = reference.conv2d_weight_grad(grad, x, weight_shape=weight.shape, **options)

@@ -222,9 +222,11 @@ static void copy_places(const fc_lanes_copy *c, int64_t block, const lanes_row *
     const int64_t vectors = record_vectors(l);
     const size_t pixel = (size_t)l->pitch * l->size;
     const fc_span span = fc_span_of(0, count, step, start, c->cols.size);
+    /* Of blocks of less than a vector there is one source, which may have less than a vector behind it. */
+    const int64_t all = l->all * l->in, there = block == l->blocks - 1 ? all : all - block * l->record;
     const fc_pick_lanes pick = {
         .pixels = span.inside, .vectors = vectors, .ahead = row->ahead,
-        .readable = c->turns ? l->table->lanes : fc_min(l->table->lanes, l->all * l->in),
+        .readable = c->turns ? l->table->lanes : fc_min(l->table->lanes, there),
         .src = span.inside > 0 ? fc_at(row->src, (span.column - row->column) * row->pixel, l->size) : NULL,
         .src_pixel = step * row->pixel, .dst = (char *)to + (size_t)(span.before * out) * pixel,
         .dst_pixel = out * l->pitch, .sources = c->sources + (block == l->blocks - 1 ? vectors : 0),

@@ -63,6 +63,7 @@ def supports(
         "im2col": True,
         "depthwise": groups == channels,
         "dot": True,
+        "taps": True,
         "grouped": groups > 1 or channels <= 16,
         "winograd2": winograd.supports(2, tuple(kernel), strides[:2], dilations[:2]),
         "winograd4": winograd.supports(4, tuple(kernel), strides[:2], dilations[:2]),

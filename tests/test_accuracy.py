@@ -18,7 +18,7 @@ import fastconv
 PAGE = Path(__file__).parents[1] / "docs" / "accuracy.md"
 KINDS = ("Gaussian", "positive", "ReLU")
 CHANNELS = (3, 16, 64, 128, 256, 512, 1024, 2048)
-DENSE = ("direct", "dot", "im2col", "winograd2", "winograd4")
+DENSE = ("direct", "dot", "im2col", "taps", "winograd2", "winograd4")
 SPARSE = ("depthwise", "grouped")
 OTHER = {
     "5x5": ("winograd2", (5, 5)),

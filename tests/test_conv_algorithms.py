@@ -77,7 +77,7 @@ def test_against_reference(index: int, algorithm: str, name: str, dtype: Any, la
     case.check(y, layout, algorithm)
 
 
-SUM_OF_PRODUCTS = ("direct", "im2col", "depthwise", "dot", "grouped")
+SUM_OF_PRODUCTS = ("direct", "im2col", "depthwise", "dot", "grouped", "taps")
 LOCAL = [
     Case("3x3", 5, 9, (9, 26), padding=1, batch=2),
     Case("1x1", 20, 13, (7, 7), (1, 1), batch=3),

@@ -7,28 +7,12 @@ passes over the channels, several blocks of columns; padding beyond every side.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import pytest
+import tap_checks
 from conv_case import Case
-from support import (
-    DTYPES,
-    ISAS,
-    LAYOUTS,
-    amid_nan,
-    assert_within,
-    from_layout,
-    isa,
-    normal,
-    same_bits,
-    threads,
-    to_layout,
-)
-
-import fastconv
-from fastconv import reference
+from support import DTYPES, ISAS, LAYOUTS
 
 CASES = [
     Case("rows of one", 40, 1, (9, 3), padding=(1, 0), batch=2),
@@ -54,101 +38,43 @@ CASES = [
 ]
 
 
-def options_of(case: Case, layout: str) -> dict[str, Any]:
-    return {**case.options, "layout": layout, "algorithm": "dot"}
+
+def by_name(case: Case) -> str:
+    return case.name
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("dtype", DTYPES, ids=lambda dtype: dtype.__name__)
 @pytest.mark.parametrize("name", ISAS)
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+@pytest.mark.parametrize("case", CASES, ids=by_name)
 def test_against_reference(case: Case, name: str, dtype: Any, layout: str) -> None:
-    case = replace(case, activation=("leaky_relu", 0.25))
-    x, weight, bias = case.arrays(dtype)
-    image = amid_nan(to_layout(x, layout))
-    how = options_of(case, layout)
-    with isa(name):
-        fastconv.conv2d(np.full_like(image, np.nan), weight, bias, **how)  # what scratch holds is poison
-        y = fastconv.conv2d(image, amid_nan(weight), bias, **how)
-        plan = fastconv.plan_conv2d(image.shape, weight, bias, **how)
-        assert same_bits(plan(image), y)
-        if name == "avx512" and not case.name.startswith("one output"):  # whose taps are the whole image
-            assert "tap by tap" in plan.explain()
-    assert_within(from_layout(y, layout), case.expected(dtype), case.bound(dtype, False))
+    plan = tap_checks.check_values(case, "dot", name, dtype, layout)
+    if name == "avx512" and not case.name.startswith("one output"):  # whose taps are the whole image
+        assert "tap by tap" in plan.explain()
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("name", ISAS)
-@pytest.mark.parametrize("case", [CASES[2], CASES[10], CASES[17]], ids=lambda case: case.name)
+@pytest.mark.parametrize("case", [CASES[2], CASES[10], CASES[17]], ids=by_name)
 def test_views(case: Case, name: str, layout: str) -> None:
-    """The same bits however x and y lie."""
-    x, weight, bias = case.arrays(np.float32)
-    image, how = to_layout(x, layout), options_of(case, layout)
-    other = image.transpose(0, 3, 1, 2) if layout == "NHWC" else image.transpose(0, 2, 3, 1)
-    back = (0, 2, 3, 1) if layout == "NHWC" else (0, 3, 1, 2)
-    with isa(name):
-        expected = fastconv.conv2d(image, weight, bias, **how)
-        for view in (
-            np.ascontiguousarray(other).transpose(back),
-            np.ascontiguousarray(image[:, ::-1])[:, ::-1],
-            np.ascontiguousarray(image[..., ::-1])[..., ::-1],
-            amid_nan(image, "rows"),
-            amid_nan(image, "steps"),
-        ):
-            np.testing.assert_array_equal(view, image)
-            assert same_bits(fastconv.conv2d(view, weight, bias, **how), expected)
-        shape = expected.shape
-        out = np.full((*shape[:-1], 2 * shape[-1] + 1), np.nan, np.float32)
-        fastconv.conv2d(image, weight, bias, out=out[..., 1::2], **how)
-        np.testing.assert_array_equal(out[..., 1::2], expected)
-        assert np.isnan(out[..., ::2]).all()
+    tap_checks.check_views(case, "dot", name, layout)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("case", [CASES[2], CASES[10], CASES[17], CASES[18]], ids=lambda case: case.name)
+@pytest.mark.parametrize("case", [CASES[2], CASES[10], CASES[17], CASES[18]], ids=by_name)
 def test_the_same_bits_for_any_number_of_threads(case: Case, layout: str) -> None:
-    case = replace(case, batch=9)
-    x, weight, bias = case.arrays(np.float32)
-    found = []
-    for count in (1, 2, 3, 5):
-        with threads(count):
-            found.append(fastconv.conv2d(to_layout(x, layout), weight, bias, **options_of(case, layout)))
-    assert all(same_bits(found[0], other) for other in found[1:])
+    tap_checks.check_threads(case, "dot", layout)
 
 
 @pytest.mark.parametrize("layout", ["NCDHW", "NDHWC"])
 @pytest.mark.parametrize("name", ISAS)
-@pytest.mark.parametrize("value", [1.0, np.nan, np.inf])
+@pytest.mark.parametrize("value", [1.0, float("nan"), float("inf")])
 def test_depths(name: str, layout: str, value: float) -> None:
-    """Planes that are padding, weights that are not finite, whose products with it are no numbers."""
-    x, weight = normal((2, 34, 3, 5, 9), np.float32), normal((2, 17, 2, 3, 3), np.float32, 1)
-    weight[0, 3, 1, 2, 0] = weight[1, 16, 0, 0, 2] = value
-    how: dict[str, Any] = {"stride": (2, 1, 2), "padding": (1, 2, 1), "dilation": (2, 1, 1), "groups": 2}
-    image = x if layout == "NCDHW" else np.ascontiguousarray(np.moveaxis(x, 1, -1))
-    with isa(name), np.errstate(invalid="ignore"):
-        y = fastconv.conv3d(image, weight, layout=layout, algorithm="dot", **how)
-        expected = reference.conv3d(x, weight, **how)
-        limit = reference.conv3d(abs(x), abs(weight), **how) * (17 * 18 + 2) * np.finfo(np.float32).eps
-    y = y if layout == "NCDHW" else np.moveaxis(y, -1, 1)
-    np.testing.assert_array_equal(np.isfinite(y), np.isfinite(expected))
-    finite = np.isfinite(expected)
-    assert_within(y[finite], expected[finite], limit[finite])
+    tap_checks.check_depths("dot", name, layout, value)
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
 @pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("case", [CASES[2], CASES[9], CASES[12], CASES[17]], ids=lambda case: case.name)
+@pytest.mark.parametrize("case", [CASES[2], CASES[9], CASES[12], CASES[17]], ids=by_name)
 def test_what_is_not_finite(case: Case, layout: str, value: float) -> None:
-    """A pixel reaches the outputs that see it; a weight those that it is multiplied for, with padding too."""
-    x, weight, bias = case.arrays(np.float32)
-    image, how = to_layout(x, layout), options_of(case, layout)
-    pixel, tap = x.copy(), weight.copy()
-    pixel.flat[x.size // 3] = value
-    tap.flat[weight.size // 2 + 1] = value
-    with np.errstate(invalid="ignore"):
-        for a, w in ((pixel, weight), (x, tap)):
-            found = from_layout(fastconv.conv2d(to_layout(a, layout), w, bias, **how), layout)
-            expected = reference.conv2d(a, w, bias, **case.options)
-            np.testing.assert_array_equal(np.isnan(found), np.isnan(expected))
-            np.testing.assert_array_equal(np.isfinite(found), np.isfinite(expected))
-    assert image.shape[0] == case.batch
+    tap_checks.check_what_is_not_finite(case, "dot", layout, value)

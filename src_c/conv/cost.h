@@ -20,6 +20,12 @@ static inline double fc_multiply(const fc_machine *machine, double price)
     return fmax(price, machine->multiply * fmin(price, 1));
 }
 
+/* The same of tiles of so many vectors: those of one load as many values as they multiply.  Measured. */
+static inline double fc_multiply_tile(const fc_machine *machine, double price, int vectors)
+{
+    return fc_multiply(machine, price) * (machine->multiply > 1 && vectors == 1 ? 1.3 : 1);
+}
+
 /* The same of multiply-adds that each load a vector: measured. */
 static inline double fc_multiply_loaded(const fc_machine *machine, double price)
 {

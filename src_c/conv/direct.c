@@ -11,6 +11,7 @@
 #include "direct.h"
 #include "met.h"
 #include "nonfinite.h"
+#include "pixel_tile.h"
 #include <stdio.h>
 #include <string.h>
 
@@ -404,27 +405,9 @@ static void multiply(const direct_job *job, const direct_block *b, const void *w
 /* The tile [pixel][channel] into y. */
 static void scatter(const direct_job *job, const direct_block *b)
 {
-    const fc_conv *conv = job->run->conv;
-    const size_t size = fc_size_of(conv->dtype);
-    const bool even = conv->y_stride[FC_H] == b->cols * conv->y_stride[FC_W];
-    const int64_t rows = even ? 1 : b->rows, cols = even ? b->rows * b->cols : b->cols;
-    for (int64_t n = 0; n < b->images; n++)
-        for (int64_t r = 0; r < rows; r++) {
-            fc_move move = {
-                .rows = b->channels, .cols = cols,
-                .src = fc_at(b->tile, (n * rows + r) * cols * b->channels, size), .src_row = 1, .src_col = b->channels,
-                .dst = fc_at_mut(job->run->y, y_offset(conv, b, n, r), size),
-                .dst_row = conv->y_stride[FC_C], .dst_col = conv->y_stride[FC_W],
-            };
-            if (move.dst_row == 1) {
-                move.rows = cols;
-                move.cols = b->channels;
-                move.src_row = b->channels;
-                move.src_col = move.dst_col = 1;
-                move.dst_row = conv->y_stride[FC_W];
-            }
-            job->run->table->move(&move);
-        }
+    const fc_out_block out = { b->at, b->images, b->rows, b->cols,
+                                 b->group * job->run->conv->out_per_group + b->channel, b->channels };
+    fc_out_block_scatter(job->run, &out, b->tile);
 }
 
 static void run_task(void *context, int64_t task, void *memory)
@@ -481,7 +464,7 @@ static double cost(const fc_conv *conv, const fc_machine *machine, bool prepared
     const double copy = fmax(24.5, pixel * lanes / (double)s.band.channels);
     const double y_far = fc_far(conv, conv->batch * conv->out_pixels * conv->out_channels);
     const fc_count counts[] = {
-        { groups * depth * vectors * pixels * (s.skips ? fc_direct_met(conv) : 1), fc_multiply(machine, 0.962) },
+        { groups * depth * vectors * pixels * (s.skips ? fc_direct_met(conv) : 1), fc_multiply_tile(machine, 0.962, s.vectors) },
         { prepared ? 0 : weights, 11.4 },                                                  /* pack weights */
         { weights, 0 },                                                                    /* and read them */
         { band, copy },                                                                    /* copy bands */

@@ -10,8 +10,6 @@
  */
 #include "../base/parallel.h"
 #include "../base/scratch.h"
-#include "algorithm.h"
-#include "cost.h"
 #include "dot_taps.h"
 #include "geometry.h"
 #include <stdio.h>
@@ -202,7 +200,7 @@ static double plain_cost(const fc_conv *conv, const fc_machine *machine)
     const double packed = packs * groups * (double)conv->depth * pixels / machine->lanes;
     const double windows = packs * pixels * (double)(conv->kernel[FC_DEPTH] * conv->kernel[FC_HEIGHT]);
     const fc_count counts[] = {
-        { groups * vectors * rows * pixels, fc_multiply(machine, 1.04) },
+        { groups * vectors * rows * pixels, fc_dot_multiply(machine) },
         { groups * vectors * rows * (double)fc_div_up(s.pixels, 8), 1.74 },         /* weights read */
         { groups * rows * pixels * (1 + (double)(conv->depth / s.k_block)), 7.69 }, /* sums of lanes */
         { groups * pixels, 10.9 },                                                  /* addresses */

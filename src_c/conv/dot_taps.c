@@ -9,7 +9,6 @@
 #include "dot_taps.h"
 #include "../base/parallel.h"
 #include "../base/scratch.h"
-#include "cost.h"
 #include "met.h"
 #include "nonfinite.h"
 #include <stdio.h>
@@ -441,7 +440,7 @@ double fc_dot_taps_cost(const fc_conv *conv, const fc_machine *machine, bool pre
     const double weights = (double)(conv->depth * conv->out_channels), x = (double)fc_x_count(conv);
     const double far = fc_far(conv, fc_x_count(conv)) ? x * (double)fc_size_of(conv->dtype) / 64 : 0;
     const fc_count counts[] = {
-        { groups * vectors * (double)rows * pixels * met, fc_multiply(machine, 1.04) },
+        { groups * vectors * (double)rows * pixels * met, fc_dot_multiply(machine) },
         { fetched * vectors, rows < 3 ? 1 : 0.4 },
         { fetched * (double)s.passes, rows < 3 ? 1.5 : 0.8 },
         { pixels * (double)(conv->taps * s.passes * s.group_blocks), 5 },                /* places */

@@ -7,7 +7,7 @@
 #include <string.h>
 
 extern const fc_algorithm fc_algorithm_direct, fc_algorithm_depthwise, fc_algorithm_dot, fc_algorithm_grouped,
-    fc_algorithm_im2col, fc_algorithm_winograd2, fc_algorithm_winograd4;
+    fc_algorithm_im2col, fc_algorithm_taps, fc_algorithm_winograd2, fc_algorithm_winograd4;
 
 const fc_algorithm *const fc_algorithms[] = {
     &fc_algorithm_direct,
@@ -15,6 +15,7 @@ const fc_algorithm *const fc_algorithms[] = {
     &fc_algorithm_dot,
     &fc_algorithm_grouped,
     &fc_algorithm_im2col,
+    &fc_algorithm_taps,
     &fc_algorithm_winograd4,
     &fc_algorithm_winograd2,
     NULL,

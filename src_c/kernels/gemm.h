@@ -1,4 +1,4 @@
-/* The dense product's arguments.  Part of the kernel table; filled by conv/im2col.c, conv/direct.c. */
+/* The dense product's arguments.  Part of the kernel table; filled by conv/im2col.c, direct.c, taps.c and others. */
 #ifndef FC_KERNELS_GEMM_H
 #define FC_KERNELS_GEMM_H
 #include "ahead.h"
@@ -44,6 +44,7 @@ typedef struct fc_gemm {
     int finish;            /* last part of k: apply the activation */
     void *c;
     int64_t c_row;         /* between rows of C; lanes of C are adjacent */
+    const int64_t *c_offset; /* of each row of C, in place of its number times c_row; NULL for none */
     const void *bias;      /* NULL for none */
     int bias_on_lanes;     /* bias[j] for lane j, else bias[i] for row i */
     fc_activation activation;

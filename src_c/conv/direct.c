@@ -446,6 +446,15 @@ static void run_task(void *context, int64_t task, void *memory)
         scatter(job, &b);
 }
 
+/* Lines of planes that come from memory and do not begin with a line: a tile of pixels needs those of some channels
+ * first, its neighbour those of others. */
+static double uneven_lines(const fc_conv *conv)
+{
+    const int64_t size = (int64_t)fc_size_of(conv->dtype), plane = conv->in_size[1] * conv->in_size[2] * size;
+    const int64_t x = fc_x_count(conv) * size, y = conv->batch * conv->out_channels * conv->out_pixels * size;
+    return !conv->channels_last && plane % 64 != 0 && fc_past_caches(x + y) ? (double)x / 64 : 0;
+}
+
 static double cost(const fc_conv *conv, const fc_machine *machine, bool prepared)
 {
     const fc_direct_split s = split_of(conv, fc_table_for(conv->dtype), prepared);
@@ -475,6 +484,7 @@ static double cost(const fc_conv *conv, const fc_machine *machine, bool prepared
         { nchw * !s.copies * groups * depth * pixels * (double)s.channel_blocks, 0.25 },   /* pixels far apart */
         /* from lines not in cache, which products hide where one of them starts in a cycle */
         { nchw * !s.copies * x_far * groups * depth / (double)conv->taps * pixels, machine->multiply > 1 ? 0 : 1.86 },
+        { !s.copies * uneven_lines(conv), machine->multiply > 1 ? fmax(0, 80 - 16 * vectors) : 0 },
         { x_far * (double)(s.channel_blocks * fc_x_count(conv)) * lines, 0.506 },
         { y_far * pixels * (double)conv->out_channels * lines, 1.1 },
         { fc_lines_seen_in_pieces(conv, s.channel_blocks), nchw > 0 ? 45 : 75 },

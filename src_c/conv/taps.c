@@ -319,6 +319,7 @@ static double cost(const fc_conv *conv, const fc_machine *machine, bool prepared
         { nchw * groups * depth * met * pixels * (double)s.channel_blocks, 0.25 },         /* pixels far apart */
         { x_far * (double)(s.channel_blocks * fc_x_count(conv)) * lines, 0.506 },
         { y_far * pixels * (double)conv->out_channels * lines, 1.1 },
+        { (double)(s.tasks * conv->taps * s.k_blocks), 250 },                              /* products */
         { (double)s.tasks, 1150 },
         { 1, 4030 },
     };
@@ -362,7 +363,7 @@ const fc_algorithm fc_algorithm_taps = {
     .summary = "tap by tap, over the outputs that meet a pixel through it, output channels as lanes",
     .supports = supports,
     .cost = cost,
-    .least = 5000,
+    .least = 5600,
     .scratch = scratch,
     .prepared_size = prepared_size,
     .prepare = prepare,

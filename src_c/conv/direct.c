@@ -446,16 +446,17 @@ static void run_task(void *context, int64_t task, void *memory)
         scatter(job, &b);
 }
 
-/* Lines of planes that come from memory and are waited for, times their price by the vectors of outputs: measured where
- * one product starts in a cycle.  Of planes that do not begin with a line a tile of pixels needs those of some channels
- * first, its neighbour those of others; a tap with a stride uses a part of each. */
+/* Lines of planes that come from memory and are waited for, times their price by the vectors of outputs: measured
+ * where one product starts in a cycle.  Of planes that do not begin with a line a tile of pixels needs those of some
+ * channels first, its neighbour those of others; a tap with a stride uses a part of each. */
 static double lines_waited_for(const fc_conv *conv, double vectors)
 {
     enum { HELD = 12 << 20, LINE = 64 };
     const int64_t size = (int64_t)fc_size_of(conv->dtype), plane = conv->in_size[1] * conv->in_size[2] * size;
     const int64_t x = fc_x_count(conv) * size, y = conv->batch * conv->out_channels * conv->out_pixels * size;
     const double uneven = plane % LINE != 0 && fc_past_caches(x + y) ? fmax(0, 80 - 16 * vectors) : 0;
-    return (double)x / LINE * (conv->taps > 1 && conv->stride[FC_WIDTH] > 1 && x + y > HELD ? 25 : uneven);
+    const bool parts = conv->taps > 1 && conv->stride[FC_WIDTH] > 1 && x + y > HELD;
+    return (double)x / LINE * (parts ? 25 : uneven);
 }
 
 static double cost(const fc_conv *conv, const fc_machine *machine, bool prepared)
@@ -476,7 +477,8 @@ static double cost(const fc_conv *conv, const fc_machine *machine, bool prepared
     const double copy = fmax(24.5, pixel * lanes / (double)s.band.channels);
     const double y_far = fc_far(conv, conv->batch * conv->out_pixels * conv->out_channels);
     const fc_count counts[] = {
-        { groups * depth * vectors * pixels * (s.skips ? fc_direct_met(conv) : 1), fc_multiply_tile(machine, 0.962, s.vectors) },
+        { groups * depth * vectors * pixels * (s.skips ? fc_direct_met(conv) : 1),
+          fc_multiply_tile(machine, 0.962, s.vectors) },
         { prepared ? 0 : weights, 11.4 },                                                  /* pack weights */
         { weights, 0 },                                                                    /* and read them */
         { band, copy },                                                                    /* copy bands */

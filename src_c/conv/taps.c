@@ -63,14 +63,15 @@ static fc_direct_split split_of(const fc_conv *conv, const fc_table *table, bool
     split_channels(&s, conv, table);
     const int64_t depths = fc_max(conv->batch, 1) * conv->out_size[FC_DEPTH];
     const int64_t all = depths * conv->out_size[FC_HEIGHT] * conv->out_size[FC_WIDTH];
-    s.packs = !prepared && conv->out_size[FC_DEPTH] == 1 && all <= FEW_PIXELS &&
+    const int64_t wanted = fc_worth_tasks(conv), panels = s.panels * conv->groups;
+    s.packs = !prepared && conv->out_size[FC_DEPTH] == 1 && all <= FEW_PIXELS && panels >= fc_min(wanted, 2) &&
               s.k_block * s.panel * size <= MOST_PACKED;
-    const int64_t held = fc_max(LEAST_PIXELS, fc_min(MOST_PIXELS, l2 / 4 / (s.panels * s.panel)));
-    split_pixels(&s, conv, s.packs ? all : held);
+    const int64_t held = fc_min(l2 / 4 / (s.panels * s.panel), fc_div_up(all * panels, wanted));
+    split_pixels(&s, conv, s.packs ? all : fc_max(LEAST_PIXELS, fc_min(MOST_PIXELS, held)));
     const int64_t blocks = s.image_blocks * conv->out_size[FC_DEPTH] * s.row_blocks * s.col_blocks * conv->groups;
     const int64_t pixels = s.images * s.rows * s.cols;
     const int64_t most = fc_max(1, s.packs ? l2 / 2 / (pixels * s.panel) : l2 / 4 / (s.together * s.panel));
-    s.block_panels = fc_max(1, fc_min(most, s.panels / fc_div_up(fc_worth_tasks(conv), fc_max(blocks, 1))));
+    s.block_panels = fc_max(1, fc_min(most, s.panels / fc_div_up(wanted, fc_max(blocks, 1))));
     s.channel_blocks = fc_div_up(s.panels, s.block_panels);
     s.block_panels = fc_div_up(s.panels, s.channel_blocks);
     s.tasks = blocks * s.channel_blocks;

@@ -262,7 +262,8 @@ static void run_channels(const reduce_task *t, const fc_pool_band *a)
                j->to_stride[FC_D], 0);
 }
 
-/* The planes' inputs of a region, pixel after pixel, each with its planes side by side. */
+/* The planes' inputs of a region, pixel after pixel, each with its planes side by side; those of the next planes are
+ * asked for meanwhile. */
 static void fill_tile(const reduce_task *t, const fc_pool_band *a, fc_pool_span depth)
 {
     const fc_pool_job *j = t->j;
@@ -272,7 +273,8 @@ static void fill_tile(const reduce_task *t, const fc_pool_band *a, fc_pool_span 
                      (depth.count == 1 || j->from_stride[FC_D] == rows * width);
     const int64_t moves = all ? 1 : even ? depth.count : depth.count * rows, pixels = depth.count * rows * width;
     fc_move m = { .rows = a->planes, .cols = moves == 0 ? 0 : pixels / moves, .src_row = j->from_stride[FC_C],
-                  .src_col = 1, .dst_row = 1, .dst_col = j->unit };
+                  .src_col = 1, .dst_row = 1, .dst_col = j->unit,
+                  .ahead = a->planes * j->from_stride[FC_C] };
     for (int64_t i = 0; i < moves; i++) {
         const int64_t d = even ? i : i / rows, h = even ? 0 : i % rows;
         m.src = a->from +

@@ -82,6 +82,35 @@ void fc_band_fit(const fc_conv *conv, int64_t channels, bool interleaved, int64_
     }
 }
 
+/* Pixels of adjacent channels, of those columns that some tap sees; from memory they are asked for in time. */
+static void copy_pixels(const fc_conv_run *run, const fc_band *band, const void *src, const fc_span *span,
+                        int64_t count, void *dst)
+{
+    enum { AHEAD_BYTES = 8192, LEAST_AHEAD = 4, MOST_AHEAD = 32 }; /* that, in pixels */
+    const fc_conv *conv = run->conv;
+    const size_t size = fc_size_of(conv->dtype);
+    const int64_t step = conv->stride[FC_WIDTH], pixel = conv->x_stride[FC_W];
+    const bool all = step <= conv->kernel[FC_WIDTH] || step > PHASES_KNOWN;
+    const int64_t every = all ? 1 : step, ahead = AHEAD_BYTES / (count * (int64_t)size);
+    const uint64_t seen_cols = phases_seen(conv, FC_WIDTH, every);
+    for (int64_t phase = 0; phase < every; phase++) {
+        /* The first column inside that is one of this phase. */
+        const int64_t first = (phase + every - span->before % every) % every;
+        if (!is_seen(seen_cols, phase) || first >= span->inside)
+            continue;
+        const fc_move pixels = {
+            .rows = fc_div_up(span->inside - first, every), .cols = count,
+            .src = fc_at(src, (span->column + first) * pixel, size), .src_row = every * pixel,
+            .src_col = conv->x_stride[FC_C],
+            .dst = fc_at_mut(dst, (span->before + first) * band->col_step, size), .dst_row = every * band->col_step,
+            .dst_col = 1, .zero_after = band->col_step - count,
+            .ahead = fc_far(conv, fc_x_count(conv)) && conv->x_stride[FC_C] == 1
+                         ? fc_max(LEAST_AHEAD, fc_min(ahead, MOST_AHEAD)) * every * pixel : 0,
+        };
+        run->table->move(&pixels);
+    }
+}
+
 /* One row of the band, all channels: `columns` NULL-safe: inside == 0 writes zeros only. */
 static void copy_row(const fc_conv_run *run, const fc_band *band, const void *src, int64_t column0, int64_t count,
                      bool inside, void *dst)
@@ -94,17 +123,11 @@ static void copy_row(const fc_conv_run *run, const fc_band *band, const void *sr
         const fc_span span = fc_span_of(0, band->cols, 1, column0, width);
         const int64_t after = band->cols - span.before - span.inside;
         const fc_move before = { .rows = 1, .dst = dst, .dst_col = 1, .zero_before = span.before * band->col_step };
-        const fc_move pixels = {
-            .rows = span.inside, .cols = count,
-            .src = span.inside ? fc_at(src, span.column * conv->x_stride[FC_W], size) : src,
-            .src_row = conv->x_stride[FC_W], .src_col = conv->x_stride[FC_C],
-            .dst = fc_at_mut(dst, span.before * band->col_step, size), .dst_row = band->col_step, .dst_col = 1,
-            .zero_after = band->col_step - count,
-        };
         const fc_move behind = { .rows = 1, .dst = fc_at_mut(dst, (band->cols - after) * band->col_step, size),
                                  .dst_col = 1, .zero_before = after * band->col_step };
         run->table->move(&before);
-        run->table->move(&pixels);
+        if (span.inside > 0)
+            copy_pixels(run, band, src, &span, count, dst);
         run->table->move(&behind);
         return;
     }
@@ -132,11 +155,14 @@ void fc_band_copy(const fc_conv_run *run, const fc_band *band, const fc_block_or
     const int64_t y0 = at->row * conv->stride[FC_HEIGHT] - conv->pad_before[FC_HEIGHT];
     const int64_t x0 = at->col * conv->stride[FC_WIDTH] - conv->pad_before[FC_WIDTH];
     const int64_t base = at->image * conv->x_stride[FC_N] + first * conv->x_stride[FC_C];
+    /* Rows that no tap sees; of planes a vector may go on to the next row. */
+    const int64_t step = band->channel_step == 1 && conv->stride[FC_HEIGHT] <= PHASES_KNOWN ? conv->stride[FC_HEIGHT] : 1;
+    const uint64_t seen_rows = phases_seen(conv, FC_HEIGHT, step);
     for (int64_t d = 0; d < band->depth; d++) {
         const int64_t z = z0 + d * conv->dilation[FC_DEPTH];
         const bool z_inside = z >= 0 && z < conv->in_size[FC_DEPTH];
         for (int64_t r = 0; r < band->rows; r++) {
-            if (!is_seen(band->rows_seen, r % band->row_phases))
+            if (!is_seen(band->rows_seen, r % band->row_phases) || !is_seen(seen_rows, r % step))
                 continue;
             const int64_t y = y0 + r;
             const bool inside = z_inside && y >= 0 && y < conv->in_size[FC_HEIGHT];

@@ -65,7 +65,8 @@ static fc_status unknown(const char *name, fc_error *error)
 {
     return fc_fail(error, FC_BAD_VALUE,
                    "algorithm must be one of \"auto\", \"pointwise\", \"direct\", \"rows\", \"planes\", "
-                   "\"channels\", \"pixels\", \"mixed\", \"runs\", \"dot\", \"winograd4\" for a weight gradient, got \"%.40s\"",
+                   "\"channels\", \"pixels\", \"mixed\", \"runs\", \"dot\", \"winograd4\" for a weight gradient, "
+                   "got \"%.40s\"",
                    name);
 }
 

@@ -67,7 +67,8 @@ static double pixel_price(const side *rows, const side *lanes, int vector, doubl
     const double r = (double)rows->channels, vectors = (double)fc_div_up(lanes->channels, vector);
     const bool part = lanes->channels < vector; /* vectors that are read and written in part */
     const double pack = lanes->channel == 1 ? (part ? 20 : 3) : lanes->col == 1 ? 10 : 40;
-    return r * vectors * multiply * (vectors == 1 ? 1.2 : 1.1) + pack * vectors + (copies_rows(rows) ? r / vector * 4 : 0);
+    const double products = r * vectors * multiply * (vectors == 1 ? 1.2 : 1.1);
+    return products + pack * vectors + (copies_rows(rows) ? r / vector * 4 : 0);
 }
 
 static bool exchanges(const fc_conv *conv, int vector)

@@ -516,7 +516,7 @@ static double cost(const fc_conv *conv, const fc_machine *machine)
     const fc_runs_side g = { &p.g, NULL, conv->y_stride, outputs_of(conv, FC_HEIGHT, 0, b.rows),
                           outputs_of(conv, FC_WIDTH, 0, b.cols) };
     const int64_t y_count = conv->batch * conv->out_pixels * conv->out_channels;
-    const bool few = conv->groups > 1 || (p.exchanged && conv->in_per_group < table->lanes);
+    const bool few = conv->groups > 1 || (conv->in_per_group < table->lanes && (p.exchanged || p.vectors == 1));
     /* Measured; of one group, where other methods are as quick, what these are said to take. */
     const double multiply = fmax(1.1, (conv->taps == 1 ? 1.1 : few ? 0.73 : 0.95) * machine->multiply);
     const fc_count counts[] = {

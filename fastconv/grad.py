@@ -144,7 +144,8 @@ def conv2d_weight_grad(
         kernels without padding), ``"rows"`` (sums of products of rows of pixels: few channels a group),
         ``"channels"`` (likewise, of vectors of channels), ``"planes"`` and ``"pixels"`` (likewise, where they
         lie: depthwise with adjacent columns, or channels), ``"mixed"`` (1x1 of a few adjacent channels),
-        ``"runs"`` (products of the channels under a row of the kernel: groups, or few channels) or
+        ``"runs"`` (products of the channels under a row of the kernel: groups, or few channels), ``"dot"``
+        (sums along pixels: 1x1 without stride, of few channels whose pixels are adjacent) or
         ``"winograd4"`` (dense 3x3 with stride 1, a quarter of the products; its error stays below 1e-5 of
         the largest value in float32).
     out : ndarray, optional

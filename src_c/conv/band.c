@@ -82,6 +82,44 @@ void fc_band_fit(const fc_conv *conv, int64_t channels, bool interleaved, int64_
     }
 }
 
+/* Every so many of the pixels inside, from the `first` on; from memory they are asked for in time. */
+static void move_pixels(const fc_conv_run *run, const fc_band *band, const void *src, const fc_span *span,
+                        int64_t first, int64_t every, int64_t count, void *dst)
+{
+    enum { AHEAD_BYTES = 8192, LEAST_AHEAD = 4, MOST_AHEAD = 32 }; /* that, in pixels: of 256 bytes and more */
+    const fc_conv *conv = run->conv;
+    const size_t size = fc_size_of(conv->dtype);
+    const int64_t pixel = conv->x_stride[FC_W];
+    fc_move pixels = {
+        .rows = every == 1 ? span->inside : fc_div_up(span->inside - first, every), .cols = count,
+        .src = fc_at(src, (span->column + first) * pixel, size), .src_row = every * pixel,
+        .src_col = conv->x_stride[FC_C],
+        .dst = fc_at_mut(dst, (span->before + first) * band->col_step, size), .dst_row = every * band->col_step,
+        .dst_col = 1, .zero_after = band->col_step - count,
+    };
+    const int64_t ahead = AHEAD_BYTES / (count * (int64_t)size);
+    if (conv->x_stride[FC_C] == 1 && ahead <= MOST_AHEAD && fc_far(conv, fc_x_count(conv)))
+        pixels.ahead = fc_max(LEAST_AHEAD, ahead) * every * pixel;
+    run->table->move(&pixels);
+}
+
+/* Pixels of adjacent channels, of those columns that some tap sees. */
+static void copy_pixels(const fc_conv_run *run, const fc_band *band, const void *src, const fc_span *span,
+                        int64_t count, void *dst)
+{
+    const int64_t every = run->conv->stride[FC_WIDTH];
+    if (every <= run->conv->kernel[FC_WIDTH] || every > PHASES_KNOWN) {
+        move_pixels(run, band, src, span, 0, 1, count, dst);
+        return;
+    }
+    const uint64_t seen_cols = phases_seen(run->conv, FC_WIDTH, every);
+    for (int64_t phase = 0; phase < every; phase++) {
+        const int64_t first = (phase + every - span->before % every) % every; /* inside */
+        if (is_seen(seen_cols, phase) && first < span->inside)
+            move_pixels(run, band, src, span, first, every, count, dst);
+    }
+}
+
 /* One row of the band, all channels: `columns` NULL-safe: inside == 0 writes zeros only. */
 static void copy_row(const fc_conv_run *run, const fc_band *band, const void *src, int64_t column0, int64_t count,
                      bool inside, void *dst)
@@ -94,17 +132,11 @@ static void copy_row(const fc_conv_run *run, const fc_band *band, const void *sr
         const fc_span span = fc_span_of(0, band->cols, 1, column0, width);
         const int64_t after = band->cols - span.before - span.inside;
         const fc_move before = { .rows = 1, .dst = dst, .dst_col = 1, .zero_before = span.before * band->col_step };
-        const fc_move pixels = {
-            .rows = span.inside, .cols = count,
-            .src = span.inside ? fc_at(src, span.column * conv->x_stride[FC_W], size) : src,
-            .src_row = conv->x_stride[FC_W], .src_col = conv->x_stride[FC_C],
-            .dst = fc_at_mut(dst, span.before * band->col_step, size), .dst_row = band->col_step, .dst_col = 1,
-            .zero_after = band->col_step - count,
-        };
         const fc_move behind = { .rows = 1, .dst = fc_at_mut(dst, (band->cols - after) * band->col_step, size),
                                  .dst_col = 1, .zero_before = after * band->col_step };
         run->table->move(&before);
-        run->table->move(&pixels);
+        if (span.inside > 0)
+            copy_pixels(run, band, src, &span, count, dst);
         run->table->move(&behind);
         return;
     }
@@ -132,11 +164,15 @@ void fc_band_copy(const fc_conv_run *run, const fc_band *band, const fc_block_or
     const int64_t y0 = at->row * conv->stride[FC_HEIGHT] - conv->pad_before[FC_HEIGHT];
     const int64_t x0 = at->col * conv->stride[FC_WIDTH] - conv->pad_before[FC_WIDTH];
     const int64_t base = at->image * conv->x_stride[FC_N] + first * conv->x_stride[FC_C];
+    /* Rows that no tap sees are left out; but a vector of planes may go on to the next row. */
+    const int64_t step = conv->stride[FC_HEIGHT];
+    const bool leaves_rows = band->channel_step == 1 && step > conv->kernel[FC_HEIGHT] && step <= PHASES_KNOWN;
+    const uint64_t seen_rows = leaves_rows ? phases_seen(conv, FC_HEIGHT, step) : UINT64_MAX;
     for (int64_t d = 0; d < band->depth; d++) {
         const int64_t z = z0 + d * conv->dilation[FC_DEPTH];
         const bool z_inside = z >= 0 && z < conv->in_size[FC_DEPTH];
         for (int64_t r = 0; r < band->rows; r++) {
-            if (!is_seen(band->rows_seen, r % band->row_phases))
+            if (!is_seen(band->rows_seen, r % band->row_phases) || (leaves_rows && !is_seen(seen_rows, r % step)))
                 continue;
             const int64_t y = y0 + r;
             const bool inside = z_inside && y >= 0 && y < conv->in_size[FC_HEIGHT];

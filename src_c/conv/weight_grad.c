@@ -25,7 +25,7 @@ static const int64_t CHUNK_PIXELS = 1024;      /* a chunk is worth writing its s
 static const fc_weight_method *const methods[] = {
     &fc_weight_pointwise, &fc_weight_dense, &fc_weight_rows, &fc_weight_planes,
     &fc_weight_channels, &fc_weight_pixels, &fc_weight_mixed, &fc_weight_winograd,
-    &fc_weight_runs, NULL,
+    &fc_weight_runs, &fc_weight_dot, NULL,
 };
 
 fc_pixel_blocks fc_pixel_blocks_of(const fc_conv *conv, int64_t images, int64_t rows, int64_t cols)
@@ -65,7 +65,8 @@ static fc_status unknown(const char *name, fc_error *error)
 {
     return fc_fail(error, FC_BAD_VALUE,
                    "algorithm must be one of \"auto\", \"pointwise\", \"direct\", \"rows\", \"planes\", "
-                   "\"channels\", \"pixels\", \"mixed\", \"runs\", \"winograd4\" for a weight gradient, got \"%.40s\"",
+                   "\"channels\", \"pixels\", \"mixed\", \"runs\", \"dot\", \"winograd4\" for a weight gradient, "
+                   "got \"%.40s\"",
                    name);
 }
 

@@ -59,5 +59,6 @@ struct fc_weight_method {
 };
 
 extern const fc_weight_method fc_weight_pointwise, fc_weight_dense, fc_weight_rows, fc_weight_planes,
-    fc_weight_channels, fc_weight_pixels, fc_weight_mixed, fc_weight_winograd, fc_weight_runs;
+    fc_weight_channels, fc_weight_pixels, fc_weight_mixed, fc_weight_winograd, fc_weight_runs,
+    fc_weight_dot;
 #endif

@@ -111,6 +111,26 @@ static double met_share(const fc_conv *conv)
     return share;
 }
 
+/* Pixels of x that come from memory are read in pieces of some lines, so a block of a strided convolution rather has
+ * fewer of them than these fewer channels. */
+static void fit_pieces(const fc_conv *conv, int64_t *images, int64_t *rows, int64_t *cols)
+{
+    enum { PIECE = 768, FEW_PIXELS = 64 };    /* bytes; outputs that leave much to loading and storing sums */
+    const int64_t size = (int64_t)fc_size_of(conv->dtype), most = fc_machine_for(conv->dtype)->l2 / 2 / size;
+    int64_t channels = fc_min(conv->in_per_group, PIECE / size), i, r, c;
+    for (;; channels = fc_div_up(channels, 2)) {
+        i = *images;
+        r = *rows;
+        c = *cols;
+        fc_band_fit(conv, channels, true, most, &i, &r, &c);
+        if (i * r * c >= FEW_PIXELS || channels * size <= PIECE / 4)
+            break;
+    }
+    *images = i;
+    *rows = r;
+    *cols = c;
+}
+
 /* A unit, or a part of one. */
 static void cut_channels(fc_weight_split *s, const fc_conv *conv, const fc_table *table, bool plain)
 {
@@ -121,6 +141,8 @@ static void cut_channels(fc_weight_split *s, const fc_conv *conv, const fc_table
     s->a[COPIES] = copies(conv);
     if (s->a[COPIES])                         /* for outputs that a large stride takes far apart */
         fc_band_fit(conv, 1, interleaved(conv), fc_machine_for(conv->dtype)->l2 / 4 / size, &images, &rows, &cols);
+    if (s->a[COPIES] && interleaved(conv) && fc_far(conv, fc_x_count(conv)))
+        fit_pieces(conv, &images, &rows, &cols);
     s->blocks = fc_pixel_blocks_of(conv, images, rows, cols);
     s->a[IC_BLOCKS] = fc_div_up(conv->depth, fc_max(FC_DENSE_ROWS, conv->taps));
     for (;;) {

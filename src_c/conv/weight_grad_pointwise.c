@@ -22,6 +22,7 @@ enum {
     CHAIN = 4096,             /* pixels summed in one chain before they are added to the rest */
 };
 static const double PART_FLOPS = 3e7;         /* a part is worth a thread */
+static const double LEAST_PRICE = 34;         /* of a pixel with few products, which wait for each other: measured */
 enum { ROW, ROW_BLOCKS, LANE, LANE_BLOCKS, PANEL, EXCHANGED, BLOCKS }; /* of split.a */
 enum { SUMS_AT, CHAIN_AT, ROWS_AT, LANES_AT }; /* of split.at */
 
@@ -60,20 +61,22 @@ static bool even(const side *s, const fc_pixel_block *b)
     return even_rows(s, b) && (b->images == 1 || s->image == b->rows * b->cols * s->col);
 }
 
-/* Time of one pixel, in that of one vector multiply-add. */
-static double pixel_price(const side *rows, const side *lanes, int vector)
+/* Time of one pixel, where a vector multiply-add takes `multiply`. */
+static double pixel_price(const side *rows, const side *lanes, int vector, double multiply)
 {
     const double r = (double)rows->channels, vectors = (double)fc_div_up(lanes->channels, vector);
     const bool part = lanes->channels < vector; /* vectors that are read and written in part */
     const double pack = lanes->channel == 1 ? (part ? 20 : 3) : lanes->col == 1 ? 10 : 40;
-    return r * vectors * (vectors == 1 ? 1.2 : 1.1) + pack * vectors + (copies_rows(rows) ? r / vector * 4 : 0);
+    const double products = r * vectors * multiply * (vectors == 1 ? 1.2 : 1.1);
+    return products + pack * vectors + (copies_rows(rows) ? r / vector * 4 : 0);
 }
 
 static bool exchanges(const fc_conv *conv, int vector)
 {
     const side x = side_of_x(conv, NULL), g = side_of_g(conv, NULL);
     const double back = 10.0 * (double)conv->in_per_group * (double)fc_div_up(conv->out_per_group, vector);
-    return pixel_price(&x, &g, vector) + back / (double)(conv->batch * conv->out_pixels) < pixel_price(&g, &x, vector);
+    const double as_it_is = pixel_price(&g, &x, vector, 1);
+    return pixel_price(&x, &g, vector, 1) + back / (double)(conv->batch * conv->out_pixels) < as_it_is;
 }
 
 /* Channels of a block and the number of blocks, of at most `most` in multiples of `step`. */
@@ -321,13 +324,17 @@ static double cost(const fc_conv *conv, const fc_machine *machine)
 {
     const side x = side_of_x(conv, NULL), g = side_of_g(conv, NULL);
     const bool exchange = exchanges(conv, machine->lanes);
-    const double pixel = exchange ? pixel_price(&x, &g, machine->lanes) : pixel_price(&g, &x, machine->lanes);
+    const double multiply = fmax(1, 0.87 * machine->multiply); /* of which loads hide a part */
+    const double pixel = exchange ? pixel_price(&x, &g, machine->lanes, multiply)
+                                  : pixel_price(&g, &x, machine->lanes, multiply);
+    const bool far = fc_far(conv, (fc_x_count(conv) + conv->batch * conv->out_pixels * conv->out_channels) / 8);
     const bool turned = !exchange && x.channel != 1 && conv->batch * conv->out_pixels >= LEAST_PIXELS;
     const fc_count counts[] = {
-        { (double)conv->groups * (double)(conv->batch * conv->out_pixels), pixel * (turned ? 1.09 : 1) },
+        { (double)conv->groups * (double)(conv->batch * conv->out_pixels),
+          fmax(pixel * (turned ? 1.09 : 1), conv->groups == 1 ? LEAST_PRICE : 0) },
         { (double)conv->out_channels * (double)conv->in_per_group / machine->lanes, exchange ? 10 : 4 },
         { conv->groups > 1 && conv->channels_last ? (double)conv->groups * (double)(conv->batch * conv->out_pixels) : 0,
-          40 },                                                                    /* pixels in pieces */
+          far ? 120 : 10 },                                                        /* pixels in pieces */
         { (double)conv->groups, 300 },
         { 1, 5000 },
     };

@@ -504,25 +504,27 @@ static double copies(const fc_conv *conv, const fc_runs_side *s, double planes, 
 static double cost(const fc_conv *conv, const fc_machine *machine)
 {
     const fc_table *table = fc_table_for(conv->dtype);
+    const double all = (double)(fc_x_count(conv) + conv->batch * conv->out_pixels * conv->out_channels);
+    const double copy = !conv->channels_last ? 30 : conv->taps == 1 ? 20 : 0;
     if (conv->flops < LITTLE && !fc_far(conv, 4 * fc_x_count(conv)))
-        return (40000 + conv->flops / machine->lanes) * fc_cost_unit(machine);
+        return (40000 + (conv->flops + copy * all) / machine->lanes) * fc_cost_unit(machine);
     const runs_plan p = plan_of(conv, table);
     const fc_pixel_blocks b = blocks_of(conv, &p);
-    const double pixels = (double)(conv->batch * conv->out_pixels), all = (double)b.count, units = (double)p.g.units;
+    const double pixels = (double)(conv->batch * conv->out_pixels), blocks = (double)b.count, units = (double)p.g.units;
     const fc_runs_side x = { &p.x, NULL, conv->x_stride, places_of(conv, FC_HEIGHT, 0, b.rows),
                           places_of(conv, FC_WIDTH, 0, b.cols) };
     const fc_runs_side g = { &p.g, NULL, conv->y_stride, outputs_of(conv, FC_HEIGHT, 0, b.rows),
                           outputs_of(conv, FC_WIDTH, 0, b.cols) };
     const int64_t y_count = conv->batch * conv->out_pixels * conv->out_channels;
-    const bool few = conv->groups > 1 || (p.exchanged && conv->in_per_group < table->lanes);
+    const bool few = conv->groups > 1 || (conv->in_per_group < table->lanes && (p.exchanged || p.vectors == 1));
     /* Measured; of one group, where other methods are as quick, what these are said to take. */
-    const double multiply = fmax(1.1, (few ? 0.73 : 0.95) * machine->multiply);
+    const double multiply = fmax(1.1, (conv->taps == 1 ? 1.1 : few ? 0.73 : 0.95) * machine->multiply);
     const fc_count counts[] = {
         { pixels * units * pixel_price(table, &p), multiply },
-        { copies(conv, &x, (double)(conv->kernel[FC_DEPTH] * b.images) * all, fc_x_count(conv)), 1 },
-        { copies(conv, &g, (double)b.images * all, y_count), 1 },
-        { all * units * (double)(p.lines * tiles_of(table, &p)), 150 },
-        { all * units, 400 },
+        { copies(conv, &x, (double)(conv->kernel[FC_DEPTH] * b.images) * blocks, fc_x_count(conv)), 1 },
+        { copies(conv, &g, (double)b.images * blocks, y_count), 1 },
+        { blocks * units * (double)(p.lines * tiles_of(table, &p)), 150 },
+        { blocks * units, 400 },
         { units * (double)(p.lines * p.rows * p.vectors), 22 },                    /* sums to the gradient */
         { 1, 16000 },
     };

@@ -11,8 +11,8 @@ enum { FC_WEIGHTS_AHEAD = 128 };
  * begin with zero_before zeros and end with zero_after zeros, which cols does not count: src points
  * at the first value copied, dst at the first value written.  Nothing else is read or written.
  * Fast where dst_col is 1 and src_col is 1 or 2 or src_row is 1 (a transpose).
- * A transpose asks for what lies `ahead` values beyond, where that is not 0: short stretches of many
- * rows in memory are nothing that hardware would fetch ahead by itself. */
+ * A transpose, or a copy of adjacent values, asks for what lies `ahead` values beyond, where that is not 0: short
+ * stretches of many rows in memory are nothing that hardware would fetch ahead by itself. */
 typedef struct fc_move {
     int64_t rows, cols;
     const void *src;

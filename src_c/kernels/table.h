@@ -12,6 +12,7 @@
 #include "dot.h"
 #include "gemm.h"
 #include "grad.h"
+#include "lane_dots.h"
 #include "lanes.h"
 #include "mix.h"
 #include "move.h"
@@ -83,6 +84,7 @@ typedef struct fc_table {
     int64_t (*outer_tile)(int64_t m, int vectors);
     void (*outer)(const fc_outer *o);
     void (*outer_pack)(const fc_outer_pack *p);
+    void (*lane_dots)(const fc_lane_dots *d);
     void (*run_sums)(const fc_run_sums *s);
 } fc_table;
 #endif

@@ -240,6 +240,15 @@ static void run_task(void *context, int64_t task, void *memory)
     }
 }
 
+/* Taps that a tile of `outputs` sees, on average. */
+static double taps_seen(const fc_conv *conv, int axis, int64_t outputs)
+{
+    const fc_lanes_axis a = { .count = conv->out_size[axis], .kernel = conv->kernel[axis], .in = conv->in_size[axis],
+                              .stride = conv->stride[axis], .dilation = conv->dilation[axis],
+                              .pad = conv->pad_before[axis] };
+    return fc_lanes_taps_seen(&a, outputs);
+}
+
 double fc_grouped_blocks_cost(const fc_conv *conv, const fc_machine *machine, bool prepared)
 {
     const fc_table *table = fc_table_for(conv->dtype);
@@ -269,9 +278,10 @@ double fc_grouped_blocks_cost(const fc_conv *conv, const fc_machine *machine, bo
     const bool crowds = conv->channels_last && fc_crowds_sets(conv);
     const double x_lines = (double)fc_x_count(conv) * (double)l->size / 64;
     const bool far = fc_x_count(conv) * (int64_t)l->size > machine->l2;
+    const double depth = taps_seen(conv, FC_HEIGHT, tile.by_image ? 1 : down) * taps_seen(conv, FC_WIDTH, across) *
+                         (double)(conv->kernel[FC_DEPTH] * conv->in_per_group);
     const fc_count counts[] = {
-        { tiles * (double)(tile.places * tile.cols) * (double)conv->depth,
-          fc_multiply(machine, l->vectors > 1 ? 1.45 : 1.17) },
+        { tiles * (double)(tile.places * tile.cols) * depth, fc_multiply(machine, l->vectors > 1 ? 1.45 : 1.17) },
         { tiles, 230 },
         { places, 4 + 3.7 * fc_group_lanes_sources(l) },       /* copies */
         { rows, turned ? 110 : 20 },

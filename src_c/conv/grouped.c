@@ -391,8 +391,10 @@ static double cost_of_channels(const fc_conv *conv, const fc_machine *machine, b
     const int64_t bytes = conv->out_per_group * conv->depth * (int64_t)fc_size_of(conv->dtype);
     const double again = shared && 2 * bytes > machine->l1 ? fmin(7 / (double)conv->out_size[FC_WIDTH], 1) : 0;
     const double product = price_of_channels(conv, machine, shared) + 1.05 * again;
+    /* Inputs that are picked are loaded before the multiply-adds. */
+    const double picked = !shared && machine->multiply > 1 ? 1.33 : 1;
     const fc_count counts[] = {
-        { vectors * (double)conv->depth, fc_multiply(machine, product) },
+        { vectors * (double)conv->depth, fc_multiply(machine, product) * picked },
         { vectors, shared ? 12 : 20 },                                             /* tiles and stores */
         { prepared ? 0 : weights, 4.1 },                                           /* pack weights */
         { 1, 5500 },
@@ -462,14 +464,12 @@ static double plain_cost(const fc_conv *conv, const fc_machine *machine, bool pr
 static bool by_blocks(const fc_conv *conv)
 {
     const double least_flops = 2e5;           /* of less, a choice takes longer than it saves */
-    fc_machine machine = *fc_machine_for(conv->dtype);
+    const fc_machine *machine = fc_machine_for(conv->dtype);
     fc_conv declared = *conv;
     fc_conv_default_strides(&declared, conv->channels_last);
-    /* What is copied decides, not what is multiplied: measured on Zen 4 too. */
-    machine.multiply = 1;
     /* Groups of one input are depthwise's, which has kernels of its own for them. */
     return conv->flops >= least_flops && conv->in_per_group > 1 &&
-           fc_grouped_blocks_cost(&declared, &machine, true) < plain_cost(&declared, &machine, true);
+           fc_grouped_blocks_cost(&declared, machine, true) < plain_cost(&declared, machine, true);
 }
 
 /* Whether several pixels share a vector: the same for every view of arrays of this layout. */

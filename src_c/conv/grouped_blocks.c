@@ -281,7 +281,7 @@ double fc_grouped_blocks_cost(const fc_conv *conv, const fc_machine *machine, bo
     const double depth = taps_seen(conv, FC_HEIGHT, tile.by_image ? 1 : down) * taps_seen(conv, FC_WIDTH, across) *
                          (double)(conv->kernel[FC_DEPTH] * conv->in_per_group);
     const fc_count counts[] = {
-        { tiles * (double)(tile.places * tile.cols) * depth, fc_multiply(machine, l->vectors > 1 ? 1.45 : 1.17) },
+        { tiles * (double)(tile.places * tile.cols) * depth, fc_lanes_multiply(l, machine, l->vectors > 1 ? 1.45 : 1.17) },
         { tiles, 230 },
         { places, 4 + 3.7 * fc_group_lanes_sources(l) },       /* copies */
         { rows, turned ? 110 : 20 },
@@ -289,7 +289,7 @@ double fc_grouped_blocks_cost(const fc_conv *conv, const fc_machine *machine, bo
         { turned ? outputs : 0, 10 },
         { moved > (double)machine->l2 ? moved / 64 : 0, 4 },    /* lines from beyond L2 */
         { turned && far && conv->stride[FC_WIDTH] > 2 ? x_lines * fc_seen_share(conv) : 0, 11 },
-        { crowds ? read * (double)(machine->lanes * (int64_t)l->size) / 64 : 0, far ? 80 : 40 }, /* in few sets */
+        { crowds ? read * (double)(machine->lanes * (int64_t)l->size) / 64 : 0, far ? 30 : 15 }, /* in few sets */
         { prepared ? 0 : (double)(l->units * l->vectors * table->lanes) * (double)conv->depth, 2 },
         { blocks * (double)l->blocks, 600 },
         { 1, 7500 },

@@ -7,6 +7,7 @@
 #include "group_lanes.h"
 #include "input_grad.h"
 #include "input_grad_lanes.h"
+#include "lanes_outputs.h"
 #include <math.h>
 #include <string.h>
 
@@ -274,7 +275,8 @@ static void count_tiles(const blocks_job *job, double *tiles, double *products)
                                (double)(t.by_image ? fc_div_up(job->images, down) * h.count
                                                    : job->images * fc_div_up(h.count, down));
             *tiles += all;
-            *products += all * (double)(t.places * t.cols) * (double)(h.kernel * w.kernel * conv->out_per_group);
+            *products += all * (double)(t.places * t.cols) * fc_lanes_taps_seen(&h, t.by_image ? 1 : down) *
+                         fc_lanes_taps_seen(&w, across) * (double)conv->out_per_group;
         }
     }
 }
@@ -301,7 +303,7 @@ static double seconds_of(const blocks_job *job)
     /* Products to a store that others, of phases in place, have as few of. */
     const bool few = conv->out_per_group <= 2 || conv->stride[FC_HEIGHT] * conv->stride[FC_WIDTH] == 1;
     const fc_count counts[] = {
-        { products * vectors, fc_multiply(machine, 1.22) },
+        { products * vectors, fc_lanes_multiply(l, machine, 1.22) },
         { tiles * vectors, turned ? 300 : few ? 450 : 230 },    /* their stores, far from each other, among it */
         { (double)(conv->stride[FC_HEIGHT] * conv->stride[FC_WIDTH]) * vectors, 150 }, /* calls */
         { places, 4 + 3.7 * fc_group_lanes_sources(l) },        /* copies */

@@ -84,7 +84,7 @@ static void move_filters(const fc_group_lanes *l, int64_t taps, int64_t count, c
 
 void fc_group_lanes_filters(const fc_group_lanes *l, int64_t taps, int64_t unit, const void *weight, void *filters)
 {
-    enum { ROWS = 64, MOST_BYTES = 64, MANY_TAPS = 12 }; /* rows of weights at a time; of a vector */
+    enum { ROWS = 64, MOST_BYTES = 64, MANY_TAPS = 8 }; /* rows of weights at a time; of a vector */
     _Alignas(64) char rows[ROWS * MOST_BYTES], order[MOST_BYTES];
     const int64_t lanes = l->table->lanes, depth = depth_of(l, taps);
     for (int64_t v = 0; v < l->vectors; v++) {

@@ -281,7 +281,8 @@ double fc_grouped_blocks_cost(const fc_conv *conv, const fc_machine *machine, bo
     const double depth = taps_seen(conv, FC_HEIGHT, tile.by_image ? 1 : down) * taps_seen(conv, FC_WIDTH, across) *
                          (double)(conv->kernel[FC_DEPTH] * conv->in_per_group);
     const fc_count counts[] = {
-        { tiles * (double)(tile.places * tile.cols) * depth, fc_lanes_multiply(l, machine, l->vectors > 1 ? 1.45 : 1.17) },
+        { tiles * (double)(tile.places * tile.cols) * depth,
+          fc_lanes_multiply(l, machine, l->vectors > 1 ? 1.45 : 1.17) },
         { tiles, 230 },
         { places, 4 + 3.7 * fc_group_lanes_sources(l) },       /* copies */
         { rows, turned ? 110 : 20 },

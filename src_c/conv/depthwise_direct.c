@@ -372,7 +372,8 @@ static void compute_strip(const fc_conv_run *run, const fc_depthwise_view *v, in
 static int64_t least_columns(const fc_conv *conv, const fc_depthwise_view *v)
 {
     enum { LEAST = 28, PLACES = 14, SETS = 4096 };
-    const int64_t dilation = conv->stride[FC_WIDTH] == 1 ? conv->dilation[FC_WIDTH] : 1;
+    const bool skips = conv->stride[FC_WIDTH] == 1 && conv->kernel[FC_WIDTH] > 1;
+    const int64_t dilation = skips ? fc_min(conv->dilation[FC_WIDTH], conv->out_size[FC_WIDTH]) : 1;
     const int64_t apart = dilation * v->x_stride[FC_W] * (int64_t)fc_size_of(conv->dtype);
     return apart % SETS == 0 ? LEAST : fc_max(LEAST, PLACES * dilation);
 }

@@ -57,7 +57,7 @@ double fc_lanes_taps_seen(const fc_lanes_axis *a, int64_t tile)
         const int64_t first = a->first + fc_max(0, fc_min(i * tile, a->count - tile));
         const int64_t last = fc_min(first + tile, a->first + a->count) - 1;
         const int64_t before = a->pad - last * a->stride, room = a->in - 1 + a->pad - first * a->stride;
-        const int64_t begin = before > 0 ? fc_div_up(before, a->dilation) : 0;
+        const int64_t begin = before > 0 ? (before - 1) / a->dilation + 1 : 0;
         const int64_t end = room < 0 ? 0 : room >= reach ? a->kernel : room / a->dilation + 1;
         taps += fc_max(0, end - begin);
     }

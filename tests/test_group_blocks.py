@@ -23,7 +23,8 @@ def case(groups: int, c: int, o: int, size: tuple[int, int], kernel: tuple[int, 
     return Case(name, groups * c, groups * o, size, kernel, groups=groups, **how)
 
 
-# Tiles of rows and of images, the last of them cut; all columns see a tap, some, or none; kernels beyond the image.
+# Tiles of rows and of images, the last of them cut; all columns see a tap, some, or none; kernels beyond
+# the image.
 CASES = [
     case(3, 16, 16, (7, 7), (7, 7), padding=3),
     case(3, 16, 16, (5, 5), (3, 3), padding=1, batch=9),
@@ -74,7 +75,7 @@ def test_input_grad(of: Case, layout: str, dtype: Any, name: str) -> None:
 @every_isa
 @pytest.mark.parametrize("value", [np.inf, np.nan])
 def test_what_is_not_finite(value: float, layout: str, name: str) -> None:
-    """A weight that is not finite meets padding all the same, as in the definition; in a gradient there is none."""
+    """A weight that is not finite meets padding all the same, as in the definition."""
     of = CASES[0]
     x, weight, _ = of.arrays(np.float32)
     weight[20, 3, 0, 6] = value

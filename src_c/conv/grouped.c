@@ -14,6 +14,7 @@
 #include "depthwise.h"
 #include "grouped_blocks.h"
 #include "grouped_pixels.h"
+#include "met.h"
 #include "nonfinite.h"
 #include <math.h>
 #include <stdio.h>
@@ -377,7 +378,7 @@ static double price_of_channels(const fc_conv *conv, const fc_machine *machine, 
                                    : (whole ? (one ? 1.1 : 2.2) : one ? 2 : 2.8);
     const double of_one = stride > 2 || whole ? (shared ? 1.5 : 2.7) : shared ? 2.3 : 4.2;
     /* With a stride, where one multiply-add starts in a cycle: measured. */
-    const double least = machine->multiply == 1 || one ? 0 : stride == 2 ? 2.2 : 3;
+    const double least = machine->multiply == 1 || one ? 0 : stride == 2 ? 2.2 + (shared ? 0 : 2 * singles) : 3;
     return fmax(of_three + (of_one - of_three) * singles, least) * (width < 8 ? 8.0 / (double)(width + 1) : 1);
 }
 
@@ -407,9 +408,11 @@ static double cost_of_rows(const fc_conv *conv, const fc_machine *machine)
     const double rows = (double)(conv->batch * conv->out_size[FC_DEPTH] * conv->out_size[FC_HEIGHT] *
                                  conv->out_channels);
     const double vectors = rows * (double)fc_div_up(conv->out_size[FC_WIDTH], machine->lanes);
+    /* Rows that a tile meets through no tap are left out. */
+    const double met = 0.5 + 0.5 * fc_met_share(conv, FC_HEIGHT);
     const fc_count counts[] = {
         /* A single tap has nothing beside it that shares a load. */
-        { vectors * (double)conv->depth, fc_multiply(machine, conv->kernel[FC_WIDTH] > 1 ? 1.1 : 2.6) },
+        { vectors * (double)conv->depth * met, fc_multiply(machine, conv->kernel[FC_WIDTH] > 1 ? 1.1 : 2.6) },
         { vectors, 7 },                                                              /* tiles and stores */
         { fc_lines_seen_in_pieces(conv, 1), 10 },
         { fc_lines_through_memory(conv), 57 },

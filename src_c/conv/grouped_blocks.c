@@ -280,6 +280,8 @@ double fc_grouped_blocks_cost(const fc_conv *conv, const fc_machine *machine, bo
     const bool far = fc_x_count(conv) * (int64_t)l->size > machine->l2;
     const double depth = taps_seen(conv, FC_HEIGHT, tile.by_image ? 1 : down) * taps_seen(conv, FC_WIDTH, across) *
                          (double)(conv->kernel[FC_DEPTH] * conv->in_per_group);
+    const double weights = (double)(l->units * l->vectors * table->lanes) * (double)conv->depth;
+    const bool one_move = l->groups == 1 && conv->taps >= 16; /* packs them */
     const fc_count counts[] = {
         { tiles * (double)(tile.places * tile.cols) * depth,
           fc_lanes_multiply(l, machine, l->vectors > 1 ? 1.45 : 1.17) },
@@ -291,7 +293,7 @@ double fc_grouped_blocks_cost(const fc_conv *conv, const fc_machine *machine, bo
         { moved > (double)machine->l2 ? moved / 64 : 0, 4 },    /* lines from beyond L2 */
         { turned && far && conv->stride[FC_WIDTH] > 2 ? x_lines * fc_seen_share(conv) : 0, 11 },
         { crowds ? read * (double)(machine->lanes * (int64_t)l->size) / 64 : 0, far ? 30 : 15 }, /* in few sets */
-        { prepared ? 0 : (double)(l->units * l->vectors * table->lanes) * (double)conv->depth, 2 },
+        { prepared ? 0 : weights, !one_move ? 2 : weights * (double)l->size > (double)machine->l3 / 2 ? 3 : 1 },
         { blocks * (double)l->blocks, 600 },
         { 1, 7500 },
     };

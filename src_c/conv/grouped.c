@@ -397,7 +397,7 @@ static double cost_of_channels(const fc_conv *conv, const fc_machine *machine, b
     const fc_count counts[] = {
         { vectors * (double)conv->depth, fc_multiply(machine, product) * picked },
         { vectors, shared ? 12 : 20 },                                             /* tiles and stores */
-        { prepared ? 0 : weights, 4.1 },                                           /* pack weights */
+        { prepared ? 0 : weights, 2 },                                             /* pack weights */
         { 1, 5500 },
     };
     return FC_COST(counts, machine);

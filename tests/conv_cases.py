@@ -237,6 +237,8 @@ def depthwise() -> Iterator[Case]:
     yield Case(
         "depthwise dilation (1, 3), stride (2, 1)", 8, 8, (13, 22), groups=8, dilation=(1, 3), stride=(2, 1)
     )
+    yield Case("depthwise dilation 4, strips", 130, 130, (9, 75), groups=130, padding=4, dilation=4)
+    yield Case("depthwise dilation 4, pixels in one set", 256, 256, (3, 70), (1, 3), groups=256, dilation=4)
     yield Case("depthwise dilation that only touches padding", 6, 6, (4, 5), groups=6, padding=9, dilation=9)
     yield Case("depthwise stride 4", 8, 8, (17, 35), groups=8, padding=1, stride=4)
     for width in (

@@ -49,6 +49,9 @@ CASES = [
     Case("few outputs of groups, apart", 66, 4, (14, 13), (2, 3), groups=2, padding=1, stride=4),
     Case("few outputs of many inputs", 35, 3, (5, 9), padding=(2, 1), dilation=2, batch=2),
     Case("groups in blocks, apart", 80, 20, (21, 30), (2, 3), groups=5, padding=(1, 2), stride=(4, 5)),
+    Case("groups in blocks, kernels as large as the image", 48, 48, (7, 7), (7, 7), groups=3, padding=3),
+    Case("groups in blocks, 33 outputs", 32, 66, (5, 5), groups=2, padding=1, batch=5),
+    Case("depthwise, dilation 4, strips", 130, 130, (9, 75), groups=130, padding=4, dilation=4),
     # Blocks of whole vectors, and a last one of few channels, for 16 and 8 lanes.
     Case("97 groups of 3 to 1", 291, 97, (5, 5), groups=97, padding=1),
     Case("161 groups of 3 to 1", 483, 161, (5, 5), groups=161, padding=1),

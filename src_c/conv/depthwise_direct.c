@@ -367,6 +367,17 @@ static void compute_strip(const fc_conv_run *run, const fc_depthwise_view *v, in
     }
 }
 
+/* Of a strip.  The places of a tile are as far apart as taps are, and a tile of less than seven takes as long as one
+ * of seven; unless they all lie in one set of the L1 cache, which holds eight. */
+static int64_t least_columns(const fc_conv *conv, const fc_depthwise_view *v)
+{
+    enum { LEAST = 28, PLACES = 14, SETS = 4096 };
+    const bool skips = conv->stride[FC_WIDTH] == 1 && conv->kernel[FC_WIDTH] > 1;
+    const int64_t dilation = skips ? fc_min(conv->dilation[FC_WIDTH], conv->out_size[FC_WIDTH]) : 1;
+    const int64_t apart = dilation * v->x_stride[FC_W] * (int64_t)fc_size_of(conv->dtype);
+    return apart % SETS == 0 ? LEAST : fc_max(LEAST, PLACES * dilation);
+}
+
 void fc_depthwise_channels(const fc_conv_run *run, const fc_depthwise_view *v, int64_t channels,
                            const fc_depthwise_part *p, void *memory)
 {
@@ -382,7 +393,8 @@ void fc_depthwise_channels(const fc_conv_run *run, const fc_depthwise_view *v, i
     const int64_t width = p->end[FC_WIDTH] - p->first[FC_WIDTH];
     const int64_t column = fc_min(conv->kernel[FC_HEIGHT], v->x_size[FC_HEIGHT]) * conv->stride[FC_WIDTH];
     const int64_t fit = ELEMENTS / (fc_min(most, channels) * fc_max(1, column));
-    const int64_t strips = fc_div_up(width, fc_max(28, fit / 28 * 28)), cols = fc_div_up(width, strips);
+    const int64_t least = least_columns(conv, v);
+    const int64_t strips = fc_div_up(width, fc_max(least, fit / 28 * 28)), cols = fc_div_up(width, strips);
     for (int64_t depth = p->first[FC_DEPTH]; depth < p->end[FC_DEPTH]; depth++)
         for (int64_t block = 0; block < channels; block += most) {
             /* With several inputs a group all lanes are whole: the last few channels come with some again. */

@@ -70,9 +70,21 @@ static void pick_rows(const fc_group_lanes *l, const void *rows, int64_t count, 
     l->table->pick_lanes(&pick);
 }
 
+/* Of lanes in their own order, input by input. */
+static void move_filters(const fc_group_lanes *l, int64_t taps, int64_t count, const void *from, void *to)
+{
+    const int64_t lanes = l->table->lanes;
+    for (int64_t i = 0; i < l->in; i++) {
+        const fc_move move = { .rows = taps, .cols = count, .src = fc_at(from, i * taps, l->size), .src_row = 1,
+                               .src_col = l->in * taps, .dst = fc_at_mut(to, i * lanes, l->size),
+                               .dst_row = l->in * lanes, .dst_col = 1, .zero_after = lanes - count };
+        l->table->move(&move);
+    }
+}
+
 void fc_group_lanes_filters(const fc_group_lanes *l, int64_t taps, int64_t unit, const void *weight, void *filters)
 {
-    enum { ROWS = 64, MOST_BYTES = 64 };      /* of weights at a time; of a vector */
+    enum { ROWS = 64, MOST_BYTES = 64, MANY_TAPS = 8 }; /* rows of weights at a time; of a vector */
     _Alignas(64) char rows[ROWS * MOST_BYTES], order[MOST_BYTES];
     const int64_t lanes = l->table->lanes, depth = depth_of(l, taps);
     for (int64_t v = 0; v < l->vectors; v++) {
@@ -83,6 +95,10 @@ void fc_group_lanes_filters(const fc_group_lanes *l, int64_t taps, int64_t unit,
         }
         const void *from = fc_at(weight, (unit * l->groups * l->out + v * lanes) * depth, l->size);
         void *to = fc_at_mut(filters, (unit * l->vectors + v) * depth * lanes, l->size);
+        if (l->groups == 1 && taps >= MANY_TAPS) { /* of few, a move of all inputs' and another are faster */
+            move_filters(l, taps, count, from, to);
+            continue;
+        }
         for (int64_t k0 = 0; k0 < depth; k0 += ROWS) {
             const int64_t k1 = fc_min(depth, k0 + ROWS);
             const fc_move move = { .rows = k1 - k0, .cols = count, .src = fc_at(from, k0, l->size), .src_row = 1,

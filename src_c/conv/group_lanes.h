@@ -8,6 +8,7 @@
 #ifndef FC_CONV_GROUP_LANES_H
 #define FC_CONV_GROUP_LANES_H
 #include "algorithm.h"
+#include "cost.h"
 #include "geometry.h"
 
 typedef struct fc_group_lanes {
@@ -18,6 +19,14 @@ typedef struct fc_group_lanes {
     int64_t together, blocks;                 /* units beside each other in a copy; blocks of them */
     int64_t record, pitch;                    /* elements of a pixel of the copy; from one to the next */
 } fc_group_lanes;
+
+/* The price of a multiply-add of lanes, as fc_multiply: one input for all lanes is part of the multiply-add, inputs of
+ * several groups are loaded before it.  Measured where one multiply-add starts in a cycle. */
+static inline double fc_lanes_multiply(const fc_group_lanes *lanes, const fc_machine *machine, double price)
+{
+    const bool same = machine->multiply == 1 || lanes->vectors > 1;
+    return fc_multiply(machine, price) * (same ? 1 : lanes->groups > 1 ? 1.33 : 0.93);
+}
 
 /* About `channels` input channels beside each other. */
 fc_group_lanes fc_group_lanes_of(const fc_table *table, fc_dtype dtype, int64_t groups, int64_t in, int64_t out,

@@ -14,6 +14,7 @@
 #include "depthwise.h"
 #include "grouped_blocks.h"
 #include "grouped_pixels.h"
+#include "met.h"
 #include "nonfinite.h"
 #include <math.h>
 #include <stdio.h>
@@ -377,7 +378,7 @@ static double price_of_channels(const fc_conv *conv, const fc_machine *machine, 
                                    : (whole ? (one ? 1.1 : 2.2) : one ? 2 : 2.8);
     const double of_one = stride > 2 || whole ? (shared ? 1.5 : 2.7) : shared ? 2.3 : 4.2;
     /* With a stride, where one multiply-add starts in a cycle: measured. */
-    const double least = machine->multiply == 1 || one ? 0 : stride == 2 ? 2.2 : 3;
+    const double least = machine->multiply == 1 || one ? 0 : stride == 2 ? 2.2 + (shared ? 0 : 2 * singles) : 3;
     return fmax(of_three + (of_one - of_three) * singles, least) * (width < 8 ? 8.0 / (double)(width + 1) : 1);
 }
 
@@ -391,10 +392,12 @@ static double cost_of_channels(const fc_conv *conv, const fc_machine *machine, b
     const int64_t bytes = conv->out_per_group * conv->depth * (int64_t)fc_size_of(conv->dtype);
     const double again = shared && 2 * bytes > machine->l1 ? fmin(7 / (double)conv->out_size[FC_WIDTH], 1) : 0;
     const double product = price_of_channels(conv, machine, shared) + 1.05 * again;
+    /* Inputs that are picked are loaded before the multiply-adds. */
+    const double picked = !shared && machine->multiply > 1 ? 1.33 : 1;
     const fc_count counts[] = {
-        { vectors * (double)conv->depth, fc_multiply(machine, product) },
+        { vectors * (double)conv->depth, fc_multiply(machine, product) * picked },
         { vectors, shared ? 12 : 20 },                                             /* tiles and stores */
-        { prepared ? 0 : weights, 4.1 },                                           /* pack weights */
+        { prepared ? 0 : weights, 2 },                                             /* pack weights */
         { 1, 5500 },
     };
     return FC_COST(counts, machine);
@@ -405,9 +408,11 @@ static double cost_of_rows(const fc_conv *conv, const fc_machine *machine)
     const double rows = (double)(conv->batch * conv->out_size[FC_DEPTH] * conv->out_size[FC_HEIGHT] *
                                  conv->out_channels);
     const double vectors = rows * (double)fc_div_up(conv->out_size[FC_WIDTH], machine->lanes);
+    /* Rows that a tile meets through no tap are left out. */
+    const double met = 0.5 + 0.5 * fc_met_share(conv, FC_HEIGHT);
     const fc_count counts[] = {
         /* A single tap has nothing beside it that shares a load. */
-        { vectors * (double)conv->depth, fc_multiply(machine, conv->kernel[FC_WIDTH] > 1 ? 1.1 : 2.6) },
+        { vectors * (double)conv->depth * met, fc_multiply(machine, conv->kernel[FC_WIDTH] > 1 ? 1.1 : 2.6) },
         { vectors, 7 },                                                              /* tiles and stores */
         { fc_lines_seen_in_pieces(conv, 1), 10 },
         { fc_lines_through_memory(conv), 57 },
@@ -462,14 +467,12 @@ static double plain_cost(const fc_conv *conv, const fc_machine *machine, bool pr
 static bool by_blocks(const fc_conv *conv)
 {
     const double least_flops = 2e5;           /* of less, a choice takes longer than it saves */
-    fc_machine machine = *fc_machine_for(conv->dtype);
+    const fc_machine *machine = fc_machine_for(conv->dtype);
     fc_conv declared = *conv;
     fc_conv_default_strides(&declared, conv->channels_last);
-    /* What is copied decides, not what is multiplied: measured on Zen 4 too. */
-    machine.multiply = 1;
     /* Groups of one input are depthwise's, which has kernels of its own for them. */
     return conv->flops >= least_flops && conv->in_per_group > 1 &&
-           fc_grouped_blocks_cost(&declared, &machine, true) < plain_cost(&declared, &machine, true);
+           fc_grouped_blocks_cost(&declared, machine, true) < plain_cost(&declared, machine, true);
 }
 
 /* Whether several pixels share a vector: the same for every view of arrays of this layout. */

@@ -240,6 +240,15 @@ static void run_task(void *context, int64_t task, void *memory)
     }
 }
 
+/* Taps that a tile of `outputs` sees, on average. */
+static double taps_seen(const fc_conv *conv, int axis, int64_t outputs)
+{
+    const fc_lanes_axis a = { .count = conv->out_size[axis], .kernel = conv->kernel[axis], .in = conv->in_size[axis],
+                              .stride = conv->stride[axis], .dilation = conv->dilation[axis],
+                              .pad = conv->pad_before[axis] };
+    return fc_lanes_taps_seen(&a, outputs);
+}
+
 double fc_grouped_blocks_cost(const fc_conv *conv, const fc_machine *machine, bool prepared)
 {
     const fc_table *table = fc_table_for(conv->dtype);
@@ -269,9 +278,13 @@ double fc_grouped_blocks_cost(const fc_conv *conv, const fc_machine *machine, bo
     const bool crowds = conv->channels_last && fc_crowds_sets(conv);
     const double x_lines = (double)fc_x_count(conv) * (double)l->size / 64;
     const bool far = fc_x_count(conv) * (int64_t)l->size > machine->l2;
+    const double depth = taps_seen(conv, FC_HEIGHT, tile.by_image ? 1 : down) * taps_seen(conv, FC_WIDTH, across) *
+                         (double)(conv->kernel[FC_DEPTH] * conv->in_per_group);
+    const double weights = (double)(l->units * l->vectors * table->lanes) * (double)conv->depth;
+    const bool one_move = l->groups == 1 && conv->taps >= 16; /* packs them */
     const fc_count counts[] = {
-        { tiles * (double)(tile.places * tile.cols) * (double)conv->depth,
-          fc_multiply(machine, l->vectors > 1 ? 1.45 : 1.17) },
+        { tiles * (double)(tile.places * tile.cols) * depth,
+          fc_lanes_multiply(l, machine, l->vectors > 1 ? 1.45 : 1.17) },
         { tiles, 230 },
         { places, 4 + 3.7 * fc_group_lanes_sources(l) },       /* copies */
         { rows, turned ? 110 : 20 },
@@ -279,8 +292,8 @@ double fc_grouped_blocks_cost(const fc_conv *conv, const fc_machine *machine, bo
         { turned ? outputs : 0, 10 },
         { moved > (double)machine->l2 ? moved / 64 : 0, 4 },    /* lines from beyond L2 */
         { turned && far && conv->stride[FC_WIDTH] > 2 ? x_lines * fc_seen_share(conv) : 0, 11 },
-        { crowds ? read * (double)(machine->lanes * (int64_t)l->size) / 64 : 0, far ? 80 : 40 }, /* in few sets */
-        { prepared ? 0 : (double)(l->units * l->vectors * table->lanes) * (double)conv->depth, 2 },
+        { crowds ? read * (double)(machine->lanes * (int64_t)l->size) / 64 : 0, far ? 30 : 15 }, /* in few sets */
+        { prepared ? 0 : weights, !one_move ? 2 : weights * (double)l->size > (double)machine->l3 / 2 ? 3 : 1 },
         { blocks * (double)l->blocks, 600 },
         { 1, 7500 },
     };

@@ -7,6 +7,7 @@
 #include "group_lanes.h"
 #include "input_grad.h"
 #include "input_grad_lanes.h"
+#include "lanes_outputs.h"
 #include <math.h>
 #include <string.h>
 
@@ -274,7 +275,8 @@ static void count_tiles(const blocks_job *job, double *tiles, double *products)
                                (double)(t.by_image ? fc_div_up(job->images, down) * h.count
                                                    : job->images * fc_div_up(h.count, down));
             *tiles += all;
-            *products += all * (double)(t.places * t.cols) * (double)(h.kernel * w.kernel * conv->out_per_group);
+            *products += all * (double)(t.places * t.cols) * fc_lanes_taps_seen(&h, t.by_image ? 1 : down) *
+                         fc_lanes_taps_seen(&w, across) * (double)conv->out_per_group;
         }
     }
 }
@@ -298,10 +300,11 @@ static double seconds_of(const blocks_job *job)
     const double high = (double)conv->kernel[FC_HEIGHT] / (double)conv->stride[FC_HEIGHT];
     const double met = fmin(1, high) * fmin(1, (double)conv->kernel[FC_WIDTH] / (double)conv->stride[FC_WIDTH]);
     const double moved = (places + pixels) * (double)(machine->lanes * (int64_t)l->size);
+    const double weights = (double)(conv->in_channels * conv->out_per_group) * (double)conv->taps;
     /* Products to a store that others, of phases in place, have as few of. */
     const bool few = conv->out_per_group <= 2 || conv->stride[FC_HEIGHT] * conv->stride[FC_WIDTH] == 1;
     const fc_count counts[] = {
-        { products * vectors, fc_multiply(machine, 1.22) },
+        { products * vectors, fc_lanes_multiply(l, machine, 1.22) },
         { tiles * vectors, turned ? 300 : few ? 450 : 230 },    /* their stores, far from each other, among it */
         { (double)(conv->stride[FC_HEIGHT] * conv->stride[FC_WIDTH]) * vectors, 150 }, /* calls */
         { places, 4 + 3.7 * fc_group_lanes_sources(l) },        /* copies */
@@ -311,7 +314,7 @@ static double seconds_of(const blocks_job *job)
         { moved > (double)machine->l2 ? moved / 64 : 0, 4 },    /* lines from beyond L2 */
         { turned ? 0 : pixels * (1 - met), 18 },                /* pixels that no tap meets */
         { crowds ? pixels * (double)(machine->lanes * (int64_t)l->size) / 64 : 0, 5 }, /* in few sets of the cache */
-        { (double)(conv->in_channels * conv->out_per_group) * (double)conv->taps, 4 }, /* filters */
+        { weights, l->groups > 1 ? 4 : 1.5 },                   /* filters */
         { blocks * (double)l->blocks, 600 },
         { 1, 7500 },
     };
@@ -332,6 +335,26 @@ typedef struct pack_job {
     void *turned, *packed;
 } pack_job;
 
+/* Those of whole vectors of inputs need no order of lanes: each output's are moved at once. */
+static void move_filters(const pack_job *pack, int64_t unit)
+{
+    const fc_conv *conv = pack->job->conv;
+    const fc_group_lanes *l = &pack->job->lanes;
+    const int64_t lanes = l->table->lanes;
+    for (int64_t v = 0; v < l->vectors; v++)
+        for (int64_t o = 0; o < conv->out_per_group; o++) {
+            const int64_t from = (unit * conv->out_per_group + o) * conv->depth + v * lanes * conv->taps;
+            const int64_t to = ((unit * l->vectors + v) * conv->taps * conv->out_per_group + o) * lanes;
+            const int64_t count = fc_group_lanes_count(l, unit, v);
+            const fc_move move = {
+                .rows = conv->taps, .cols = count, .src = fc_at(pack->weight, from, l->size), .src_row = 1,
+                .src_col = conv->taps, .dst = fc_at_mut(pack->packed, to, l->size),
+                .dst_row = conv->out_per_group * lanes, .dst_col = 1, .zero_after = lanes - count,
+            };
+            l->table->move(&move);
+        }
+}
+
 /* Filters of one unit with inputs and outputs exchanged, taps as they are. */
 static void pack_task(void *context, int64_t unit, void *scratch)
 {
@@ -340,6 +363,10 @@ static void pack_task(void *context, int64_t unit, void *scratch)
     const fc_conv *conv = pack->job->conv;
     const fc_group_lanes *l = &pack->job->lanes;
     const int64_t weights = conv->out_per_group * conv->depth, end = fc_min(l->all, (unit + 1) * l->groups);
+    if (l->groups == 1) {
+        move_filters(pack, unit);
+        return;
+    }
     for (int64_t group = unit * l->groups; group < end; group++) {
         const fc_swap_weight swap = {
             .i = conv->in_per_group, .o = conv->out_per_group, .taps = conv->taps, .src_i = conv->taps,

@@ -45,3 +45,21 @@ void fc_lanes_move_outputs(const fc_conv_run *run, const fc_lanes_outputs *o, in
         run->table->move(&move);
     }
 }
+
+double fc_lanes_taps_seen(const fc_lanes_axis *a, int64_t tile)
+{
+    enum { MOST_TILES = 64 };                 /* of more, few are at the ends */
+    const int64_t tiles = fc_div_up(a->count, tile), reach = (a->kernel - 1) * a->dilation;
+    int64_t taps = 0;
+    if (tiles > MOST_TILES || a->count < 1)
+        return (double)a->kernel;
+    for (int64_t i = 0; i < tiles; i++) {
+        const int64_t first = a->first + fc_max(0, fc_min(i * tile, a->count - tile));
+        const int64_t last = fc_min(first + tile, a->first + a->count) - 1;
+        const int64_t before = a->pad - last * a->stride, room = a->in - 1 + a->pad - first * a->stride;
+        const int64_t begin = before > 0 ? (before - 1) / a->dilation + 1 : 0;
+        const int64_t end = room < 0 ? 0 : room >= reach ? a->kernel : room / a->dilation + 1;
+        taps += fc_max(0, end - begin);
+    }
+    return (double)taps / (double)tiles;
+}

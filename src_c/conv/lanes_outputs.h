@@ -1,6 +1,8 @@
-/* Outputs of a task whose lanes are channels.  Used by depthwise_lanes.c and grouped_blocks.c. */
+/* Outputs of a task whose lanes are channels.  Used by depthwise_lanes.c, grouped_blocks.c
+ * and input_grad_blocks.c. */
 #ifndef FC_CONV_LANES_OUTPUTS_H
 #define FC_CONV_LANES_OUTPUTS_H
+#include "../kernels/depthwise_lanes.h"
 #include "algorithm.h"
 
 typedef struct fc_lanes_outputs {
@@ -11,6 +13,8 @@ typedef struct fc_lanes_outputs {
 fc_lanes_outputs fc_lanes_outputs_of(const fc_conv *conv, int64_t images, int64_t rows, int64_t cols, int64_t task);
 /* The first of them, in y. */
 void *fc_lanes_first_output(const fc_conv_run *run, const fc_lanes_outputs *outputs, int64_t channel);
+/* Taps of an axis that a tile of so many outputs sees, on average: the kernel leaves out the others. */
+double fc_lanes_taps_seen(const fc_lanes_axis *axis, int64_t tile);
 /* From [image][row][column][lane] in memory, a vector of `channels` channels, to where they belong. */
 void fc_lanes_move_outputs(const fc_conv_run *run, const fc_lanes_outputs *outputs, int64_t channel, int64_t channels,
                            const void *memory);

@@ -1,0 +1,88 @@
+"""Blocks of groups: tiles whose outputs do not all see all taps, and filters that are packed in one move."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from conv_case import Case
+from grad_cases import Data
+from support import DTYPES, ISAS, LAYOUTS, isa, to_layout
+
+import fastconv
+from fastconv import reference
+
+both_dtypes = pytest.mark.parametrize("dtype", DTYPES)
+every_isa = pytest.mark.parametrize("name", ISAS)
+each_layout = pytest.mark.parametrize("layout", LAYOUTS)
+
+
+def case(groups: int, c: int, o: int, size: tuple[int, int], kernel: tuple[int, int], **how: Any) -> Case:
+    name = f"{groups} groups of {c} to {o}, {size[0]}x{size[1]} by {kernel[0]}x{kernel[1]}"
+    return Case(name, groups * c, groups * o, size, kernel, groups=groups, **how)
+
+
+# Tiles of rows and of images, the last of them cut; all columns see a tap, some, or none; kernels beyond
+# the image.
+CASES = [
+    case(3, 16, 16, (7, 7), (7, 7), padding=3),
+    case(3, 16, 16, (5, 5), (3, 3), padding=1, batch=9),
+    case(4, 16, 33, (3, 5), (9, 9), padding=4, batch=3),
+    case(4, 8, 8, (8, 8), (7, 7), padding=3, batch=2),
+    case(9, 4, 4, (9, 11), (5, 5), padding=2, stride=2, batch=2),
+    case(3, 24, 20, (6, 17), (5, 4), padding=(4, 3), dilation=2),
+    case(5, 16, 16, (3, 3), (3, 3), padding=5, batch=4),
+    case(6, 12, 2, (7, 30), (3, 9), padding=(1, 4), stride=(1, 2)),
+    case(2, 17, 17, (13, 9), (2, 5), padding=((0, 1), (4, 0)), batch=2),
+    case(8, 16, 4, (1, 140), (1, 9), padding=(0, 4)),
+    case(17, 3, 5, (6, 6), (5, 5), padding=2, batch=2),
+]
+each_case = pytest.mark.parametrize("of", CASES, ids=lambda of: of.name)
+
+
+@each_case
+@each_layout
+@both_dtypes
+@every_isa
+def test_forward(of: Case, layout: str, dtype: Any, name: str) -> None:
+    """Of whole numbers every sum is exact, whatever is left out of it."""
+    x, weight, _ = of.arrays(dtype)
+    x, weight = to_layout(np.rint(4 * x), layout), np.rint(4 * weight)
+    how = {**of.options, "layout": layout}
+    expected = reference.conv2d(x, weight, **how)
+    with isa(name):
+        plan = fastconv.plan_conv2d(x.shape, weight, algorithm="grouped", **how)
+        assert of is not CASES[0] or "in blocks with" in plan.explain()
+        np.testing.assert_array_equal(plan(x), expected)
+        np.testing.assert_array_equal(fastconv.conv2d(x, weight, algorithm="grouped", **how), expected)
+
+
+@each_case
+@each_layout
+@both_dtypes
+@every_isa
+def test_input_grad(of: Case, layout: str, dtype: Any, name: str) -> None:
+    options = {name: value for name, value in of.options.items() if name != "activation"}
+    data = Data((of.channels, of.outputs, of.size, of.kernel, options), dtype, layout, batch=of.batch)
+    data.weight, data.grad = np.rint(4 * data.weight), np.rint(4 * data.grad)
+    expected = reference.conv2d_input_grad(data.grad, data.weight, input_shape=data.x.shape, **data.options)
+    with isa(name):
+        np.testing.assert_array_equal(data.input_grad(algorithm="blocks"), expected)
+
+
+@each_layout
+@every_isa
+@pytest.mark.parametrize("value", [np.inf, np.nan])
+def test_what_is_not_finite(value: float, layout: str, name: str) -> None:
+    """A weight that is not finite meets padding all the same, as in the definition."""
+    of = CASES[0]
+    x, weight, _ = of.arrays(np.float32)
+    weight[20, 3, 0, 6] = value
+    x = to_layout(x, layout)
+    how = {**of.options, "layout": layout}
+    with np.errstate(invalid="ignore"):
+        expected = reference.conv2d(x, weight, **how)
+        with isa(name):
+            found = fastconv.conv2d(x, weight, algorithm="grouped", **how)
+    np.testing.assert_array_equal(np.isfinite(found), np.isfinite(expected))

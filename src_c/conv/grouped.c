@@ -375,7 +375,7 @@ static double price_of_channels(const fc_conv *conv, const fc_machine *machine, 
     const double singles = (double)(alone ? cols : cols % 3) / (double)cols;
     const bool whole = width % 7 == 0, one = stride == 1;
     const double of_three = shared ? (whole ? (one ? 0.95 : 1.35) : one ? 1.25 : 1.7)
-                                   : (whole ? (one ? 1.1 : 2.2) : one ? 2 : 2.8);
+                                   : (whole ? (one ? 1.1 : 2.2) : one ? 2 : 3.1);
     const double of_one = stride > 2 || whole ? (shared ? 1.5 : 2.7) : shared ? 2.3 : 4.2;
     /* With a stride, where one multiply-add starts in a cycle: measured. */
     const double least = machine->multiply == 1 || one ? 0 : stride == 2 ? 2.2 + (shared ? 0 : 0.3 + 2 * singles) : 3;

@@ -375,10 +375,10 @@ static double price_of_channels(const fc_conv *conv, const fc_machine *machine, 
     const double singles = (double)(alone ? cols : cols % 3) / (double)cols;
     const bool whole = width % 7 == 0, one = stride == 1;
     const double of_three = shared ? (whole ? (one ? 0.95 : 1.35) : one ? 1.25 : 1.7)
-                                   : (whole ? (one ? 1.1 : 2.2) : one ? 2 : 2.8);
+                                   : (whole ? (one ? 1.1 : 2.2) : one ? 2 : 3.1);
     const double of_one = stride > 2 || whole ? (shared ? 1.5 : 2.7) : shared ? 2.3 : 4.2;
     /* With a stride, where one multiply-add starts in a cycle: measured. */
-    const double least = machine->multiply == 1 || one ? 0 : stride == 2 ? 2.2 + (shared ? 0 : 2 * singles) : 3;
+    const double least = machine->multiply == 1 || one ? 0 : stride == 2 ? 2.2 + (shared ? 0 : 0.3 + 2 * singles) : 3;
     return fmax(of_three + (of_one - of_three) * singles, least) * (width < 8 ? 8.0 / (double)(width + 1) : 1);
 }
 
@@ -470,9 +470,11 @@ static bool by_blocks(const fc_conv *conv)
     const fc_machine *machine = fc_machine_for(conv->dtype);
     fc_conv declared = *conv;
     fc_conv_default_strides(&declared, conv->channels_last);
+    /* In place padding is left out, which has no price. */
+    const double margin = conv->channels_last && conv->out_per_group >= machine->lanes ? 0.93 : 1;
     /* Groups of one input are depthwise's, which has kernels of its own for them. */
     return conv->flops >= least_flops && conv->in_per_group > 1 &&
-           fc_grouped_blocks_cost(&declared, machine, true) < plain_cost(&declared, machine, true);
+           fc_grouped_blocks_cost(&declared, machine, true) < margin * plain_cost(&declared, machine, true);
 }
 
 /* Whether several pixels share a vector: the same for every view of arrays of this layout. */

@@ -518,6 +518,7 @@ def depthwise_lanes() -> Iterator[Case]:
     yield Case(
         "lanes, strides apart, dilation", 48, 48, (22, 20), (2, 2), groups=48, stride=4, dilation=2, padding=1
     )
+    yield Case("a phase of more than 64", 1, 2, (3, 207), (2, 2), stride=(1, 70), dilation=(1, 66), batch=2)
     yield Case(
         "lanes, blocks of rows and columns", 20, 20, (90, 301), (7, 9), groups=20, stride=3, padding=(3, 4)
     )

@@ -57,6 +57,12 @@ CASES = [
     Case("161 groups of 3 to 1", 483, 161, (5, 5), groups=161, padding=1),
     Case("65 channels, three times", 65, 195, (5, 5), groups=65, padding=1),
 ]
+RUNS = [
+    Case("four pixels", 40, 40, (2, 2), groups=8, padding=1),
+    Case("five rows of three", 24, 36, (5, 3), groups=4, padding=1, batch=2),
+    Case("a column", 3, 20, (7, 1), padding=1, stride=(2, 1)),
+    Case("65 groups of 3 to 1", 195, 65, (3, 5), groups=65, padding=1),
+]
 libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -104,6 +110,20 @@ def check_gradients(case: Case, dtype: Any, layout: str, at_end: bool) -> None:
     fastconv.conv2d_weight_grad(grad, x, weight_shape=weight.shape, out=out_weight, **how)
     assert same_bits(out_x, of_x)
     assert same_bits(out_weight, of_weight)
+
+
+def check_runs(dtype: Any, layout: str, at_end: bool) -> None:
+    """Weight gradients by runs, of planes of fewer pixels than a vector and of few channels."""
+    for case in RUNS:
+        x, weight, _ = case.arrays(dtype)
+        x, grad = np.rint(to_layout(x, layout)), np.ones(case.out_shape(layout), dtype)
+        how: dict[str, Any] = {name: value for name, value in case.options.items() if name != "activation"}
+        how |= {"layout": layout, "weight_shape": weight.shape}
+        expected = reference.conv2d_weight_grad(grad, x, **how)
+        fenced = [Fenced(a, at_end) for a in (grad, x, np.zeros_like(weight))]
+        grad, x, out = (f.array for f in fenced)
+        fastconv.conv2d_weight_grad(grad, x, out=out, algorithm="runs", **how)
+        np.testing.assert_array_equal(out, expected)
 
 
 def check_views(dtype: Any, at_end: bool) -> None:

@@ -83,11 +83,11 @@ def check_what_is_not_finite(case: Case, algorithm: str, layout: str, value: flo
     """A pixel reaches the outputs that see it; a weight those that it is multiplied for, with padding too."""
     x, weight, bias = case.arrays(np.float32)
     how = _options(case, algorithm, layout)
-    pixel, tap = x.copy(), weight.copy()
+    pixel, tap, last = x.copy(), weight.copy(), weight.copy()
     pixel.flat[x.size // 3] = value
-    tap.flat[weight.size // 2 + 1] = value
+    tap.flat[weight.size // 2 + 1] = last.flat[-1] = value
     with np.errstate(invalid="ignore"):
-        for a, w in ((pixel, weight), (x, tap)):
+        for a, w in ((pixel, weight), (x, tap), (x, last)):
             image = to_layout(a, layout)
             plan = fastconv.plan_conv2d(image.shape, w, bias, **how)
             expected = reference.conv2d(a, w, bias, **case.options)

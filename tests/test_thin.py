@@ -24,7 +24,7 @@ from support import (
 )
 
 import fastconv
-from fastconv import reference
+from fastconv import _core, reference
 
 # channels, outputs, size, kernel, options, how much of x is left for dense problems
 CASES: dict[str, tuple[int, int, tuple[int, int], tuple[int, int], dict[str, Any], tuple[int, int]]] = {
@@ -70,6 +70,22 @@ CASES: dict[str, tuple[int, int, tuple[int, int], tuple[int, int], dict[str, Any
     ),
     "one pixel is left": (8, 9, (3, 2), (1, 1), {"stride": 5}, (1, 1)),
     "no pixel is seen": (3, 4, (1, 7), (1, 1), {"stride": 3, "padding": ((2, 0), (0, 0))}, (1, 3)),
+    "no pixel is seen, behind the last": (
+        3,
+        4,
+        (1, 7),
+        (1, 1),
+        {"stride": 3, "padding": ((2, 1), (0, 0))},
+        (1, 3),
+    ),
+    "no pixel is seen, before the first": (
+        3,
+        4,
+        (2, 7),
+        (2, 1),
+        {"stride": (4, 1), "dilation": (2, 1), "padding": ((7, 0), (0, 0))},
+        (2, 7),
+    ),
     "groups": (24, 16, (13, 15), (3, 3), {"stride": 2, "dilation": 2, "padding": 2, "groups": 4}, (7, 8)),
     "groups of one channel": (
         6,
@@ -155,6 +171,18 @@ def test_winograd_of_what_is_left() -> None:
     assert "1 of 2x2 pixels is seen" in plan.explain()
     with pytest.raises(ValueError, match="winograd4"):
         fastconv.conv2d(x, weight, algorithm="winograd4", stride=2, dilation=3)
+
+
+def test_settled_algorithms_have_the_bits_of_calls() -> None:
+    """The algorithm is settled for the problem that is left: here Winograd, which all of x does not allow."""
+    x, weight, _, options = case_arrays(CASES["stride 2, dilation 2, Winograd"], np.float32, "NCHW")
+    how = (options["stride"], options["padding"], options["dilation"], 1, "NCHW", x.dtype)
+    expected = fastconv.conv2d(x, weight, **options)
+    found = np.empty_like(expected)
+    bound = _core.BoundConv("forward", 2, x.shape, weight.shape, False, *how)
+    bound.run(*(a.ctypes.data for a in (x, weight)), 0, found.ctypes.data)
+    assert fastconv.plan_conv2d(x.shape, weight, **options).algorithm == "winograd4"
+    assert same_bits(found, expected)
 
 
 @every_case

@@ -42,6 +42,10 @@ CASES: dict[str, tuple[int, int, int, tuple[int, int], tuple[int, int], dict[str
         *(2, 12, 40, (14, 17), (2, 3)),
         {"stride": (3, 5), "padding": (1, 2), "groups": 4},
     ),
+    "columns of taps that follow each other, a stride of one more": (
+        *(2, 3, 20, (9, 19), (3, 3)),
+        {"padding": 1, "stride": 4},
+    ),
     "stride of rows beyond the kernel": (2, 12, 40, (14, 17), (2, 3), {"stride": (3, 1), "groups": 4}),
     "1x1 stride 3": (2, 48, 128, (11, 13), (1, 1), {"stride": 3, "groups": 4}),
     "dilation 2 by 3": (2, 24, 24, (11, 13), (3, 3), {"padding": 2, "dilation": (2, 3), "groups": 6}),
@@ -56,6 +60,10 @@ CASES: dict[str, tuple[int, int, int, tuple[int, int], tuple[int, int], dict[str
     "several images a block": (40, 12, 20, (7, 7), (3, 3), {"padding": 1, "groups": 4}),
     "blocks of rows": (1, 8, 16, (70, 61), (3, 3), {"padding": 1, "groups": 2}),
     "blocks of columns": (1, 4, 8, (2, 2200), (2, 3), {"padding": 1, "groups": 2}),
+    "several parts of 4 groups, and of 2, side by side": (
+        *(1, 650, 1170, (3, 6), (2, 3)),
+        {"groups": 130, "dilation": (1, 2)},
+    ),
     "several parts": (2, 1088, 1088, (4, 5), (1, 3), {"padding": (0, 1), "groups": 34}),
 }
 PAIRS, FOURS, LANES = (

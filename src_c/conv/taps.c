@@ -320,6 +320,7 @@ static double cost(const fc_conv *conv, const fc_machine *machine, bool prepared
         { nchw * groups * depth * met * pixels * (double)s.channel_blocks, 0.25 },         /* pixels far apart */
         { x_far * (double)(s.channel_blocks * fc_x_count(conv)) * lines, 0.506 },
         { y_far * pixels * (double)conv->out_channels * lines, 1.1 },
+        { nchw > 0 ? 0 : fc_lines_seen_in_pieces(conv, s.channel_blocks), 150 },
         { (double)(s.tasks * conv->taps * s.k_blocks), 250 },                              /* products */
         { (double)s.tasks, 1150 },
         { 1, 4030 },

@@ -158,6 +158,11 @@ def main() -> None:
                     print(f"gradients of {case.name}, {dtype.__name__}, {layout}, {where}", flush=True)
                     check_gradients(case, dtype, layout, at_end)
     for dtype in DTYPES:
+        for layout in LAYOUTS:
+            for at_end in (True, False):
+                print(f"runs, {dtype.__name__}, {layout}, {'end' if at_end else 'beginning'}", flush=True)
+                check_runs(dtype, layout, at_end)
+    for dtype in DTYPES:
         for at_end in (True, False):
             print(f"views, {dtype.__name__}, {'end' if at_end else 'beginning'}", flush=True)
             check_views(dtype, at_end)

@@ -1,4 +1,4 @@
-/* How direct.c cuts a problem, and its weights as panels (direct_pack.c).  Used by these two alone. */
+/* How direct.c cuts a problem, and its weights as panels (direct_pack.c), which taps.c shares. */
 #ifndef FC_CONV_DIRECT_H
 #define FC_CONV_DIRECT_H
 #include "algorithm.h"
@@ -46,6 +46,8 @@ void fc_direct_pack(const fc_conv *conv, const fc_table *table, const fc_direct_
 size_t fc_direct_prepared_size(const fc_conv *conv, const fc_direct_split *s);
 void fc_direct_prepare(const fc_conv *conv, const fc_table *table, const fc_direct_split *s, const void *weight,
                        void *prepared, bool threads);
+/* The same in memory that is to be given back (scratch.h), for a call; NULL and an error where there is none. */
+void *fc_direct_borrow(const fc_conv_run *run, const fc_direct_split *s, fc_error *error);
 const void *fc_direct_prepared(const fc_conv *conv, const fc_direct_split *s, const void *prepared, int64_t group,
                                int64_t k0, int64_t k1, int64_t panel);
 bool fc_direct_finite(const fc_conv *conv, const fc_direct_split *s, const void *prepared);

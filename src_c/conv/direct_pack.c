@@ -1,5 +1,6 @@
-/* How channels of a direct convolution are cut, and weights as panels of lanes: see direct.h.  Called by direct.c. */
+/* How channels of a direct convolution are cut, and weights as panels: see direct.h.  Called by direct.c and taps.c. */
 #include "../base/parallel.h"
+#include "../base/scratch.h"
 #include "direct.h"
 #include "met.h"
 #include "nonfinite.h"
@@ -207,4 +208,15 @@ void fc_direct_prepare(const fc_conv *conv, const fc_table *table, const fc_dire
         pack_task(&w, task, NULL);
     if (s->skips)
         *(bool *)fc_at_mut(prepared, (int64_t)weight_bytes(conv, s), 1) = !w.spoilt;
+}
+
+void *fc_direct_borrow(const fc_conv_run *run, const fc_direct_split *s, fc_error *error)
+{
+    const size_t bytes = fc_direct_prepared_size(run->conv, s);
+    void *packed = fc_scratch_borrow(bytes);
+    if (packed)
+        fc_direct_prepare(run->conv, run->table, s, run->weight, packed, true);
+    else
+        fc_fail(error, FC_NO_MEMORY, "weight: no memory for %zu bytes of packed weights", bytes);
+    return packed;
 }

@@ -338,11 +338,9 @@ static fc_status forward(const fc_conv_run *run, fc_error *error)
     const double seconds = cost(conv, fc_machine_for(conv->dtype), run->prepared != NULL);
     void *packed = NULL;
     if (!job.prepared && !job.split.packs) {
-        const size_t bytes = fc_direct_prepared_size(conv, &job.split);
-        packed = fc_scratch_borrow(bytes);
+        packed = fc_direct_borrow(run, &job.split, error);
         if (!packed)
-            return fc_fail(error, FC_NO_MEMORY, "weight: no memory for %zu bytes of packed weights", bytes);
-        fc_direct_prepare(conv, run->table, &job.split, run->weight, packed, true);
+            return FC_NO_MEMORY;
         job.prepared = packed;
     }
     job.finite = job.prepared && fc_direct_finite(conv, &job.split, job.prepared);

@@ -12,8 +12,14 @@ typedef struct fc_machine {
     double l2_bytes, memory_bytes;            /* bandwidth, bytes per second */
     int64_t l1, l2, l3;                       /* cache bytes */
     int lanes;
+    const fc_table *table;                    /* of its kernels, with vectors of so many lanes */
+    bool halved;                              /* those are of half the lanes that another table has */
+    const struct fc_machine *half;            /* the same with such vectors, NULL where whole ones do more */
 } fc_machine;
 const fc_machine *fc_machine_for(fc_dtype dtype);
+/* For `channels` that are lanes: half vectors, where whole ones would stay emptier by a sixth or more of them. */
+const fc_machine *fc_machine_fitting(const fc_machine *machine, int64_t channels);
+const fc_table *fc_table_fitting(const fc_table *table, fc_dtype dtype, int64_t channels);
 
 /* Everything of one execution.  Element pointers; x and y point at the first element. */
 typedef struct fc_conv_run {

@@ -23,7 +23,8 @@ static inline double fc_multiply(const fc_machine *machine, double price)
 /* The same of tiles of so many vectors: those of one load as many values as they multiply.  Measured. */
 static inline double fc_multiply_tile(const fc_machine *machine, double price, int vectors)
 {
-    return fc_multiply(machine, price) * (machine->multiply > 1 && vectors == 1 ? 1.3 : 1);
+    const double alone = machine->halved ? 1.45 : machine->multiply > 1 ? 1.3 : 1;
+    return fc_multiply(machine, price) * (vectors == 1 ? alone : 1);
 }
 
 /* The same of multiply-adds that each load a vector: measured. */

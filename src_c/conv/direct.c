@@ -102,7 +102,7 @@ static void prepare(const fc_conv *conv, const fc_table *table, const void *weig
 {
     fc_direct_split s = { 0 };
     fc_direct_split_channels(&s, conv, table);
-    fc_direct_prepare(conv, table, &s, weight, prepared, false);
+    fc_direct_prepare(conv, &s, weight, prepared, false);
 }
 
 typedef struct direct_job {
@@ -295,7 +295,7 @@ static void multiply_pixels(const direct_job *job, const direct_block *b, fc_gem
         g->a_rows = job->x_far ? b->pixels - p : 0;
         g->c = in_place ? fc_at_mut(run->y, y_offset(conv, b, image, row) + col * conv->y_stride[FC_W], size)
                         : fc_at_mut(b->tile, p * b->channels, size);
-        run->table->gemm(g);
+        job->split.table->gemm(g);
     }
     g->a = pixel;
 }
@@ -437,7 +437,7 @@ static void run_task(void *context, int64_t task, void *memory)
         if (job->prepared) {
             weights = fc_direct_prepared(conv, s, job->prepared, b.group, k0, k1, b.panel);
         } else {
-            fc_direct_pack(conv, run->table, s, run->weight, b.group, b.panel, b.panels, k0, k1, b.weights);
+            fc_direct_pack(conv, s, run->weight, b.group, b.panel, b.panels, k0, k1, b.weights);
             skips = s->skips && fc_surely_finite(conv->dtype, weights, (k1 - k0) * b.panels * s->panel);
         }
         multiply(job, &b, weights, k0, k1, skips);
@@ -461,7 +461,8 @@ static double lines_waited_for(const fc_conv *conv, double vectors)
 
 static double cost(const fc_conv *conv, const fc_machine *machine, bool prepared)
 {
-    const fc_direct_split s = split_of(conv, fc_table_for(conv->dtype), prepared);
+    machine = fc_machine_fitting(machine, conv->out_per_group);
+    const fc_direct_split s = split_of(conv, machine->table, prepared);
     const double groups = (double)conv->groups, depth = (double)conv->depth, lanes = machine->lanes;
     const double vectors = (double)fc_div_up(conv->out_per_group, machine->lanes);
     const double pixels = (double)(conv->batch * conv->out_pixels);
@@ -470,7 +471,7 @@ static double cost(const fc_conv *conv, const fc_machine *machine, bool prepared
                                        (double)fc_div_up(conv->in_per_group, s.band.channels) / lanes : 0;
     const double nchw = !conv->channels_last;
     /* Rows of a tile: what its accumulators leave of the registers. */
-    const double tile_rows = (fc_table_for(conv->dtype)->widest_panel > 3 ? 26.0 : 12.0) / s.vectors;
+    const double tile_rows = (s.table->widest_panel > 3 ? 26.0 : 12.0) / s.vectors;
     const double lines = (double)fc_size_of(conv->dtype) / 64, x_far = fc_far(conv, fc_x_count(conv));
     /* Few channels of a group are copied pixel by pixel. */
     const double pixel = groups == 1 ? 0 : conv->channels_last ? 17 : 16 * x_far;
@@ -527,9 +528,9 @@ static void describe(const fc_conv *conv, const fc_table *table, char *text, siz
 {
     const fc_direct_split s = split_of(conv, table, false);
     snprintf(text, size,
-             "panels of %lld channels, %lld deep; blocks of %lld images x %lld rows x %lld columns%s; %lld tasks",
-             (long long)s.panel, (long long)s.k_block, (long long)s.images, (long long)s.rows, (long long)s.cols,
-             s.copies ? ", padded in scratch" : "", (long long)s.tasks);
+             "panels of %lld channels%s, %lld deep; blocks of %lld images x %lld rows x %lld columns%s; %lld tasks",
+             (long long)s.panel, s.table == table ? "" : " in half vectors", (long long)s.k_block, (long long)s.images,
+             (long long)s.rows, (long long)s.cols, s.copies ? ", padded in scratch" : "", (long long)s.tasks);
 }
 
 const fc_algorithm fc_algorithm_direct = {

@@ -6,6 +6,7 @@
 #include "geometry.h"
 
 typedef struct fc_direct_split {
+    const fc_table *table;                    /* whose vectors the channels of a group fit */
     int vectors;                              /* of a panel */
     int64_t panel, panels;                    /* lanes; per group */
     int64_t block_panels, channel_blocks;     /* panels per task; per group */
@@ -38,14 +39,14 @@ static inline int64_t fc_direct_together(const fc_direct_split *s, int64_t chann
 }
 
 /* Panels [first, first + count) of a group, rows k0 .. k1 each: [panel][k][lane], last lanes zero. */
-void fc_direct_pack(const fc_conv *conv, const fc_table *table, const fc_direct_split *s, const void *weight,
-                    int64_t group, int64_t first, int64_t count, int64_t k0, int64_t k1, void *packed);
+void fc_direct_pack(const fc_conv *conv, const fc_direct_split *s, const void *weight, int64_t group, int64_t first,
+                    int64_t count, int64_t k0, int64_t k1, void *packed);
 
 /* All weights, for a plan or a call: [group][k block][panel][k][lane], and whether they are finite, which is known
  * only where taps are skipped. */
 size_t fc_direct_prepared_size(const fc_conv *conv, const fc_direct_split *s);
-void fc_direct_prepare(const fc_conv *conv, const fc_table *table, const fc_direct_split *s, const void *weight,
-                       void *prepared, bool threads);
+void fc_direct_prepare(const fc_conv *conv, const fc_direct_split *s, const void *weight, void *prepared,
+                       bool threads);
 /* The same in memory that is to be given back (scratch.h), for a call; NULL and an error where there is none. */
 void *fc_direct_borrow(const fc_conv_run *run, const fc_direct_split *s, fc_error *error);
 const void *fc_direct_prepared(const fc_conv *conv, const fc_direct_split *s, const void *prepared, int64_t group,

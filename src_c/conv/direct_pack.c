@@ -52,6 +52,7 @@ static bool skips(const fc_conv *conv)
 
 void fc_direct_split_channels(fc_direct_split *s, const fc_conv *conv, const fc_table *table)
 {
+    s->table = table = fc_table_fitting(table, conv->dtype, conv->out_per_group);
     s->vectors = fc_panel_vectors(table, fc_div_up(conv->out_per_group, table->lanes));
     s->panel = (int64_t)s->vectors * table->lanes;
     s->panels = fc_div_up(conv->out_per_group, s->panel);
@@ -106,15 +107,15 @@ static void pack_channels(const fc_conv *conv, const fc_table *table, const fc_m
 }
 
 /* Rows k0 .. k1 of some lanes of a panel, in the order of k. */
-static void pack_rows(const fc_conv *conv, const fc_table *table, const fc_direct_split *s, const void *weight,
-                      int64_t k0, int64_t k1, int64_t lanes, void *packed)
+static void pack_rows(const fc_conv *conv, const fc_direct_split *s, const void *weight, int64_t k0, int64_t k1,
+                      int64_t lanes, void *packed)
 {
     const size_t size = fc_size_of(conv->dtype);
     fc_move move = { .rows = k1 - k0, .cols = lanes, .src = fc_at(weight, k0, size), .src_row = 1,
                      .src_col = conv->depth, .dst = packed, .dst_row = s->panel, .dst_col = 1,
                      .zero_after = s->panel - lanes, .ahead = FC_WEIGHTS_AHEAD };
     if (s->together == 1) {
-        table->move(&move);
+        s->table->move(&move);
         return;
     }
     const int64_t taps = conv->taps, end = k1 / taps;
@@ -125,20 +126,20 @@ static void pack_rows(const fc_conv *conv, const fc_table *table, const fc_direc
         for (int64_t i = 0, count; i < together; i += count) {
             count = taps <= MOST_TURNED_TAPS ? fc_min(TURNED_ROWS / taps, together - i) : 1;
             move.src = fc_at(weight, (c + i) * taps, size);
-            pack_channels(conv, table, &move, count, together, fc_at_mut(to, i * s->panel, size));
+            pack_channels(conv, s->table, &move, count, together, fc_at_mut(to, i * s->panel, size));
         }
     }
 }
 
-void fc_direct_pack(const fc_conv *conv, const fc_table *table, const fc_direct_split *s, const void *weight,
-                    int64_t group, int64_t first, int64_t count, int64_t k0, int64_t k1, void *packed)
+void fc_direct_pack(const fc_conv *conv, const fc_direct_split *s, const void *weight, int64_t group, int64_t first,
+                    int64_t count, int64_t k0, int64_t k1, void *packed)
 {
     const size_t size = fc_size_of(conv->dtype);
     for (int64_t p = 0; p < count; p++) {
         const int64_t channel = (first + p) * s->panel;
         const int64_t lanes = fc_min(s->panel, conv->out_per_group - channel);
-        pack_rows(conv, table, s, fc_at(weight, (group * conv->out_per_group + channel) * conv->depth, size),
-                  k0, k1, lanes, fc_at_mut(packed, p * (k1 - k0) * s->panel, size));
+        pack_rows(conv, s, fc_at(weight, (group * conv->out_per_group + channel) * conv->depth, size), k0, k1, lanes,
+                  fc_at_mut(packed, p * (k1 - k0) * s->panel, size));
     }
 }
 
@@ -172,7 +173,6 @@ bool fc_direct_finite(const fc_conv *conv, const fc_direct_split *s, const void 
 
 typedef struct direct_weights {
     const fc_conv *conv;
-    const fc_table *table;
     const fc_direct_split *split;
     const void *weight;
     void *packed;
@@ -189,16 +189,16 @@ static void pack_task(void *context, int64_t task, void *scratch)
     for (int64_t k0 = 0; k0 < depth; k0 += s->k_block) {
         const int64_t k1 = fc_min(k0 + s->k_block, depth);
         void *to = fc_at_mut(w->packed, prepared_at(w->conv, s, group, k0, k1, panel), fc_size_of(w->conv->dtype));
-        fc_direct_pack(w->conv, w->table, s, w->weight, group, panel, 1, k0, k1, to);
+        fc_direct_pack(w->conv, s, w->weight, group, panel, 1, k0, k1, to);
         if (s->skips && !fc_surely_finite(w->conv->dtype, to, (k1 - k0) * s->panel))
             w->spoilt = true;
     }
 }
 
-void fc_direct_prepare(const fc_conv *conv, const fc_table *table, const fc_direct_split *s, const void *weight,
-                       void *prepared, bool threads)
+void fc_direct_prepare(const fc_conv *conv, const fc_direct_split *s, const void *weight, void *prepared,
+                       bool threads)
 {
-    direct_weights w = { .conv = conv, .table = table, .split = s, .weight = weight, .packed = prepared };
+    direct_weights w = { .conv = conv, .split = s, .weight = weight, .packed = prepared };
     const int64_t tasks = conv->groups * s->panels;
     const double share = (double)conv->depth * (double)conv->out_channels * PACK_SECONDS;
     fc_error none;                            /* tasks without scratch cannot fail */
@@ -215,7 +215,7 @@ void *fc_direct_borrow(const fc_conv_run *run, const fc_direct_split *s, fc_erro
     const size_t bytes = fc_direct_prepared_size(run->conv, s);
     void *packed = fc_scratch_borrow(bytes);
     if (packed)
-        fc_direct_prepare(run->conv, run->table, s, run->weight, packed, true);
+        fc_direct_prepare(run->conv, s, run->weight, packed, true);
     else
         fc_fail(error, FC_NO_MEMORY, "weight: no memory for %zu bytes of packed weights", bytes);
     return packed;

@@ -4,8 +4,8 @@
  * and every tap is a plain load at an offset: y[oc][pixel] = sum over k of weight[oc][k] *
  * band[pixel + offset[k]], weights in place.  A row that fills its vectors is a product written in place; else
  * all rows of a block are one, whose pixels run on through the border columns between them; what falls on those
- * is dropped when the sums are copied to y.  Rows with a stride of 1 need no band: see by_rows.  Blocks of channels
- * and a few channels of adjacent pixels have files of their own.  Listed in list.c. */
+ * is dropped when the sums are copied to y.  Rows with a stride of 1 need no band: see by_rows.  Blocks of channels,
+ * channels as lanes and a few channels of adjacent pixels have files of their own.  Listed in list.c. */
 #include "../base/parallel.h"
 #include "../base/scratch.h"
 #include "algorithm.h"
@@ -13,6 +13,7 @@
 #include "cost.h"
 #include "depthwise.h"
 #include "grouped_blocks.h"
+#include "grouped_channels.h"
 #include "grouped_pixels.h"
 #include "met.h"
 #include "nonfinite.h"
@@ -21,11 +22,9 @@
 
 enum {
     MOST_PIXELS = 1024,       /* outputs of a channel per block */
-    MOST_DEPTH = 4096,        /* products of an output with channels as lanes */
     FEW_CHANNELS = 16,        /* of one group */
     FEW_OUTPUTS = 24,         /* of one group: more fill the vectors of the algorithms with channels as lanes */
     FEW_ROWS = 2,             /* of a product, whose sums are too few in panels of the usual width */
-    PACKED_CHANNELS = 64,     /* whose weights a task packs */
 };
 static const double TASK_SECONDS = 40e-6;     /* so long should a task take that needs no band */
 
@@ -256,153 +255,6 @@ static void run_rows(void *context, int64_t task, void *memory)
     fc_depthwise_pixels(run, &v, conv->out_per_group, &part, memory);
 }
 
-/* Whether the depthwise kernel does it with output channels as lanes: of groups that share a vector, or of one
- * that has whole vectors. */
-static bool by_channels(const fc_conv *conv, const fc_table *table)
-{
-    const int64_t in = conv->in_per_group, out = conv->out_per_group, lanes = table->lanes;
-    return conv->channels_last && conv->groups > 1 && conv->x_stride[FC_C] == 1 && conv->y_stride[FC_C] == 1 &&
-           conv->out_channels >= lanes &&
-           in > 1 && lanes > 1 && (out % lanes == 0 || (in == out && lanes % out == 0)) && conv->depth <= MOST_DEPTH;
-}
-
-/* Weights as [input of a group][tap][output channel]; sixteen more, so that rows do not share a cache set. */
-typedef struct channels_job {
-    const fc_conv_run *run;
-    const void *weight;
-    int64_t w_tap, rows, row_blocks;
-    size_t pick_at;                           /* in scratch, after the lists */
-} channels_job;
-
-static int64_t packed_tap(const fc_conv *conv) { return conv->out_channels + 16; }
-
-static channels_job channels_of(const fc_conv_run *run, const fc_conv *conv, double seconds)
-{
-    const int64_t height = conv->out_size[FC_HEIGHT], images = conv->batch * conv->out_size[FC_DEPTH];
-    channels_job job = { .run = run, .w_tap = packed_tap(conv), .pick_at = fc_depthwise_list_bytes(conv) };
-    const int64_t tasks = (int64_t)(seconds / (double)images / TASK_SECONDS) + 1;
-    job.row_blocks = fc_min(fc_max(1, height / 4), tasks);
-    job.rows = fc_div_up(height, job.row_blocks);
-    job.row_blocks = fc_div_up(height, job.rows);
-    return job;
-}
-
-static size_t channels_scratch(const fc_conv *conv, const fc_table *table)
-{
-    return fc_depthwise_list_bytes(conv) + (size_t)(conv->in_per_group * table->lanes) * fc_size_of(conv->dtype);
-}
-
-/* Lane l sees input `i` of its group, in the vector of its groups: integers of a real's size, as vpick takes them. */
-static void find_picks(const fc_conv *conv, int64_t lanes, void *pick)
-{
-    const int64_t group = conv->out_per_group;
-    for (int64_t i = 0; i < conv->in_per_group; i++)
-        for (int64_t l = 0; l < lanes; l++)
-            if (conv->dtype == FC_F32)
-                ((int32_t *)pick)[i * lanes + l] = (int32_t)(l / group * group + i);
-            else
-                ((int64_t *)pick)[i * lanes + l] = l / group * group + i;
-}
-
-static void channels_task(void *context, int64_t task, void *memory)
-{
-    const channels_job *job = context;
-    const fc_conv *conv = job->run->conv;
-    const int64_t row = task % job->row_blocks * job->rows, depth = task / job->row_blocks % conv->out_size[FC_DEPTH];
-    const fc_depthwise_part part = { { depth, row, 0 },
-        { depth + 1, fc_min(row + job->rows, conv->out_size[FC_HEIGHT]), conv->out_size[FC_WIDTH] } };
-    fc_depthwise_view v = fc_depthwise_view_of(job->run, task / job->row_blocks / conv->out_size[FC_DEPTH], 0);
-    v.weight = job->weight;
-    v.w_tap = job->w_tap;
-    v.w_channel = 1;
-    if (conv->out_per_group < job->run->table->lanes) {
-        v.pick = (char *)memory + job->pick_at;
-        find_picks(conv, job->run->table->lanes, (char *)memory + job->pick_at);
-    }
-    fc_depthwise_channels(job->run, &v, conv->out_channels, &part, memory);
-}
-
-static void pack_channels(const fc_conv *conv, const fc_table *table, int64_t channel, int64_t channels,
-                          const void *weight, void *packed)
-{
-    const size_t size = fc_size_of(conv->dtype);
-    const fc_move move = { .rows = conv->depth, .cols = channels, .src = fc_at(weight, channel * conv->depth, size),
-                           .src_row = 1, .src_col = conv->depth, .dst = fc_at_mut(packed, channel, size),
-                           .dst_row = packed_tap(conv), .dst_col = 1,
-                           .zero_after = channel + channels == conv->out_channels
-                                         ? packed_tap(conv) - conv->out_channels : 0 };
-    table->move(&move);
-}
-
-static void pack_task(void *context, int64_t task, void *scratch)
-{
-    (void)scratch;
-    const channels_job *job = context;
-    const fc_conv *conv = job->run->conv;
-    const int64_t channel = task * PACKED_CHANNELS;
-    pack_channels(conv, job->run->table, channel, fc_min(PACKED_CHANNELS, conv->out_channels - channel),
-                  job->run->weight, (void *)(uintptr_t)job->weight);
-}
-
-static fc_status forward_channels(const fc_conv_run *run, double seconds, fc_error *error)
-{
-    const fc_conv *conv = run->conv;
-    channels_job job = channels_of(run, conv, seconds);
-    const size_t bytes = (size_t)(conv->depth * job.w_tap) * fc_size_of(conv->dtype);
-    void *packed = run->prepared ? NULL : fc_scratch_borrow(bytes);
-    if (!run->prepared && !packed)
-        return fc_fail(error, FC_NO_MEMORY, "weight: no memory for %zu bytes of packed weights", bytes);
-    job.weight = packed ? packed : run->prepared;
-    fc_status status = FC_OK;
-    if (packed)
-        status = fc_parallel(fc_div_up(conv->out_channels, PACKED_CHANNELS),
-                             (double)(conv->out_channels * conv->depth) * 6e-10, 0, pack_task, &job, error);
-    if (status == FC_OK)
-        status = fc_parallel(conv->batch * conv->out_size[FC_DEPTH] * job.row_blocks, seconds,
-                             channels_scratch(conv, run->table), channels_task, &job, error);
-    if (status == FC_OK)
-        fc_nonfinite_padding(run, job.weight, 1, job.w_tap);
-    fc_scratch_give_back(packed);
-    return status;
-}
-
-/* Of a multiply-add where channels are lanes: of the columns of a kernel three share an input where they can, and tiles
- * of 7 or 14 outputs know which inputs are inside. */
-static double price_of_channels(const fc_conv *conv, const fc_machine *machine, bool shared)
-{
-    const int64_t stride = conv->stride[FC_WIDTH], cols = conv->kernel[FC_WIDTH], width = conv->out_size[FC_WIDTH];
-    const bool alone = stride > 2 || (stride == 2 && conv->dilation[FC_WIDTH] > 1);
-    const double singles = (double)(alone ? cols : cols % 3) / (double)cols;
-    const bool whole = width % 7 == 0, one = stride == 1;
-    const double of_three = shared ? (whole ? (one ? 0.95 : 1.35) : one ? 1.25 : 1.7)
-                                   : (whole ? (one ? 1.1 : 2.2) : one ? 2 : 3.1);
-    const double of_one = stride > 2 || whole ? (shared ? 1.5 : 2.7) : shared ? 2.3 : 4.2;
-    /* With a stride, where one multiply-add starts in a cycle: measured. */
-    const double least = machine->multiply == 1 || one ? 0 : stride == 2 ? 2.2 + (shared ? 0 : 0.3 + 2 * singles) : 3;
-    return fmax(of_three + (of_one - of_three) * singles, least) * (width < 8 ? 8.0 / (double)(width + 1) : 1);
-}
-
-static double cost_of_channels(const fc_conv *conv, const fc_machine *machine, bool prepared)
-{
-    const double vectors = (double)(conv->batch * conv->out_pixels) *
-                           (double)fc_div_up(conv->out_channels, machine->lanes);
-    const double weights = (double)(conv->out_channels * conv->depth);
-    const bool shared = conv->out_per_group >= machine->lanes;
-    /* Weights of a group that do not stay in L1 are read again for each row, whose few columns share them. */
-    const int64_t bytes = conv->out_per_group * conv->depth * (int64_t)fc_size_of(conv->dtype);
-    const double again = shared && 2 * bytes > machine->l1 ? fmin(7 / (double)conv->out_size[FC_WIDTH], 1) : 0;
-    const double product = price_of_channels(conv, machine, shared) + 1.05 * again;
-    /* Inputs that are picked are loaded before the multiply-adds. */
-    const double picked = !shared && machine->multiply > 1 ? 1.33 : 1;
-    const fc_count counts[] = {
-        { vectors * (double)conv->depth, fc_multiply(machine, product) * picked },
-        { vectors, shared ? 12 : 20 },                                             /* tiles and stores */
-        { prepared ? 0 : weights, 2 },                                             /* pack weights */
-        { 1, 5500 },
-    };
-    return FC_COST(counts, machine);
-}
-
 static double cost_of_rows(const fc_conv *conv, const fc_machine *machine)
 {
     const double rows = (double)(conv->batch * conv->out_size[FC_DEPTH] * conv->out_size[FC_HEIGHT] *
@@ -426,8 +278,8 @@ static double plain_cost(const fc_conv *conv, const fc_machine *machine, bool pr
 {
     if (by_rows(conv, fc_table_for(conv->dtype)))
         return cost_of_rows(conv, machine);
-    if (by_channels(conv, fc_table_for(conv->dtype)))
-        return cost_of_channels(conv, machine, prepared);
+    if (fc_grouped_channels_can(conv))
+        return fc_grouped_channels_cost(conv, prepared);
     const grouped_split s = split_of(conv, fc_table_for(conv->dtype));
     const int64_t pixels = s.in_place ? s.cols : (s.rows - 1) * s.pitch + s.cols; /* of a product */
     const double products = (double)(s.tasks * s.groups * (s.in_place ? s.rows : 1));
@@ -505,8 +357,8 @@ static fc_status forward(const fc_conv_run *run, fc_error *error)
             fc_nonfinite_padding(run, run->weight, run->conv->depth, 1);
         return status;
     }
-    if (by_channels(run->conv, run->table))
-        return forward_channels(run, seconds, error);
+    if (fc_grouped_channels_can(run->conv))
+        return fc_grouped_channels_forward(run, seconds, error);
     grouped_job job = { run, split_of(run->conv, run->table) };
     return fc_parallel(job.split.tasks, seconds, job.split.bytes, run_task, &job, error);
 }
@@ -517,8 +369,8 @@ static size_t scratch(const fc_conv *conv, const fc_table *table)
         return fc_grouped_pixels_scratch(conv);
     if (by_blocks(conv))
         return fc_grouped_blocks_scratch(conv, table);
-    if (by_channels(conv, table))
-        return channels_scratch(conv, table);
+    if (fc_grouped_channels_can(conv))
+        return fc_grouped_channels_scratch(conv);
     return by_rows(conv, table) ? fc_depthwise_list_bytes(conv) : split_of(conv, table).bytes;
 }
 
@@ -528,16 +380,15 @@ static size_t prepared_size(const fc_conv *conv, const fc_table *table)
         return 0;
     if (by_blocks(conv))
         return fc_grouped_blocks_prepared_size(conv, table);
-    return by_channels(conv, table) ? (size_t)(conv->depth * packed_tap(conv)) * fc_size_of(conv->dtype) : 0;
+    return fc_grouped_channels_can(conv) ? fc_grouped_channels_prepared_size(conv) : 0;
 }
 
 static void prepare(const fc_conv *conv, const fc_table *table, const void *weight, void *prepared)
 {
-    if (by_blocks(conv)) {
+    if (by_blocks(conv))
         fc_grouped_blocks_prepare(conv, table, weight, prepared);
-        return;
-    }
-    pack_channels(conv, table, 0, conv->out_channels, weight, prepared);
+    else
+        fc_grouped_channels_prepare(conv, weight, prepared);
 }
 
 static void describe(const fc_conv *conv, const fc_table *table, char *text, size_t size)
@@ -555,9 +406,8 @@ static void describe(const fc_conv *conv, const fc_table *table, char *text, siz
                  (long long)conv->batch, (long long)conv->groups);
         return;
     }
-    if (by_channels(conv, table)) {
-        snprintf(text, size, "channels as lanes, in place, %s",
-                 conv->out_per_group < table->lanes ? "groups share a vector" : "inputs shared by a vector");
+    if (fc_grouped_channels_can(conv)) {
+        fc_grouped_channels_describe(conv, text, size);
         return;
     }
     const grouped_split s = split_of(conv, table);

@@ -64,7 +64,7 @@ static const char *supports(const fc_conv *conv)
 static size_t scratch(const fc_conv *conv, const fc_table *table)
 {
     if (fc_pointwise_supports(conv))
-        return fc_pointwise_scratch(conv, table);
+        return fc_pointwise_scratch(conv);
     return split_of(conv, table).bytes;
 }
 
@@ -186,7 +186,7 @@ static double cost(const fc_conv *conv, const fc_machine *machine, bool prepared
 {
     (void)prepared;
     if (fc_pointwise_fits(conv))
-        return fc_pointwise_cost(conv, machine);
+        return fc_pointwise_cost(conv);
     const im2col_split s = split_of(conv, fc_table_for(conv->dtype));
     const double groups = (double)conv->groups, rows = (double)conv->out_per_group, depth = (double)conv->depth;
     const double vectors = (double)fc_div_up(s.pixels, s.lanes), panels = (double)fc_div_up(s.pixels, s.panel);
@@ -231,7 +231,7 @@ static fc_status forward(const fc_conv_run *run, fc_error *error)
 static void describe(const fc_conv *conv, const fc_table *table, char *text, size_t size)
 {
     if (fc_pointwise_supports(conv)) {
-        fc_pointwise_describe(conv, table, text, size);
+        fc_pointwise_describe(conv, text, size);
         return;
     }
     const im2col_split s = split_of(conv, table);

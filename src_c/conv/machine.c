@@ -4,6 +4,7 @@
  * algorithm decides the last bits of a result, and a result must not depend on how busy the machine
  * was.  Only their ratios matter.  Cache sizes are the machine's own. */
 #include "../base/cpu.h"
+#include "../base/size.h"
 #include "algorithm.h"
 #include <pthread.h>
 
@@ -13,7 +14,7 @@ static const double peak_f32[FC_ISA_COUNT] = {
 };
 static const double l2_bandwidth = 60e9, memory_bandwidth = 12e9;
 
-static fc_machine machines[FC_ISA_COUNT][2];
+static fc_machine machines[FC_ISA_COUNT][2], halves[2];
 static pthread_once_t machines_once = PTHREAD_ONCE_INIT;
 
 static void fill_machines(void)
@@ -28,12 +29,50 @@ static void fill_machines(void)
                 .l2_bytes = l2_bandwidth, .memory_bytes = memory_bandwidth,
                 .l1 = cpu->l1, .l2 = cpu->l2, .l3 = cpu->l3,
                 .lanes = table ? table->lanes : 1,
+                .table = table,
             };
         }
 }
 
+/* A CPU that starts one whole multiply-add in a cycle starts two of half the lanes. */
+static void fill_halves(void)
+{
+    for (int dtype = FC_F32; dtype <= FC_F64; dtype++) {
+        fc_machine *whole = &machines[FC_ISA_AVX512][dtype], *half = &halves[dtype];
+        *half = *whole;
+        half->table = fc_table_of(FC_ISA_AVX2, (fc_dtype)dtype);
+        if (whole->multiply == 1 || !half->table)
+            continue;
+        half->flops = whole->flops / 2;
+        half->multiply = 1;
+        half->halved = true;
+        half->lanes = half->table->lanes;
+        whole->half = half;
+    }
+}
+
+static void fill(void)
+{
+    fill_machines();
+    fill_halves();
+}
+
 const fc_machine *fc_machine_for(fc_dtype dtype)
 {
-    pthread_once(&machines_once, fill_machines);
+    pthread_once(&machines_once, fill);
     return &machines[fc_dispatch_isa()][dtype];
+}
+
+const fc_machine *fc_machine_fitting(const fc_machine *machine, int64_t channels)
+{
+    if (!machine->half)
+        return machine;
+    const int64_t whole = fc_div_up(channels, machine->lanes), half = fc_div_up(channels, machine->half->lanes);
+    return 6 * half <= 5 * 2 * whole ? machine->half : machine;
+}
+
+const fc_table *fc_table_fitting(const fc_table *table, fc_dtype dtype, int64_t channels)
+{
+    const fc_machine *machine = fc_machine_for(dtype), *fitting = fc_machine_fitting(machine, channels);
+    return fitting == machine ? table : fitting->table;
 }

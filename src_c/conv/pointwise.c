@@ -67,6 +67,12 @@ static int64_t images_joined(const fc_conv *conv)
     return images;
 }
 
+const fc_machine *fc_pointwise_machine(const fc_conv *conv)
+{
+    const fc_machine *machine = fc_machine_for(conv->dtype);
+    return conv->batch == 1 ? fc_machine_fitting(machine, conv->out_pixels) : machine;
+}
+
 bool fc_pointwise_joins(const fc_conv *conv) { return images_joined(conv) > 1; }
 
 /* Other small planes of many images are better packed together than each padded to whole vectors. */
@@ -97,8 +103,9 @@ bool fc_pointwise_supports(const fc_conv *conv)
            fc_pixels_uniform(conv->y_stride, conv->out_size);
 }
 
-static pointwise_split split_of(const fc_conv *conv, const fc_table *table)
+static pointwise_split split_of(const fc_conv *conv)
 {
+    const fc_table *table = fc_pointwise_machine(conv)->table;
     pointwise_split s = { .lanes = table->lanes, .panel = (int64_t)table->lanes * table->panel_vectors };
     const int64_t size = (int64_t)fc_size_of(conv->dtype), rows = conv->out_per_group;
     s.k_blocks = fc_div_up(conv->depth, fc_panel_depth(conv, s.panel));
@@ -127,7 +134,7 @@ static pointwise_split split_of(const fc_conv *conv, const fc_table *table)
     return s;
 }
 
-size_t fc_pointwise_scratch(const fc_conv *conv, const fc_table *table) { return split_of(conv, table).bytes; }
+size_t fc_pointwise_scratch(const fc_conv *conv) { return split_of(conv).bytes; }
 
 typedef struct pointwise_job {
     const fc_conv_run *run;
@@ -447,20 +454,22 @@ static void run_task(void *context, int64_t task, void *memory)
     }
 }
 
-double fc_pointwise_cost(const fc_conv *conv, const fc_machine *machine)
+double fc_pointwise_cost(const fc_conv *conv)
 {
-    const fc_table *table = fc_table_for(conv->dtype);
-    const pointwise_split s = split_of(conv, table);
+    const fc_machine *machine = fc_pointwise_machine(conv);
+    const pointwise_split s = split_of(conv);
     const double images = (double)(conv->batch * conv->groups), rows = (double)conv->out_per_group;
     const double depth = (double)conv->depth, size = (double)fc_size_of(conv->dtype);
     const double joined = (double)fc_div_up(s.images * s.joined, s.lanes) / (double)s.images;
     const double vectors = (double)fc_div_up(conv->out_pixels - s.tail - s.joined, s.lanes) + JOINS * joined;
     const double panels = (double)fc_div_up(conv->out_pixels, s.panel);
-    const double k_blocks = (double)s.k_blocks, tile = table->widest_panel > 3 ? 9 : 4; /* rows */
+    const double k_blocks = (double)s.k_blocks, tile = machine->table->widest_panel > 3 ? 9 : 4; /* rows */
+    const double half = fc_multiply_tile(machine, 0.96, vectors > 1 ? 2 : 1);
+    const double product = machine->multiply > 1 ? 1.92 : machine->halved ? half : 0.706;
     const double x_far = fc_far(conv, fc_x_count(conv));
     const double y_far = fc_far(conv, conv->batch * conv->out_pixels * conv->out_channels);
     const fc_count counts[] = {
-        { images * depth * rows * vectors, machine->multiply > 1 ? 1.92 : 0.706 },     /* multiply */
+        { images * depth * rows * vectors, product },                                  /* multiply */
         { in_place(conv, &s) ? 0 : images * (double)s.row_blocks * depth * vectors, 7.21 }, /* copy */
         { images * rows / tile * k_blocks * panels, 17.4 },                            /* tiles */
         { images * rows * vectors * k_blocks, 7.38 },                                  /* stores */
@@ -475,14 +484,17 @@ double fc_pointwise_cost(const fc_conv *conv, const fc_machine *machine)
 
 fc_status fc_pointwise_forward(const fc_conv_run *run, fc_error *error)
 {
-    pointwise_job job = { run, split_of(run->conv, run->table) };
-    const double seconds = fc_pointwise_cost(run->conv, fc_machine_for(run->conv->dtype));
+    fc_conv_run fitting = *run;
+    fitting.table = fc_pointwise_machine(run->conv)->table;
+    pointwise_job job = { &fitting, split_of(run->conv) };
+    const double seconds = fc_pointwise_cost(run->conv);
     return fc_parallel(job.split.tasks, seconds, job.split.bytes, run_task, &job, error);
 }
 
-void fc_pointwise_describe(const fc_conv *conv, const fc_table *table, char *text, size_t size)
+void fc_pointwise_describe(const fc_conv *conv, char *text, size_t size)
 {
-    const pointwise_split s = split_of(conv, table);
-    snprintf(text, size, "image in place, panels of %lld pixels, %lld deep; %lld pixel blocks x %lld channel blocks",
-             (long long)s.panel, (long long)s.k_block, (long long)s.blocks, (long long)s.row_blocks);
+    const pointwise_split s = split_of(conv);
+    snprintf(text, size, "image in place, panels of %lld pixels%s, %lld deep; %lld pixel blocks x %lld channel blocks",
+             (long long)s.panel, fc_pointwise_machine(conv)->halved ? " in half vectors" : "", (long long)s.k_block,
+             (long long)s.blocks, (long long)s.row_blocks);
 }

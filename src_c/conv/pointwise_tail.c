@@ -6,8 +6,9 @@
 
 int64_t fc_pointwise_tail(const fc_conv *conv)
 {
-    const int64_t lanes = fc_machine_for(conv->dtype)->lanes, tail = conv->out_pixels % lanes;
-    return fc_is_tail(tail, lanes) && tail < conv->out_pixels && fc_pointwise_fits(conv) && !fc_pointwise_joins(conv)
+    const fc_machine *machine = fc_pointwise_machine(conv);
+    const int64_t lanes = machine->lanes, tail = conv->out_pixels % lanes;
+    return !machine->halved && fc_is_tail(tail, lanes) && tail < conv->out_pixels && fc_pointwise_fits(conv) && !fc_pointwise_joins(conv)
                ? tail : 0;
 }
 

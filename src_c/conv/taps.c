@@ -45,6 +45,7 @@ static void split_pixels(fc_direct_split *s, const fc_conv *conv, int64_t wished
 
 static void split_channels(fc_direct_split *s, const fc_conv *conv, const fc_table *table)
 {
+    s->table = table = fc_table_fitting(table, conv->dtype, conv->out_per_group);
     s->vectors = fc_panel_vectors(table, fc_div_up(conv->out_per_group, table->lanes));
     s->panel = (int64_t)s->vectors * table->lanes;
     s->panels = fc_div_up(conv->out_per_group, s->panel);
@@ -196,7 +197,7 @@ static void pass(const taps_job *job, const taps_block *b, fc_gemm *g)
                 b->met_x[g->m] = b->zeros;
                 b->met_c[g->m++] = n * b->c_image + r * b->c_row + c * b->c_col;
             }
-    job->run->table->gemm(g);
+    job->split.table->gemm(g);
 }
 
 /* k channels of the group from `first` on under every tap; `finite`: so are the weights. */
@@ -215,13 +216,13 @@ static void multiply(const taps_job *job, const taps_block *b, const fc_gemm *ou
         g.a_offset = conv->x_stride[FC_C] == 1 ? NULL : b->offsets;
         g.m = find_met(job, b, tap, first, true);
         g.a_rows = job->x_far ? g.m : 0;
-        job->run->table->gemm(&g);
+        job->split.table->gemm(&g);
         if (finite)
             continue;
         g.a_offset = b->zeros;                /* padding times what is no number is none */
         g.a_rows = 0;
         g.m = find_met(job, b, tap, first, false);
-        job->run->table->gemm(&g);
+        job->split.table->gemm(&g);
     }
 }
 
@@ -236,7 +237,7 @@ static void pack_and_multiply(const taps_job *job, const taps_block *b, const fc
     for (int64_t lane = 0; lane < b->out.channels; lane += s->panel) {
         g.n = fc_min(s->panel, b->out.channels - lane);
         g.c = fc_at_mut(b->c, lane, fc_size_of(conv->dtype));
-        fc_direct_pack(conv, job->run->table, s, job->run->weight, b->group, b->panel + lane / s->panel, 1,
+        fc_direct_pack(conv, s, job->run->weight, b->group, b->panel + lane / s->panel, 1,
                        first * taps, (first + k) * taps, b->weights);
         multiply(job, b, &g, first, k, b->weights, fc_surely_finite(conv->dtype, b->weights, taps * k * s->panel));
     }
@@ -290,7 +291,7 @@ static size_t prepared_size(const fc_conv *conv, const fc_table *table)
 static void prepare(const fc_conv *conv, const fc_table *table, const void *weight, void *prepared)
 {
     const fc_direct_split s = split_of(conv, table, true);
-    fc_direct_prepare(conv, table, &s, weight, prepared, false);
+    fc_direct_prepare(conv, &s, weight, prepared, false);
 }
 
 static double cost(const fc_conv *conv, const fc_machine *machine, bool prepared)
@@ -298,12 +299,12 @@ static double cost(const fc_conv *conv, const fc_machine *machine, bool prepared
     const double met = fc_met_share(conv, 0) * fc_met_share(conv, 1) * fc_met_share(conv, 2);
     if (met > 0.97)
         return INFINITY;
-    const fc_table *table = fc_table_for(conv->dtype);
-    const fc_direct_split s = split_of(conv, table, prepared);
+    machine = fc_machine_fitting(machine, conv->out_per_group);
+    const fc_direct_split s = split_of(conv, machine->table, prepared);
     const double groups = (double)conv->groups, pixels = (double)(conv->batch * conv->out_pixels);
     const double vectors = (double)fc_div_up(conv->out_per_group, machine->lanes), depth = (double)conv->depth;
     const double products = groups * pixels * met * (double)(conv->taps * s.k_blocks); /* of a pixel and a block */
-    const double tile_rows = (table->widest_panel > 3 ? 26.0 : 12.0) / s.vectors;
+    const double tile_rows = (s.table->widest_panel > 3 ? 26.0 : 12.0) / s.vectors;
     const double nchw = !conv->channels_last, x_far = fc_far(conv, fc_x_count(conv));
     const double y_far = fc_far(conv, conv->batch * conv->out_pixels * conv->out_channels);
     const double lines = (double)fc_size_of(conv->dtype) / 64;
@@ -353,9 +354,9 @@ static void describe(const fc_conv *conv, const fc_table *table, char *text, siz
 {
     const fc_direct_split s = split_of(conv, table, false);
     snprintf(text, size,
-             "panels of %lld channels; %lld channels at a time; blocks of %lld images x %lld rows x %lld columns; "
-             "%lld tasks", (long long)s.panel, (long long)s.together, (long long)s.images, (long long)s.rows,
-             (long long)s.cols, (long long)s.tasks);
+             "panels of %lld channels%s; %lld channels at a time; blocks of %lld images x %lld rows x %lld columns; "
+             "%lld tasks", (long long)s.panel, s.table == table ? "" : " in half vectors", (long long)s.together,
+             (long long)s.images, (long long)s.rows, (long long)s.cols, (long long)s.tasks);
 }
 
 const fc_algorithm fc_algorithm_taps = {

@@ -1,5 +1,5 @@
-"""Channels, or pixels of one plane, that leave half of a vector empty go in half vectors, where a CPU starts two
-multiply-adds of those for one of whole ones.  Elsewhere the same cases go in whole vectors."""
+"""Channels, or pixels of one plane, that leave half of a vector empty go in half vectors, where a CPU starts
+two multiply-adds of those for one of whole ones.  Elsewhere the same cases go in whole vectors."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Direct convolution where rows leave out the taps that meet padding, against the reference.
+"""Direct convolution of much padding, and tap by tap, which leaves it out, against the reference.
 
-Shapes on and around what decides that: rows of 6 pixels, 3% of the taps, weights beyond L2; every form of
-reading x (lines of channels in place, bands whose channels or pixels are adjacent), blocks of k and of rows.
+Every form of reading x (lines of channels in place, bands whose channels or pixels are adjacent), blocks of k
+and of rows, taps that meet nothing but padding for some rows, or for all.
 """
 
 from __future__ import annotations
@@ -16,10 +16,12 @@ from support import ISAS as NAMES
 import fastconv
 from fastconv import reference
 
+both = pytest.mark.parametrize("algorithm", ["direct", "taps"])
+
 # batch, channels, outputs, size, kernel, options
 CASES: dict[str, tuple[int, int, int, tuple[int, int], tuple[int, int], dict[str, Any]]] = {
     "rows of 6": (2, 7, 9, (8, 6), (3, 3), {"padding": 1}),
-    "rows of 5, too few": (2, 7, 9, (8, 5), (3, 3), {"padding": 1}),
+    "rows of 5": (2, 7, 9, (8, 5), (3, 3), {"padding": 1}),
     "rows of 3, dilated by 2": (2, 7, 9, (9, 3), (3, 3), {"padding": 2, "dilation": 2}),
     "channels in lines": (3, 24, 33, (9, 8), (3, 3), {"padding": 1}),
     "channels in lines, 7x1": (2, 40, 20, (17, 17), (7, 1), {"padding": (3, 0)}),
@@ -51,21 +53,23 @@ def arrays(case: str, dtype: Any, layout: str) -> tuple[np.ndarray, np.ndarray, 
 @pytest.mark.parametrize("dtype", DTYPES, ids=lambda dtype: dtype.__name__)
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("name", NAMES)
-def test_against_the_reference(case: str, dtype: Any, layout: str, name: str) -> None:
+@both
+def test_against_the_reference(case: str, dtype: Any, layout: str, name: str, algorithm: str) -> None:
     x, weight, bias, how = arrays(case, dtype, layout)
     expected = reference.conv2d(x, weight, bias, **how)
     terms = weight[0].size + 1
     limit = terms * np.finfo(dtype).eps * reference.conv2d(abs(x), abs(weight), abs(bias), **how)
     with isa(name):
-        found = fastconv.conv2d(x, weight, bias, algorithm="direct", **how)
+        found = fastconv.conv2d(x, weight, bias, algorithm=algorithm, **how)
         assert_within(found, expected, limit)
-        plan = fastconv.plan_conv2d(x.shape, weight, bias, algorithm="direct", **how)
+        plan = fastconv.plan_conv2d(x.shape, weight, bias, algorithm=algorithm, **how)
         assert same_bits(plan(x), found)
 
 
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_every_product(case: str, layout: str) -> None:
+@both
+def test_every_product(case: str, layout: str, algorithm: str) -> None:
     """Of whole numbers, so that sums are exact; memory around and between the elements is no number."""
     x, weight, bias, how = arrays(case, np.float32, layout)
     x, weight, bias = np.rint(2 * x), np.rint(2 * weight), np.rint(2 * bias)
@@ -74,7 +78,7 @@ def test_every_product(case: str, layout: str) -> None:
         for count in (1, 2, 3, 5):
             with threads(count):
                 found = fastconv.conv2d(
-                    amid_nan(x, memory), weight, bias, activation="relu", algorithm="direct", **how
+                    amid_nan(x, memory), weight, bias, activation="relu", algorithm=algorithm, **how
                 )
             np.testing.assert_array_equal(found, expected)
 
@@ -82,16 +86,17 @@ def test_every_product(case: str, layout: str) -> None:
 @pytest.mark.parametrize("planned", [False, True])
 @pytest.mark.parametrize("case", ["rows of 6", "channels in lines", "channels in lines, several blocks of k"])
 @pytest.mark.parametrize("layout", LAYOUTS)
+@both
 @np.errstate(invalid="ignore")
-def test_infinity_meets_padding(case: str, layout: str, planned: bool) -> None:
-    """A weight that is infinite, times padding, is no number, though else such products are left out."""
+def test_infinity_meets_padding(case: str, layout: str, planned: bool, algorithm: str) -> None:
+    """A weight that is infinite, times padding, is no number, though such products may be left out else."""
     x, weight, _, how = arrays(case, np.float32, layout)
     weight[3, 2, 0, 1] = np.inf
     expected = reference.conv2d(x, weight, **how)
     if planned:
-        found = fastconv.plan_conv2d(x.shape, weight, algorithm="direct", **how)(x)
+        found = fastconv.plan_conv2d(x.shape, weight, algorithm=algorithm, **how)(x)
     else:
-        found = fastconv.conv2d(x, weight, algorithm="direct", **how)
+        found = fastconv.conv2d(x, weight, algorithm=algorithm, **how)
     np.testing.assert_array_equal(np.isnan(found), np.isnan(expected))
     assert np.isnan(found).any()
 
@@ -99,11 +104,12 @@ def test_infinity_meets_padding(case: str, layout: str, planned: bool) -> None:
 @pytest.mark.parametrize("channels", [5, 26])
 @pytest.mark.parametrize("depth", [1, 2, 5])
 @pytest.mark.parametrize("layout", ["NCDHW", "NDHWC"])
-def test_depth(channels: int, depth: int, layout: str) -> None:
+@both
+def test_depth(channels: int, depth: int, layout: str, algorithm: str) -> None:
     """Planes and rows that a tap does not meet."""
     x = np.rint(2 * normal((2, channels, depth, 7, 8), np.float32))
     x = x if layout == "NCDHW" else np.ascontiguousarray(np.moveaxis(x, 1, -1))
     weight = np.rint(2 * normal((17, channels, 3, 3, 3), np.float32, 1))
     how: dict[str, Any] = {"padding": 1, "layout": layout}
-    found = fastconv.conv3d(x, weight, algorithm="direct", **how)
+    found = fastconv.conv3d(x, weight, algorithm=algorithm, **how)
     np.testing.assert_array_equal(found, reference.conv3d(x, weight, **how))

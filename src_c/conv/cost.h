@@ -13,6 +13,9 @@ typedef struct fc_count {
     double times, price;
 } fc_count;
 
+/* Whether a CPU starts one multiply-add of whole vectors in a cycle: what goes on beside those takes less of the time. */
+static inline bool fc_starts_one(const fc_machine *machine) { return machine->multiply > 1 || machine->halved; }
+
 /* The price of multiply-adds where that is `price` if two start in a cycle.  What it has beyond one, loads for the most
  * part, goes on beside them.  Not for depthwise, which waits for more than those. */
 static inline double fc_multiply(const fc_machine *machine, double price)

@@ -3,14 +3,11 @@
  * Lanes are output channels, so one packed weight vector meets the pixels of a tile, each broadcast
  * from where it lies: from x itself where no padding is seen or channels are adjacent, else from a
  * zero-bordered band in scratch.  Native for NHWC, whose output rows are written in place; NCHW leaves through a
- * transposed tile.  Weights are packed per block, or once in a plan.  Where there is enough padding above and below,
- * rows that meet it leave those taps out, if the weights are finite.  Supports every problem.  Listed in list.c. */
+ * transposed tile.  Weights are packed per block, or once in a plan.  Supports every problem.  Listed in list.c. */
 #include "../base/parallel.h"
 #include "../base/scratch.h"
 #include "cost.h"
 #include "direct.h"
-#include "met.h"
-#include "nonfinite.h"
 #include "pixel_tile.h"
 #include <stdio.h>
 #include <string.h>
@@ -77,8 +74,7 @@ static fc_direct_split split_of(const fc_conv *conv, const fc_table *table, bool
     s.tile_at = s.band_at + (size_t)fc_round_up(band * (int64_t)size, 64);
     s.zeros_at = s.tile_at + (size_t)fc_round_up(tile * (int64_t)size, 64);
     s.offsets_at = s.zeros_at + (size_t)fc_round_up((s.points ? s.together : 0) * (int64_t)size, 64);
-    s.met_at = s.offsets_at + (size_t)(s.points ? 0 : s.k_block) * sizeof(int64_t);
-    s.pixels_at = s.met_at + (size_t)(s.points || !s.skips ? 0 : 2 * s.k_block) * sizeof(int64_t);
+    s.pixels_at = s.offsets_at + (size_t)(s.points ? 0 : s.k_block) * sizeof(int64_t);
     s.bytes = s.pixels_at + (size_t)(s.points ? pixels * conv->taps : pixels) * sizeof(void *);
     return s;
 }
@@ -109,7 +105,6 @@ typedef struct direct_job {
     const fc_conv_run *run;
     fc_direct_split split;
     const void *prepared;                     /* NULL where tasks pack */
-    bool finite;                              /* prepared weights are, and taps may be skipped */
     bool x_far, weights_far;                  /* too large to be in L2 */
 } direct_job;
 
@@ -119,7 +114,7 @@ typedef struct direct_block {
     int64_t images, rows, cols, pixels;
     int64_t group, panel, panels, channel, channels; /* channel counts from the group's first */
     void *weights, *band, *tile, *zeros;
-    int64_t *offsets, *met;
+    int64_t *offsets;
     const void **pixel;
 } direct_block;
 
@@ -150,7 +145,6 @@ static direct_block block_of(const direct_job *job, int64_t task, void *memory)
     b.tile = (char *)memory + s->tile_at;
     b.zeros = (char *)memory + s->zeros_at;
     b.offsets = (int64_t *)(void *)((char *)memory + s->offsets_at);
-    b.met = (int64_t *)(void *)((char *)memory + s->met_at);
     b.pixel = (const void **)(void *)((char *)memory + s->pixels_at);
     return b;
 }
@@ -279,8 +273,8 @@ static bool needs_tile(const fc_conv *conv, const direct_block *b)
     return conv->y_stride[FC_C] != 1 || (even < b->pixels && even < SHORT && conv->depth >= DEPTH);
 }
 
-/* Pixels from .. end of the block, in pieces that lie evenly in y. */
-static void multiply_pixels(const direct_job *job, const direct_block *b, fc_gemm *g, int64_t from, int64_t end)
+/* The pixels of the block, in pieces that lie evenly in y. */
+static void multiply_pixels(const direct_job *job, const direct_block *b, fc_gemm *g)
 {
     const fc_conv_run *run = job->run;
     const fc_conv *conv = run->conv;
@@ -288,97 +282,25 @@ static void multiply_pixels(const direct_job *job, const direct_block *b, fc_gem
     const bool in_place = !needs_tile(conv, b);
     const int64_t even = in_place ? even_pixels(conv, b) : b->pixels;
     const void *const *pixel = g->a;
-    for (int64_t p = from; p < end; p += g->m) {
+    for (int64_t p = 0; p < b->pixels; p += g->m) {
         const int64_t image = p / (b->rows * b->cols), row = p / b->cols % b->rows, col = p % b->cols;
-        g->m = fc_min(even - p % even, end - p);
+        g->m = fc_min(even - p % even, b->pixels - p);
         g->a = pixel + p;
         g->a_rows = job->x_far ? b->pixels - p : 0;
         g->c = in_place ? fc_at_mut(run->y, y_offset(conv, b, image, row) + col * conv->y_stride[FC_W], size)
                         : fc_at_mut(b->tile, p * b->channels, size);
         job->split.table->gemm(g);
     }
-    g->a = pixel;
 }
 
-/* Taps of depths kd and heights kh, those of others meet padding: k of the block, with offsets into x and weights.
- * Returns how many there are. */
-static int64_t find_met(const direct_job *job, const direct_block *b, int64_t k0, int64_t k1, fc_taps kd, fc_taps kh)
-{
-    const fc_direct_split *s = &job->split;
-    const fc_conv *conv = job->run->conv;
-    const int64_t *kernel = conv->kernel, taps = conv->taps;
-    int64_t count = 0, *in_weights = b->met + s->k_block, channel = k0 / taps, tap = k0 % taps, together;
-    for (int64_t k = k0; k < k1; k += together) {
-        const int64_t height = tap / kernel[2] % kernel[1], depth = tap / kernel[2] / kernel[1];
-        together = fc_direct_together(s, channel, k1 / taps);
-        if (depth >= kd.first && depth < kd.end && height >= kh.first && height < kh.end)
-            for (int64_t i = k - k0; i < k - k0 + together; i++) {
-                b->met[count] = b->offsets[i];
-                in_weights[count++] = i * s->panel;
-            }
-        if (++tap == taps) {
-            tap = 0;
-            channel += together;
-        }
-    }
-    return count;
-}
-
-/* The same rows of all images, through those taps alone. */
-static void multiply_rows(const direct_job *job, const direct_block *b, const fc_gemm *all, int64_t k0, int64_t k1,
-                          int64_t first, int64_t end, fc_taps kd, fc_taps kh)
-{
-    const fc_direct_split *s = &job->split;
-    const int64_t *kernel = job->run->conv->kernel, width = kernel[2], of_tap = all->a_segment;
-    const size_t size = fc_size_of(job->run->conv->dtype);
-    const bool whole = kd.end - kd.first == kernel[0] && kh.end - kh.first == kernel[1];
-    const int64_t parts = s->points && !whole ? fc_max(1, kd.end - kd.first) : 1;
-    fc_gemm g = *all;
-    if (!whole && !s->points) {
-        g.k = find_met(job, b, k0, k1, kd, kh);
-        g.a_offset = b->met;
-        g.b_offset = b->met + s->k_block;
-    }
-    for (int64_t part = 0; part < parts; part++) {
-        if (!whole && s->points) {            /* taps of a depth follow each other */
-            const int64_t tap = ((kd.first + part) * kernel[1] + kh.first) * width;
-            g.k = kd.end > kd.first ? (kh.end - kh.first) * width * of_tap : 0;
-            g.a = (const void *const *)all->a + tap * b->pixels;
-            g.b = fc_at(all->b, tap * of_tap * s->panel, size);
-            g.accumulate = all->accumulate || part > 0;
-            g.finish = all->finish && part == parts - 1;
-        }
-        for (int64_t n = 0; n < b->images; n++)
-            multiply_pixels(job, b, &g, (n * b->rows + first) * b->cols, (n * b->rows + end) * b->cols);
-    }
-}
-
-/* Rows of the block from `row` on that meet pixels through the same taps of height, or are too few pixels for a
- * product of their own.  Returns the next. */
-static int64_t same_rows(const fc_conv *conv, const direct_block *b, int64_t row, fc_taps *kh)
-{
-    const int64_t first = row;
-    for (*kh = fc_taps_met(conv, FC_HEIGHT, b->at.row + row); ++row < b->rows;) {
-        const fc_taps more = fc_taps_met(conv, FC_HEIGHT, b->at.row + row);
-        if (more.first == kh->first && more.end == kh->end)
-            continue;
-        if ((row - first) * b->cols >= FC_DIRECT_TILE)
-            break;
-        kh->first = more.first;               /* lower rows begin no later and end no later */
-    }
-    return row;
-}
-
-/* `skips`: taps that a row meets padding through are left out. */
-static void multiply(const direct_job *job, const direct_block *b, const void *weights, int64_t k0, int64_t k1,
-                     bool skips)
+static void multiply(const direct_job *job, const direct_block *b, const void *weights, int64_t k0, int64_t k1)
 {
     const fc_conv_run *run = job->run;
     const fc_conv *conv = run->conv;
     const fc_direct_split *s = &job->split;
     const bool in_place = !needs_tile(conv, b);
     const int64_t channel = b->group * conv->out_per_group + b->channel;
-    const fc_gemm g = {
+    fc_gemm g = {
         .n = b->channels, .k = k1 - k0, .a = b->pixel, .a_offset = in_a_row(conv, s) || s->points ? NULL : b->offsets,
         .a_segment = s->points ? (k1 - k0) / conv->taps : 0, .a_step = b->pixels,
         .b = weights, .b_panel = (k1 - k0) * s->panel, .b_step = s->panel, .panel_vectors = s->vectors,
@@ -389,17 +311,7 @@ static void multiply(const direct_job *job, const direct_block *b, const void *w
         .c_row = in_place ? conv->y_stride[FC_W] : b->channels,
         .c_reach = in_place ? fc_reach_of_y(conv) : FC_C_NEAR,
     };
-    if (!skips) {
-        fc_gemm all = g;
-        multiply_pixels(job, b, &all, 0, b->pixels);
-        return;
-    }
-    const fc_taps kd = fc_taps_met(conv, FC_DEPTH, b->at.depth);
-    for (int64_t row = 0, next; row < b->rows; row = next) {
-        fc_taps kh;
-        next = same_rows(conv, b, row, &kh);
-        multiply_rows(job, b, &g, k0, k1, row, next, kd, kh);
-    }
+    multiply_pixels(job, b, &g);
 }
 
 /* The tile [pixel][channel] into y. */
@@ -433,14 +345,12 @@ static void run_task(void *context, int64_t task, void *memory)
         if (!in_a_row(conv, s) && !s->points)
             find_offsets(job, &b, k0, k1, first);
         const void *weights = b.weights;
-        bool skips = job->finite;
         if (job->prepared) {
             weights = fc_direct_prepared(conv, s, job->prepared, b.group, k0, k1, b.panel);
         } else {
             fc_direct_pack(conv, s, run->weight, b.group, b.panel, b.panels, k0, k1, b.weights);
-            skips = s->skips && fc_surely_finite(conv->dtype, weights, (k1 - k0) * b.panels * s->panel);
         }
-        multiply(job, &b, weights, k0, k1, skips);
+        multiply(job, &b, weights, k0, k1);
     }
     if (needs_tile(conv, &b))
         scatter(job, &b);
@@ -477,9 +387,11 @@ static double cost(const fc_conv *conv, const fc_machine *machine, bool prepared
     const double pixel = groups == 1 ? 0 : conv->channels_last ? 17 : 16 * x_far;
     const double copy = fmax(24.5, pixel * lanes / (double)s.band.channels);
     const double y_far = fc_far(conv, conv->batch * conv->out_pixels * conv->out_channels);
+    /* Where one product starts in a cycle, lines in a shared cache come in time. */
+    const int64_t elements = fc_x_count(conv) + conv->batch * conv->out_pixels * conv->out_channels;
+    const bool held = fc_starts_one(machine) && !fc_past_caches(elements * (int64_t)fc_size_of(conv->dtype));
     const fc_count counts[] = {
-        { groups * depth * vectors * pixels * (s.skips ? fc_direct_met(conv) : 1),
-          fc_multiply_tile(machine, 0.962, s.vectors) },
+        { groups * depth * vectors * pixels, fc_multiply_tile(machine, 0.962, s.vectors) },
         { prepared ? 0 : weights, 11.4 },                                                  /* pack weights */
         { weights, 0 },                                                                    /* and read them */
         { band, copy },                                                                    /* copy bands */
@@ -489,11 +401,11 @@ static double cost(const fc_conv *conv, const fc_machine *machine, bool prepared
         { nchw * y_far * groups * pixels * vectors, 7.43 },                                /* to lines not in cache */
         { nchw * !s.copies * groups * depth * pixels * (double)s.channel_blocks, 0.25 },   /* pixels far apart */
         /* from lines not in cache, which products hide where one of them starts in a cycle */
-        { nchw * !s.copies * x_far * groups * depth / (double)conv->taps * pixels, machine->multiply > 1 ? 0 : 1.86 },
-        { nchw * !s.copies * (machine->multiply > 1), lines_waited_for(conv, vectors) },
+        { nchw * !s.copies * x_far * groups * depth / (double)conv->taps * pixels, fc_starts_one(machine) ? 0 : 1.86 },
+        { nchw * !s.copies * fc_starts_one(machine), lines_waited_for(conv, vectors) },
         { x_far * (double)(s.channel_blocks * fc_x_count(conv)) * lines, 0.506 },
         { y_far * pixels * (double)conv->out_channels * lines, 1.1 },
-        { fc_lines_seen_in_pieces(conv, s.channel_blocks), nchw > 0 ? 45 : 75 },
+        { fc_lines_seen_in_pieces(conv, s.channel_blocks), held ? 8 : nchw > 0 ? 45 : 75 },
         { nchw * fc_lines_through_memory(conv), 57 },
         { s.points ? 0 : groups * pixels * (double)s.channel_blocks, 9.75 },               /* addresses */
         { s.points * groups * pixels * (double)(conv->taps * s.k_blocks * s.channel_blocks), 2 },
@@ -518,7 +430,6 @@ static fc_status forward(const fc_conv_run *run, fc_error *error)
             return FC_NO_MEMORY;
         job.prepared = packed;
     }
-    job.finite = job.prepared && fc_direct_finite(conv, &job.split, job.prepared);
     const fc_status status = fc_parallel(job.split.tasks, seconds, job.split.bytes, run_task, &job, error);
     fc_scratch_give_back(packed);
     return status;

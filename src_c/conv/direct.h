@@ -18,15 +18,11 @@ typedef struct fc_direct_split {
     bool packs;                               /* each task packs its weights */
     bool copies;                              /* padding is seen: bands are needed */
     bool points;                              /* no: each tap of each pixel is found in x or in zeros, see by_points */
-    bool skips;                               /* taps that a row of outputs meets padding through are left out */
+    bool skips;                               /* taps.c: products with padding are left out if weights are finite */
     fc_band band;
     size_t weights_at, band_at, tile_at, zeros_at, offsets_at, met_at, pixels_at, bytes; /* scratch layout, bytes */
 } fc_direct_split;
 
-enum { FC_DIRECT_TILE = 6 };                  /* pixels of rows that skip the same taps, at least */
-
-/* Share of the taps that rows of outputs meet pixels through. */
-double fc_direct_met(const fc_conv *conv);
 /* What does not depend on the pixels, and so holds for prepared weights too. */
 void fc_direct_split_channels(fc_direct_split *s, const fc_conv *conv, const fc_table *table);
 
@@ -43,7 +39,7 @@ void fc_direct_pack(const fc_conv *conv, const fc_direct_split *s, const void *w
                     int64_t count, int64_t k0, int64_t k1, void *packed);
 
 /* All weights, for a plan or a call: [group][k block][panel][k][lane], and whether they are finite, which is known
- * only where taps are skipped. */
+ * only where products are left out. */
 size_t fc_direct_prepared_size(const fc_conv *conv, const fc_direct_split *s);
 void fc_direct_prepare(const fc_conv *conv, const fc_direct_split *s, const void *weight, void *prepared,
                        bool threads);

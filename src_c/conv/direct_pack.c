@@ -2,7 +2,6 @@
 #include "../base/parallel.h"
 #include "../base/scratch.h"
 #include "direct.h"
-#include "met.h"
 #include "nonfinite.h"
 #include <stdatomic.h>
 
@@ -35,21 +34,6 @@ static bool by_lines(const fc_conv *conv)
            fc_x_count(conv) * (int64_t)fc_size_of(conv->dtype) > BYTES;
 }
 
-double fc_direct_met(const fc_conv *conv)
-{
-    return fc_unpadded(conv) ? 1 : fc_met_share(conv, FC_DEPTH) * fc_met_share(conv, FC_HEIGHT);
-}
-
-/* Whether taps are skipped: rows that meet padding through the same ones must be a tile, and the gain more than what
- * smaller tiles lose, which is most where weights do not stay in L2. */
-static bool skips(const fc_conv *conv)
-{
-    const bool far = fc_far(conv, conv->depth * conv->out_channels / 2);
-    const int64_t rows = fc_max(1, conv->dilation[FC_HEIGHT] / conv->stride[FC_HEIGHT]);
-    return conv->taps > 1 && conv->out_size[FC_WIDTH] >= fc_div_up(FC_DIRECT_TILE, rows) &&
-           fc_direct_met(conv) < (far ? 0.95 : 0.97);
-}
-
 void fc_direct_split_channels(fc_direct_split *s, const fc_conv *conv, const fc_table *table)
 {
     s->table = table = fc_table_fitting(table, conv->dtype, conv->out_per_group);
@@ -59,7 +43,6 @@ void fc_direct_split_channels(fc_direct_split *s, const fc_conv *conv, const fc_
     s->points = by_points(conv) && conv->x_stride[FC_C] == 1;
     s->copies = !fc_unpadded(conv) && !s->points;
     s->together = by_lines(conv) ? LINE_CHANNELS : 1;
-    s->skips = skips(conv);
     int64_t most = fc_panel_depth(conv, s->panel);
     if (!fc_unpadded(conv) && !by_points(conv)) { /* so that tasks can have all panels: bands are copied for each */
         const int64_t l2 = fc_machine_for(conv->dtype)->l2 / (int64_t)fc_size_of(conv->dtype);

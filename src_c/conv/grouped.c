@@ -289,7 +289,8 @@ static double plain_cost(const fc_conv *conv, const fc_machine *machine, bool pr
     const double share = fc_band_share(&s.band);
     const double band = (double)(s.tasks * s.band.size) * passes * share / machine->lanes;
     const double pieces = (double)(s.tasks * s.band.rows * s.band.depth * s.band.phases) * passes * share;
-    const bool y_far = fc_far(conv, conv->batch * conv->out_pixels * conv->out_channels);
+    const int64_t y_count = conv->batch * conv->out_pixels * conv->out_channels;
+    const bool y_far = fc_far(conv, y_count), held = fc_starts_one(machine) && !fc_streams_y(conv);
     /* Columns further apart than two are copied one by one, each channel by itself where channels lie apart. */
     const double singles = conv->stride[FC_WIDTH] > 2, of_channels = singles * (1 - nhwc) * (double)s.band.channels;
     const double x_bytes = (double)fc_x_count(conv) * (double)fc_size_of(conv->dtype);
@@ -305,7 +306,7 @@ static double plain_cost(const fc_conv *conv, const fc_machine *machine, bool pr
         { crowds ? x_bytes / 64 : 0, 50 },                                                 /* lines in few sets */
         { nhwc * band, 6.41 },                                                             /* transposes in */
         { conv->in_per_group == 1 ? nhwc * band * machine->lanes : 0, 0.253 },             /* values alone */
-        { nhwc * vectors, y_far ? 45 : 4.01 },                                             /* transposes out */
+        { nhwc * vectors, !y_far ? 4.01 : held ? 10 : 45 },                                             /* transposes out */
         { (double)s.tasks * (double)(conv->taps + s.channels * conv->taps / 16), 41.4 },        /* offsets */
         { fc_lines_seen_in_pieces(conv, 1), 3.79 },
         { fc_lines_through_memory(conv), 57 },

@@ -1,20 +1,7 @@
-/* Which outputs meet pixels of x through which taps, and not padding.  Called by direct.c and weight_grad_dense.c. */
+/* Which outputs meet pixels of x through which taps, and not padding.  Called by taps.c, dot_taps.c and gradients. */
 #ifndef FC_CONV_MET_H
 #define FC_CONV_MET_H
 #include "geometry.h"
-
-/* Taps first .. end of an axis through which an output meets pixels; through the others it meets padding. */
-typedef struct fc_taps {
-    int64_t first, end;
-} fc_taps;
-
-static inline fc_taps fc_taps_met(const fc_conv *conv, int axis, int64_t out)
-{
-    const int64_t before = conv->pad_before[axis] - out * conv->stride[axis];
-    const int64_t after = conv->in_size[axis] - 1 + before, d = conv->dilation[axis], all = conv->kernel[axis];
-    const int64_t first = before > 0 ? fc_min(fc_div_up(before, d), all) : 0;
-    return (fc_taps){ first, after < 0 ? first : fc_max(first, fc_min(after / d + 1, all)) };
-}
 
 /* Outputs of an axis that meet a pixel through this tap; those before and after meet padding. */
 static inline fc_span fc_met_by_tap(const fc_conv *conv, int axis, int64_t tap)

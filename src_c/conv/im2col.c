@@ -196,14 +196,15 @@ static double cost(const fc_conv *conv, const fc_machine *machine, bool prepared
     const double gathers = conv->stride[FC_WIDTH] > 4, picks = conv->stride[FC_WIDTH] > 1 && !gathers;
     const double size = (double)fc_size_of(conv->dtype), x_far = fc_far(conv, fc_x_count(conv));
     const double y_far = fc_far(conv, s.pixels * conv->out_channels);
+    const bool one = fc_starts_one(machine);
     const fc_count counts[] = {
         { groups * depth * rows * vectors, fc_multiply(machine, 0.975) },
-        { packs * depth * vectors, 6.13 },                               /* pack */
+        { packs * depth * vectors, nchw > 0 && one && conv->taps > 1 ? 11 : 6.13 }, /* pack */
         { nchw * gathers * packs * depth * vectors, 27.4 },              /* of a stride above 4 */
-        { nchw * picks * packs * depth * vectors, conv->stride[FC_WIDTH] == 2 ? 10.7 : 45 }, /* of 2 to 4 */
+        { nchw * picks * packs * depth * vectors, conv->stride[FC_WIDTH] == 2 ? 10.7 : one ? 30 : 45 }, /* of 2 to 4 */
         { nchw * packs * runs * taps, 83.1 },                            /* pieces */
         { nchw * packs * image_rows * depth, 1.23 },                     /* of rows, each to its place in a vector */
-        { nhwc * packs * depth * vectors, 22.1 },                        /* transposes in */
+        { nhwc * packs * depth * vectors, one ? 14 : 22.1 },             /* transposes in */
         { nhwc * packs * runs * taps, 172 },                             /* calls of move */
         { groups * rows / 9 * (double)s.k_blocks * panels, 162 },        /* tiles */
         { nhwc * groups * rows * vectors * (double)s.k_blocks, 43.8 },   /* transposes out */

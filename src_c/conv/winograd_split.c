@@ -195,7 +195,7 @@ double fc_winograd_cost(const fc_conv *conv, const fc_machine *machine, bool pre
     const double size = (double)fc_size_of(conv->dtype);
     const bool y_far = fc_far(conv, conv->batch * conv->out_pixels * conv->out_channels);
     const fc_count counts[] = {
-        { points * (double)conv->in_per_group * out, fc_multiply(machine, 0.938) },
+        { points * (double)conv->in_per_group * out, fc_multiply_tile(machine, 0.938, s.vectors) },
         { points * in, 5.34 },                                              /* transform in */
         { points * out, 10.6 },                                             /* transform out */
         { (conv->channels_last ? 0 : 1) * images * pixels * out, 10.4 },    /* transposes out */

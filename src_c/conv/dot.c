@@ -14,6 +14,7 @@
 #include "geometry.h"
 #include <stdio.h>
 
+enum { PIXELS = 56, AHEAD = 32 };            /* of a call of the kernel; that are asked for before */
 enum { PACK_BYTES = 1 << 20, K_BYTES = 4096, MOST_ROWS = 96, ROW_UNIT = 24, MOST_BLOCK = 4096 };
 static const double pack_bandwidth = 4e9;
 
@@ -26,8 +27,9 @@ typedef struct dot_split {
 typedef struct dot_job {
     const fc_conv_run *run;
     dot_split split;
-    int64_t first, count;                     /* pixels of this pass */
+    int64_t first, count, parts;              /* pixels of this pass, and parts of them that are tasks */
     bool in_place;
+    bool x_far;                               /* comes from memory, where it lies */
     const void **x;                           /* what a pixel sees, of group 0 */
     void **c;                                 /* its first output channel */
     int64_t x_group;                          /* elements from group to group */
@@ -162,10 +164,11 @@ static void run_task(void *context, int64_t task, void *scratch)
     const fc_conv_run *run = job->run;
     const fc_conv *conv = run->conv;
     const size_t size = fc_size_of(conv->dtype);
-    const int64_t group = task / s->row_blocks, row = task % s->row_blocks * s->rows;
+    const int64_t part = task / (s->row_blocks * conv->groups);
+    const int64_t group = task / s->row_blocks % conv->groups, row = task % s->row_blocks * s->rows;
+    const int64_t start = job->count * part / job->parts, end = job->count * (part + 1) / job->parts;
     const int64_t channel = group * conv->out_per_group + row;
-    enum { PIXELS = 56 };
-    const void *x[PIXELS];
+    const void *x[PIXELS + AHEAD];
     void *c[PIXELS];
     const int64_t weight_at = 0;
     fc_dot dot = {
@@ -173,13 +176,16 @@ static void run_task(void *context, int64_t task, void *scratch)
         .weight_at = &weight_at, .x = x, .c = c, .c_row = conv->y_stride[FC_C],
         .bias = run->bias ? fc_at(run->bias, channel, size) : NULL, .activation = conv->activation,
     };
-    const int64_t passes = fc_div_up(job->count, PIXELS);
+    const int64_t passes = fc_div_up(end - start, PIXELS);
     for (int64_t k = 0; k < conv->depth; k += s->k_block)
         for (int64_t pass = 0; pass < passes; pass++) {
-            const int64_t first = job->count * pass / passes;
-            dot.pixels = job->count * (pass + 1) / passes - first;
-            for (int64_t p = 0; p < dot.pixels; p++) {
+            const int64_t first = start + (end - start) * pass / passes;
+            dot.pixels = start + (end - start) * (pass + 1) / passes - first;
+            const int64_t known = job->x_far ? fc_min(dot.pixels + AHEAD, end - first) : dot.pixels;
+            for (int64_t p = 0; p < known; p++)
                 x[p] = fc_at(job->x[first + p], group * job->x_group + k, size);
+            dot.x_ahead = job->x_far ? known : 0;
+            for (int64_t p = 0; p < dot.pixels; p++) {
                 c[p] = fc_at_mut(job->c[first + p], channel * conv->y_stride[FC_C], size);
             }
             dot.weight = fc_at(run->weight, channel * conv->depth + k, size);
@@ -264,18 +270,20 @@ static fc_status forward(const fc_conv_run *run, fc_error *error)
     job.x = memory;
     job.c = (void **)(job.x + s->block);
     job.packed = (void *)(((uintptr_t)(job.c + s->block) + 63) / 64 * 64);
+    job.x_far = job.in_place && fc_past_caches(fc_x_count(conv) * (int64_t)size);
     job.x_group = job.in_place ? conv->in_per_group * conv->x_stride[FC_C] : conv->depth;
     const double seconds = plain_cost(conv, fc_machine_for(conv->dtype));
     const double seen = (double)conv->depth * (double)conv->groups;
     fc_status status = FC_OK;
     for (job.first = 0; job.first < s->pixels && status == FC_OK; job.first += s->block) {
         job.count = fc_min(s->block, s->pixels - job.first);
+        job.parts = fc_max(1, fc_min(fc_worth_tasks(conv) / (conv->groups * s->row_blocks), job.count / PIXELS));
         find_pixels(&job);
         if (!job.in_place)
             status = fc_parallel(fc_div_up(job.count, PACK_PIXELS),
                                  seen * (double)job.count * (double)size / pack_bandwidth, 0, pack_task, &job, error);
         if (status == FC_OK)
-            status = fc_parallel(conv->groups * s->row_blocks,
+            status = fc_parallel(job.parts * conv->groups * s->row_blocks,
                                  seconds * (double)job.count / (double)s->pixels, 0, run_task, &job, error);
     }
     fc_scratch_give_back(memory);

@@ -17,6 +17,7 @@ typedef struct fc_dot {
     const int64_t *weight_at; /* elements */
     const void *const *x;
     int64_t x_offset;      /* elements */
+    int64_t x_ahead;       /* of one part: x is listed for so many pixels, those after the last are asked for; else 0 */
     void *const *c;
     int64_t c_row;
     int accumulate;        /* start from c instead of from the bias (or zero) */

@@ -29,10 +29,12 @@ typedef struct depthwise_job {
     void *grad;
     fc_grad_axis axis[FC_SPATIAL];
     fc_conv seen;
-    bool last;                                /* lanes are channels */
+    bool last, paired;                        /* lanes are channels; a stride of 2, from g to grad at once */
     int64_t rows, row_blocks, channels, channel_blocks;
     int64_t pitch, plane, flat;               /* NCHW: of a band's row, of a band's plane, of a phase */
     int64_t w_tap;                            /* NHWC: elements from tap to tap */
+    int64_t ahead;                            /* paired: as in fc_filter_pixel_pairs, and next */
+    bool stream;
     int64_t start[MOST_PHASES + 1];           /* of each phase's taps, [rest of row][rest of column] */
     int64_t offset[MOST_TAPS], at[MOST_TAPS]; /* taps by phase: in a band, of the weights */
 } depthwise_job;
@@ -271,6 +273,58 @@ static void pixels_task(void *context, int64_t task, void *memory)
         }
 }
 
+/* The rows of g that a row of the gradient meets, and the rows of the kernel through which: none, or each as far from
+ * the one before. */
+static void find_rows(const depthwise_job *job, int64_t q, int64_t rest, fc_filter_pixel_pairs *f)
+{
+    const fc_conv *conv = job->conv;
+    const fc_grad_axis *a = &job->axis[1];
+    int64_t first = 0, tap = 0, last = 0, last_tap = 0;
+    f->rows = 0;
+    for (int64_t h = 0; h < conv->kernel[1]; h++) {
+        const int64_t output = a->first + q - h * a->dilation / a->stride;
+        if (fc_grad_rest(a, h) != rest || output < 0 || output >= conv->out_size[1])
+            continue;
+        if (f->rows++ == 0) {
+            first = output;
+            tap = h;
+        }
+        last = output;
+        last_tap = h;
+    }
+    const int64_t between = fc_max(1, f->rows - 1), w_row = conv->kernel[2] * job->w_tap;
+    f->src_row = (last - first) / between * conv->y_stride[FC_H];
+    f->w_row = (last_tap - tap) / between * w_row;
+    f->src = fc_at(f->src, first * conv->y_stride[FC_H], fc_size_of(conv->dtype));
+    f->weight = fc_at(f->weight, tap * w_row, fc_size_of(conv->dtype));
+}
+
+static void pairs_task(void *context, int64_t task, void *memory)
+{
+    (void)memory;
+    const depthwise_job *job = context;
+    const fc_conv *conv = job->conv;
+    const int64_t *x = conv->x_stride, *y = conv->y_stride;
+    const size_t size = fc_size_of(conv->dtype);
+    const depthwise_block b = block_of(job, task);
+    for (int64_t q = b.row; q < b.row + b.rows; q++)
+        for (int64_t rest = 0; rest < job->axis[1].stride; rest++) {
+            const int64_t row = fc_grad_pixel(conv, &job->axis[1], 1, q, rest);
+            if (row < 0 || row >= conv->in_size[1])
+                continue;
+            fc_filter_pixel_pairs f = {
+                .lanes = conv->in_channels, .pixels = conv->in_size[2], .outputs = conv->out_size[2],
+                .kernel = conv->kernel[2], .pad = conv->pad_before[2],
+                .src = fc_at(job->g, b.image * y[FC_N] + b.depth * y[FC_D], size), .weight = job->weight,
+                .src_step = y[FC_W], .w_step = job->w_tap,
+                .dst = fc_at_mut(job->grad, b.image * x[FC_N] + b.depth * x[FC_D] + row * x[FC_H], size),
+                .dst_step = x[FC_W], .ahead = job->ahead, .stream = job->stream,
+            };
+            find_rows(job, q, rest, &f);
+            job->table->filter_pixel_pairs(&f);
+        }
+}
+
 /* Weights as [tap][channel], whole vectors of channels. */
 static void *turned_weights(const depthwise_job *job, const void *weight)
 {
@@ -286,8 +340,28 @@ static void *turned_weights(const depthwise_job *job, const void *weight)
     return turned;
 }
 
+/* Rows of a task by what they write. */
+static size_t split_pairs(depthwise_job *job)
+{
+    const fc_conv *conv = job->conv;
+    const int64_t *x = conv->x_stride, lanes = job->table->lanes, size = (int64_t)fc_size_of(conv->dtype);
+    const int64_t count = job->axis[1].count, row = job->axis[1].stride * conv->in_size[2] * conv->in_channels;
+    job->channels = conv->in_channels;
+    job->channel_blocks = 1;
+    job->row_blocks = fc_div_up(count, fc_max(1, fc_min(count, BAND / fc_max(1, row))));
+    job->rows = fc_div_up(count, job->row_blocks);
+    job->row_blocks = fc_div_up(count, job->rows);
+    const bool whole = conv->in_channels % lanes == 0 && x[FC_W] % lanes == 0 && x[FC_H] % lanes == 0 &&
+                       x[FC_D] % lanes == 0 && x[FC_N] % lanes == 0 && (uintptr_t)job->grad % ((size_t)(lanes * size)) == 0;
+    job->stream = whole && fc_past_caches(fc_x_count(conv) * size);
+    job->ahead = !job->stream && fc_far(conv, fc_x_count(conv)) ? fc_max(0, x[FC_H]) : 0;
+    return 0;
+}
+
 static size_t split(depthwise_job *job)
 {
+    if (job->paired)
+        return split_pairs(job);
     const fc_conv *conv = job->conv;
     const int64_t height = job->axis[1].count, width = job->axis[2].count, lanes = job->table->lanes;
     job->pitch = width + job->axis[2].reach;
@@ -320,6 +394,8 @@ static fc_status run(fc_input_call *call, fc_error *error)
                           .grad = call->grad };
     job.last = conv->x_stride[FC_C] == 1 && conv->y_stride[FC_C] == 1 && conv->groups > 1;
     job.seen = fc_grad_axes(conv, job.axis);
+    job.paired = job.last && conv->stride[2] == 2 && conv->dilation[2] == 1 &&
+                 (conv->kernel[2] == 3 || conv->kernel[2] == 5 || conv->kernel[2] == 7);
     job.w_tap = job.last ? fc_round_up(conv->in_channels, job.table->lanes) : 1;
     const size_t bytes = split(&job);
     void *turned = NULL;
@@ -334,7 +410,7 @@ static fc_status run(fc_input_call *call, fc_error *error)
                           (double)(conv->in_size[0] * conv->in_size[1]) * (double)conv->in_size[2];
     const double seconds = pixels * (double)fc_size_of(conv->dtype) / 10e9;
     const fc_status status = fc_parallel(conv->batch * conv->in_size[0] * job.channel_blocks * job.row_blocks, seconds,
-                                         bytes, job.last ? pixels_task : planes_task, &job, error);
+                                         bytes, job.paired ? pairs_task : job.last ? pixels_task : planes_task, &job, error);
     fc_scratch_give_back(turned);
     return status;
 }

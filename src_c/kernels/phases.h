@@ -1,5 +1,5 @@
-/* The input gradient of strided depthwise convolutions whose pixels are adjacent.  Part of the kernel table; filled by
- * conv/input_grad_planes.c. */
+/* The input gradient of strided depthwise convolutions whose pixels are adjacent, filled by conv/input_grad_planes.c, or
+ * whose channels are, by conv/input_grad_depthwise.c.  Part of the kernel table. */
 #ifndef FC_KERNELS_PHASES_H
 #define FC_KERNELS_PHASES_H
 #include <stdint.h>
@@ -30,4 +30,18 @@ typedef struct fc_filter_phases {
     void *dst;
     int64_t dst_plane, dst_row;
 } fc_filter_phases;
+
+/* A row of the gradient with a stride of 2 along it, of kernels of 3, 5 or 7 columns: pixel x is the sum over rows of
+ * src, each with its row of the weights, and over columns k and outputs o with 2 * o + k == x + pad, of
+ * weight(row, k)[lane] * src(row, o)[lane].  Columns of a pixel are added in order. */
+typedef struct fc_filter_pixel_pairs {
+    int64_t lanes, pixels, outputs, kernel, pad;
+    int64_t rows, src_row, w_row;             /* may be 0, negative, and any */
+    const void *src, *weight;                 /* weights: whole vectors may be read */
+    int64_t src_step, w_step;                 /* from output to output, from column to column */
+    void *dst;
+    int64_t dst_step;
+    int64_t ahead;                            /* elements from a pixel to one that is asked for with it, or 0 */
+    int stream;                               /* dst's vectors are aligned, and written past the caches */
+} fc_filter_pixel_pairs;
 #endif

@@ -80,6 +80,7 @@ typedef struct fc_table {
     void (*filter_pairs)(const fc_filter_pairs *f);
     void (*filter_phases)(const fc_filter_phases *f);
     void (*filter_pixels)(const fc_filter_pixels *f);
+    void (*filter_pixel_pairs)(const fc_filter_pixel_pairs *f);
     void (*weave)(const fc_weave *w);
     int64_t (*outer_tile)(int64_t m, int vectors);
     void (*outer)(const fc_outer *o);

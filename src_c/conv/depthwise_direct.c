@@ -1,6 +1,7 @@
 /* Depthwise: one block of outputs by calls of the kernel, with rows and pixels as places and lanes for
  * NCHW, pixels and channels for NHWC.  Called by depthwise.c and depthwise_copy.c. */
 #include "depthwise.h"
+#include <math.h>
 #include <string.h>
 
 /* Lists of a kernel call, in scratch. */
@@ -27,16 +28,18 @@ size_t fc_depthwise_list_bytes(const fc_conv *conv)
     return (size_t)fc_round_up((int64_t)((size_t)(list.lane_at + conv->kernel[FC_WIDTH])), 64);
 }
 
-/* Whether x and y come from beyond the L2 cache, and fast enough for that to matter. */
+/* Whether x and y come from beyond the L2 cache, and fast enough for that to matter.  Where one wide multiply-add starts
+ * in a cycle, the processor was measured to bring in time what its L3 cache holds: there asking only takes time. */
 static bool is_far(const fc_conv *conv)
 {
     enum { FEW_TAPS = 16 };
+    const fc_machine *machine = fc_machine_for(conv->dtype);
+    const double held = machine->multiply > 1 && conv->in_per_group == 1 ? 0.375 * (double)machine->l3 : 0;
     const double inputs = (double)(conv->in_channels * conv->in_size[0]) *
                           (double)(conv->in_size[1] * conv->in_size[2]);
     const double outputs = (double)conv->out_channels * (double)conv->out_pixels;
     const double bytes = (double)conv->batch * (inputs + outputs) * (double)fc_size_of(conv->dtype);
-    return bytes > (conv->taps < FEW_TAPS || conv->in_per_group > 1 ? 0.75 : 4) *
-                   (double)fc_machine_for(conv->dtype)->l2;
+    return bytes > fmax(held, (conv->taps < FEW_TAPS || conv->in_per_group > 1 ? 0.75 : 4) * (double)machine->l2);
 }
 
 fc_depthwise_view fc_depthwise_view_of(const fc_conv_run *run, int64_t image, int64_t channel)
@@ -334,14 +337,16 @@ static void compute_channels(const fc_conv_run *run, const fc_depthwise_view *v,
     fill_runs(&d, run, v, FC_WIDTH, choose_unit(&d, conv, FC_WIDTH), out, list);
     d.y = fc_at_mut(v->y, (depth - v->y_at[FC_DEPTH]) * v->y_stride[FC_D] +
                           (row - v->y_at[FC_HEIGHT]) * v->y_stride[FC_H], size);
-    d.blocks = d.group = fc_div_up(channels, lanes);
-    d.overlap = channels > lanes ? d.blocks * lanes - channels : 0;
+    d.blocks = d.group = fc_div_up(channels - v->lead, lanes) + (v->lead > 0);
+    d.lead = v->lead > 0 ? lanes - v->lead : 0;
+    d.overlap = channels > lanes ? d.blocks * lanes - d.lead - channels : 0;
     d.again = rows;
     d.x_again = conv->stride[FC_HEIGHT] * v->x_stride[FC_H];
     d.y_again = v->y_stride[FC_H];
     d.far = v->far;
-    d.stream = v->far && fc_streams_y(conv) && channels % lanes == 0 && v->y_stride[FC_W] % lanes == 0 &&
-               v->y_stride[FC_H] % lanes == 0 && (uintptr_t)d.y % ((uintptr_t)lanes * size) == 0;
+    d.stream = v->far && v->lead == 0 && fc_streams_y(conv) && channels % lanes == 0 &&
+               v->y_stride[FC_W] % lanes == 0 && v->y_stride[FC_H] % lanes == 0 &&
+               (uintptr_t)d.y % ((uintptr_t)lanes * size) == 0;
     if (d.far) {                              /* the next row of outputs */
         const int64_t top = row * conv->stride[FC_HEIGHT] - conv->pad_before[FC_HEIGHT] - v->x_at[FC_HEIGHT];
         d.x_ahead = (top + (conv->kernel[FC_HEIGHT] - 1) * conv->dilation[FC_HEIGHT] + 1) * v->x_stride[FC_H];
@@ -378,15 +383,30 @@ static int64_t least_columns(const fc_conv *conv, const fc_depthwise_view *v)
     return apart % SETS == 0 ? LEAST : fc_max(LEAST, PLACES * dilation);
 }
 
+/* The first channel whose vectors are aligned, of many channels: a load from two lines takes as long as two loads, and
+ * one more vector of channels less than that.  Not where y is, which then may be written past the caches. */
+static int64_t lead_of(const fc_conv_run *run, const fc_depthwise_view *v, int64_t channels)
+{
+    enum { LEAST = 12 };                      /* vectors */
+    const int64_t lanes = run->table->lanes, size = (int64_t)fc_size_of(run->conv->dtype);
+    const int64_t off = (int64_t)((uintptr_t)v->x % (uintptr_t)(lanes * size));
+    if (run->conv->in_per_group > 1 || channels < LEAST * lanes || off % size != 0 || v->x_stride[FC_W] % lanes != 0 ||
+        v->x_stride[FC_H] % lanes != 0 || v->x_stride[FC_D] % lanes != 0)
+        return 0;
+    if (fc_streams_y(run->conv) && (uintptr_t)v->y % (uintptr_t)(lanes * size) == 0)
+        return 0;
+    return off > 0 ? lanes - off / size : 0;
+}
+
 void fc_depthwise_channels(const fc_conv_run *run, const fc_depthwise_view *v, int64_t channels,
                            const fc_depthwise_part *p, void *memory)
 {
-    enum { ELEMENTS = 7 << 10, CHANNELS = 128, MORE = 512, WEIGHTS = 8 << 10 };
+    enum { ELEMENTS = 7 << 10, WEIGHTS = 8 << 10 };
     const fc_conv *conv = run->conv;
     const size_t size = fc_size_of(conv->dtype);
     const depthwise_list list = list_of(conv, memory);
-    /* Few taps leave time for one thing only: to read long runs of memory. */
-    const int64_t wished = conv->in_per_group > 1 ? WEIGHTS / conv->depth : conv->taps < 16 ? MORE : CHANNELS;
+    /* Of depthwise all: long runs of memory are worth more than to find anything in the L1 cache again. */
+    const int64_t wished = conv->in_per_group > 1 ? WEIGHTS / conv->depth : channels;
     const int64_t blocks = fc_div_up(channels, fc_max(1, wished));
     const int64_t unit = conv->in_per_group > 1 ? fc_max(run->table->lanes, conv->out_per_group) : run->table->lanes;
     const int64_t most = fc_round_up(fc_div_up(channels, blocks), unit);
@@ -401,6 +421,7 @@ void fc_depthwise_channels(const fc_conv_run *run, const fc_depthwise_view *v, i
             const int64_t c = conv->in_per_group > 1 ? fc_min(block, fc_max(channels - run->table->lanes, 0)) : block;
             fc_depthwise_view some = *v;
             fc_depthwise_part strip = *p;
+            some.lead = lead_of(run, v, channels);
             some.x = fc_at(v->x, conv->in_per_group > 1 ? c / conv->out_per_group * conv->in_per_group : c, size);
             some.y = fc_at_mut(v->y, c, size);
             some.weight = fc_at(v->weight, c, size);

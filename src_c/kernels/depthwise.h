@@ -62,8 +62,8 @@ typedef struct fc_depthwise {
     int inputs;                               /* FC_DEPTHWISE_OWN ..; not 0 for channels only, and then runs of 3
                                                * and 1 */
     const void *pick;                         /* of FC_DEPTHWISE_PICKED: for each run.lane an index for vpick */
-    int64_t overlap;                          /* lanes of the last block that the one before has too: of channels
-                                               * only */
+    int64_t lead, overlap;                    /* lanes of the second block that the first has too, so that x is aligned
+                                               * from there on; and of the last: of channels only, all in one group */
     /* far: x and y are not in cache.  Then memory that later tiles need is asked for while a tile is computed:
      * inputs x_ahead from those that its places and lanes begin at, where its step is 2 also ahead_row further
      * on, and outputs y_ahead from its own.  With several filters each run asks for two places of its input's. */

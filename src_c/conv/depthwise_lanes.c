@@ -14,7 +14,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { BLOCK_BYTES = 64 << 10, LEAST_COLS = 16, MOST_VECTORS = 4, PACKED_BLOCKS = 16 };
+enum { BLOCK_BYTES = 64 << 10, LEAST_COLS = 16, MOST_VECTORS = 4, MANY_TAPS = 144, PACKED_BLOCKS = 16 };
 
 typedef struct lanes_split {
     int64_t images, rows, cols;               /* outputs of a task, of one depth */
@@ -68,7 +68,8 @@ static int64_t copied(const fc_conv *conv, int64_t lanes, int64_t rows, int64_t 
 static lanes_split split_of(const fc_conv *conv, const fc_table *table)
 {
     const int64_t size = (int64_t)fc_size_of(conv->dtype), lanes = table->lanes, most = BLOCK_BYTES / size;
-    const bool beside = conv->channels_last && conv->out_per_group == 1; /* several vectors of channels: longer runs */
+    /* Several vectors of channels: longer runs, beside which many taps take so long that larger blocks are better. */
+    const bool beside = conv->channels_last && conv->out_per_group == 1 && conv->taps <= MANY_TAPS;
     const int64_t *out = conv->out_size, l2 = fc_machine_for(conv->dtype)->l2 / size, more = l2 / (beside ? 16 : 4);
     lanes_split s = { .images = 1, .rows = 1, .cols = out[FC_WIDTH], .vectors = 1 };
     const int64_t halo = (conv->kernel[FC_HEIGHT] - 1) * conv->dilation[FC_HEIGHT] / conv->stride[FC_HEIGHT];
@@ -342,7 +343,7 @@ double fc_depthwise_lanes_cost(const fc_conv *conv, const fc_machine *machine, b
     const fc_count counts[] = {
         { tiles * tile.places * tile.cols * taps, in_rows ? 0.75 : 1.4 }, /* multiply */
         { tiles, turned ? 170 : 130 },
-        { rows * (double)w.size, (turned ? 10.5 : 9.5) + (repeated ? 13 : 0) }, /* copies */
+        { rows * (double)w.size, (turned ? 9.8 : 9.5) + (repeated ? 13 : 0) }, /* copies */
         { rows, turned ? 75 : 45 },
         { turned ? outputs : 0, 7 },
         { moved > (double)machine->l2 ? moved / 64 : 0, 6.3 }, /* lines from beyond L2 */

@@ -75,7 +75,7 @@ static double flat_cost(const fc_conv *conv, const fc_machine *machine)
                         2 * conv->pad_before[FC_WIDTH] == kernel[FC_WIDTH] - 1 && (conv->taps == 9 || conv->taps == 25);
     const double pick = fc_table_for(conv->dtype)->depthwise_filters > 0 ? 1 : 1.8; /* of 16 registers */
     const fc_count counts[] = {
-        { vectors * taps, (shares ? 2.8 : 3.7) * pick },
+        { vectors * taps, (shares ? machine->multiply > 1 ? 1.8 : 2.8 : 3.7) * pick },
         { planes * taps, shares ? 1 : 2.1 },
         { shares ? 0 : vectors * (double)kernel[FC_HEIGHT], 1.7 }, /* reads */
         { moved > (double)machine->l2 ? moved / 64 : 0, 2 },   /* lines from beyond L2 */
@@ -133,7 +133,7 @@ double fc_depthwise_strided_cost(const fc_conv *conv, const fc_machine *machine)
 double fc_depthwise_strided_margin(const fc_conv *conv)
 {
     const int64_t lanes = fc_machine_for(conv->dtype)->lanes;
-    return is_flat(conv, lanes) || is_twos(conv, lanes) ? 1.1 : 1.6;
+    return is_flat(conv, lanes) || is_twos(conv, lanes) || conv->taps == 1 ? 1.1 : 1.6;
 }
 
 static void strided_task(void *context, int64_t task, void *memory)

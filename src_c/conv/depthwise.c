@@ -126,7 +126,7 @@ static double plain_cost(const fc_conv *conv, const fc_machine *machine, bool pr
         const bool once = conv->stride[FC_WIDTH] > 1 || moved > (double)machine->l3 / 2;
         const fc_count counts[] = {
             { vectors * seen * masked, 1.06 + 0.92 * by_2 + 3.1 * further + (is_direct(conv) ? 0 : 1.26) },
-            { is_direct(conv) && fc_crowds_sets(conv) && !once ? vectors * seen : 0, 0.7 }, /* read from L2 each time */
+            { is_direct(conv) && fc_crowds_sets(conv) && !once ? vectors * seen : 0, 0.7 }, /* read from L2 again */
             { vectors, 11 },                                   /* store */
             { rows * blocks, 53 },                             /* edges */
             { rows, 138 }, { rows * taps, 14.7 },
@@ -142,7 +142,7 @@ static double plain_cost(const fc_conv *conv, const fc_machine *machine, bool pr
     /* Of each pair of vectors, where there are few beside each other; waiting for more products hides some. */
     const double edges = by_2 * (conv->in_size[FC_WIDTH] < 2 * machine->lanes ? fmax(44 - taps, 13.1) : 13.1);
     const double dilated = conv->dilation[FC_HEIGHT] * conv->dilation[FC_WIDTH] > 1;
-    const double multiply = taps > MANY_TAPS ? fc_multiply(machine, 0.72) : 0; /* of large kernels there is little else */
+    const double multiply = taps > MANY_TAPS ? fc_multiply(machine, 0.72) : 0; /* there is little else then */
     const fc_count counts[] = {
         { vectors * taps, fmax(multiply, 1.09 + 1.09 * by_2 + 6.2 * further) },
         { vectors, 10.8 + edges },                               /* store */
@@ -175,7 +175,7 @@ static bool by_blocks(const fc_conv *conv)
     fc_conv_default_strides(&declared, conv->channels_last);
     if (by_strides(conv))
         return false;
-    const double margin = conv->channels_last && conv->taps > 1 ? 1.2 : 1; /* the plain way takes longer than its price */
+    const double margin = conv->channels_last && conv->taps > 1 ? 1.2 : 1; /* the plain way's price is too low */
     return fc_depthwise_lanes_cost(&declared, machine, true) < margin * plain_cost(&declared, machine, true);
 }
 

@@ -28,8 +28,8 @@ size_t fc_depthwise_list_bytes(const fc_conv *conv)
     return (size_t)fc_round_up((int64_t)((size_t)(list.lane_at + conv->kernel[FC_WIDTH])), 64);
 }
 
-/* Whether x and y come from beyond the L2 cache, and fast enough for that to matter.  Where one wide multiply-add starts
- * in a cycle, the processor was measured to bring in time what its L3 cache holds: there asking only takes time. */
+/* Whether x and y come from beyond the L2 cache, and fast enough for that to matter.  Where one wide multiply-add
+ * starts in a cycle, what the L3 cache holds was measured to come in time by itself: there asking only takes time. */
 static bool is_far(const fc_conv *conv)
 {
     enum { FEW_TAPS = 16 };

@@ -33,8 +33,7 @@ typedef struct depthwise_job {
     int64_t rows, row_blocks, channels, channel_blocks;
     int64_t pitch, plane, flat;               /* NCHW: of a band's row, of a band's plane, of a phase */
     int64_t w_tap;                            /* NHWC: elements from tap to tap */
-    int64_t ahead;                            /* paired: as in fc_filter_pixel_pairs, and next */
-    bool stream;
+    bool stream;                              /* paired: as in fc_filter_pixel_pairs */
     int64_t start[MOST_PHASES + 1];           /* of each phase's taps, [rest of row][rest of column] */
     int64_t offset[MOST_TAPS], at[MOST_TAPS]; /* taps by phase: in a band, of the weights */
 } depthwise_job;
@@ -318,7 +317,7 @@ static void pairs_task(void *context, int64_t task, void *memory)
                 .src = fc_at(job->g, b.image * y[FC_N] + b.depth * y[FC_D], size), .weight = job->weight,
                 .src_step = y[FC_W], .w_step = job->w_tap,
                 .dst = fc_at_mut(job->grad, b.image * x[FC_N] + b.depth * x[FC_D] + row * x[FC_H], size),
-                .dst_step = x[FC_W], .ahead = job->ahead, .stream = job->stream,
+                .dst_step = x[FC_W], .stream = job->stream,
             };
             find_rows(job, q, rest, &f);
             job->table->filter_pixel_pairs(&f);
@@ -352,9 +351,9 @@ static size_t split_pairs(depthwise_job *job)
     job->rows = fc_div_up(count, job->row_blocks);
     job->row_blocks = fc_div_up(count, job->rows);
     const bool whole = conv->in_channels % lanes == 0 && x[FC_W] % lanes == 0 && x[FC_H] % lanes == 0 &&
-                       x[FC_D] % lanes == 0 && x[FC_N] % lanes == 0 && (uintptr_t)job->grad % ((size_t)(lanes * size)) == 0;
+                       x[FC_D] % lanes == 0 && x[FC_N] % lanes == 0 &&
+                       (uintptr_t)job->grad % (uintptr_t)(lanes * size) == 0;
     job->stream = whole && fc_past_caches(fc_x_count(conv) * size);
-    job->ahead = !job->stream && fc_far(conv, fc_x_count(conv)) ? fc_max(0, x[FC_H]) : 0;
     return 0;
 }
 
@@ -410,7 +409,8 @@ static fc_status run(fc_input_call *call, fc_error *error)
                           (double)(conv->in_size[0] * conv->in_size[1]) * (double)conv->in_size[2];
     const double seconds = pixels * (double)fc_size_of(conv->dtype) / 10e9;
     const fc_status status = fc_parallel(conv->batch * conv->in_size[0] * job.channel_blocks * job.row_blocks, seconds,
-                                         bytes, job.paired ? pairs_task : job.last ? pixels_task : planes_task, &job, error);
+                                         bytes, job.paired ? pairs_task : job.last ? pixels_task : planes_task, &job,
+                                         error);
     fc_scratch_give_back(turned);
     return status;
 }

@@ -1,5 +1,5 @@
-/* The input gradient of strided depthwise convolutions whose pixels are adjacent, filled by conv/input_grad_planes.c, or
- * whose channels are, by conv/input_grad_depthwise.c.  Part of the kernel table. */
+/* The input gradient of strided depthwise convolutions whose pixels are adjacent, filled by conv/input_grad_planes.c,
+ * or whose channels are, by conv/input_grad_depthwise.c.  Part of the kernel table. */
 #ifndef FC_KERNELS_PHASES_H
 #define FC_KERNELS_PHASES_H
 #include <stdint.h>
@@ -41,7 +41,6 @@ typedef struct fc_filter_pixel_pairs {
     int64_t src_step, w_step;                 /* from output to output, from column to column */
     void *dst;
     int64_t dst_step;
-    int64_t ahead;                            /* elements from a pixel to one that is asked for with it, or 0 */
     int stream;                               /* dst's vectors are aligned, and written past the caches */
 } fc_filter_pixel_pairs;
 #endif

@@ -51,6 +51,8 @@ CASES = [
     Case("groups in blocks, apart", 80, 20, (21, 30), (2, 3), groups=5, padding=(1, 2), stride=(4, 5)),
     Case("groups in blocks, kernels as large as the image", 48, 48, (7, 7), (7, 7), groups=3, padding=3),
     Case("groups in blocks, 33 outputs", 32, 66, (5, 5), groups=2, padding=1, batch=5),
+    Case("depthwise 7x7 stride 2, several tiles", 20, 20, (9, 33), (7, 7), groups=20, padding=3, stride=2),
+    Case("depthwise of many channels", 200, 200, (5, 9), groups=200, padding=1),
     Case("depthwise, dilation 4, strips", 130, 130, (9, 75), groups=130, padding=4, dilation=4),
     # Blocks of whole vectors, and a last one of few channels, for 16 and 8 lanes.
     Case("97 groups of 3 to 1", 291, 97, (5, 5), groups=97, padding=1),

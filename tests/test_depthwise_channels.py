@@ -1,4 +1,4 @@
-"""Depthwise with channels as lanes: vectors aligned from the second on, rows that are a tile, gradients by pairs.
+"""Depthwise with channels as lanes: vectors aligned from the second on, rows that are a tile, pairs of pixels.
 
 Data are whole numbers, so that sums are exact and results have to be those of the reference bit by bit.
 """
@@ -129,8 +129,8 @@ ROWS: list[tuple[int, int, int, tuple[int, int]]] = [
 @both_dtypes
 @every_isa
 def test_input_grad_by_pairs(kernel: int, dtype: Any, name: str) -> None:
-    """Rows of one pair, of 3 to 5, of 7 and 8, of several tiles and some; less than a vector of channels, one,
-    some more; padding of every width, and more than the kernel has."""
+    """Rows of one pair, of 3 to 5, of 7 and 8, of several tiles and some; less than a vector of channels,
+    one, some more; padding of every width, and more than the kernel has."""
     channels, rows = cycle([3, 16, 8, 17, 40, 1, 2]), cycle(ROWS)
     with isa(name):
         for width in (*range(1, 20), 27, 28, 29, 30, 43, 57):

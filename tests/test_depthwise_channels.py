@@ -1,4 +1,4 @@
-"""Depthwise with channels as lanes: vectors aligned from the second on, rows that are a tile, pairs of pixels.
+"""Depthwise with channels as lanes: vectors aligned from the second on, rows that are a tile, pixel pairs.
 
 Data are whole numbers, so that sums are exact and results have to be those of the reference bit by bit.
 """

@@ -223,6 +223,18 @@ static void set_planes(fc_depthwise *d, const fc_conv *conv, const fc_table *tab
     d->blocks = channels / filters;
 }
 
+/* How many planes are computed tile by tile together, which share what a tile costs beside its sums: some, as long as
+ * they stay in L2, with the next ones where these are asked for, and more of small ones.  `outputs` of each. */
+static int64_t planes_of(const fc_conv *conv, const fc_depthwise_view *v, int64_t outputs)
+{
+    enum { SMALL = 32 << 10, FEW = 8 << 10, SOME = 4 }; /* elements, of several inputs a group; planes */
+    const int64_t plane = outputs + conv->in_per_group * v->x_size[FC_HEIGHT] * v->x_size[FC_WIDTH];
+    if (conv->in_per_group > 1)
+        return fc_max(1, FEW / plane);
+    const int64_t held = fc_machine_for(conv->dtype)->l2 / 4 * (v->far ? 2 : 3) / (int64_t)fc_size_of(conv->dtype);
+    return fc_max(fc_max(1, SMALL / plane), fc_min(SOME, held / plane));
+}
+
 /* Some rows at one output depth. */
 static void compute_rows(const fc_conv_run *run, const fc_depthwise_view *v, int64_t channels, int64_t depth,
                          int64_t row0, int64_t row1, int64_t col0, int64_t col1, const depthwise_list *list)
@@ -243,10 +255,7 @@ static void compute_rows(const fc_conv_run *run, const fc_depthwise_view *v, int
     set_planes(&d, conv, run->table, v, channels);
     fill_runs(&d, run, v, FC_HEIGHT, choose_unit(&d, conv, FC_HEIGHT), out, list);
     d.y = fc_at_mut(v->y, (depth - v->y_at[FC_DEPTH]) * v->y_stride[FC_D], fc_size_of(conv->dtype));
-    /* Several planes a time where they are small: their tiles share what the edges cost. */
-    const int64_t plane = d.filters * (row1 - row0) * (col1 - col0) +
-                          conv->in_per_group * v->x_size[FC_HEIGHT] * v->x_size[FC_WIDTH];
-    d.group = fc_max(1, 8192 / plane) * d.repeat;
+    d.group = planes_of(conv, v, d.filters * (row1 - row0) * (col1 - col0)) * d.repeat;
     d.far = v->far && (d.filters == 1 || conv->groups > 1);
     if (d.far) {                              /* the next planes, or rows; or the next group */
         enum { ROWS = 16 };

@@ -126,7 +126,7 @@ static double plain_cost(const fc_conv *conv, const fc_machine *machine, bool pr
         const bool once = conv->stride[FC_WIDTH] > 1 || moved > (double)machine->l3 / 2;
         const fc_count counts[] = {
             { vectors * seen * masked, 1.06 + 0.92 * by_2 + 3.1 * further + (is_direct(conv) ? 0 : 1.26) },
-            { is_direct(conv) && fc_crowds_sets(conv) && !once ? vectors * seen : 0, 0.7 }, /* read from L2 again */
+            { is_direct(conv) && fc_crowds_sets(conv) && !once ? vectors * seen : 0, 4 }, /* read from L2 each time */
             { vectors, 11 },                                   /* store */
             { rows * blocks, 53 },                             /* edges */
             { rows, 138 }, { rows * taps, 14.7 },

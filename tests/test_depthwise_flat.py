@@ -109,7 +109,8 @@ def test_tasks_of_some_rows_and_any_number_of_threads() -> None:
     for height, width in ((9001, 7), (7003, 4)):
         x, weight = integers((1, 3, height, width), np.float32, 1), integers((3, 1, 3, 3), np.float32, 2)
         how: dict[str, Any] = {"padding": 1, "groups": 3}
-        assert is_flat(x.shape, weight, how)
+        # Of registers with fewer lanes other ways are taken, which have to agree all the same.
+        assert is_flat(x.shape, weight, how) == (fastconv.show_config("dicts")["isa"] == "avx512")
         check(x, weight, how)
         results = []
         for count in (1, 2, 3):

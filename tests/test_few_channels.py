@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support import DTYPES, ISAS, amid_nan, assert_within, isa, normal, same_bits, threads
+from support import DTYPES, ISAS, amid_nan, assert_within, integers, isa, normal, same_bits, threads
 
 import fastconv
 from fastconv import reference
@@ -162,6 +162,17 @@ def test_weight_gradient(channels: tuple[int, int], dtype: Any, name: str) -> No
             limit = reference.conv2d_weight_grad(abs(grad), abs(x), **how)
             limit *= np.prod(shape) * np.finfo(dtype).eps
             assert_within(found, reference.conv2d_weight_grad(grad, x, **how), limit)
+
+
+def test_few_outputs_of_pixels_from_memory() -> None:
+    """Beyond the caches of most machines: later pixels are asked for, and all are several tasks."""
+    x, weight = integers((5, 1031, 67, 17), np.float32), integers((3, 17, 1, 1), np.float32, 1)
+    assert x.nbytes > 20 << 20
+    expected = np.einsum("nhwc,oc->nhwo", x, weight[..., 0, 0])
+    for count in (1, 2, 3, 5):
+        with threads(count):
+            found = fastconv.conv2d(x, weight, algorithm="dot", layout="NHWC")
+        np.testing.assert_array_equal(found, expected)
 
 
 def test_weight_gradient_of_many_pixels() -> None:

@@ -141,13 +141,14 @@ static double plain_cost(const fc_conv *conv, const fc_machine *machine, bool pr
     const double vectors = rows * channels * (double)fc_div_up(conv->out_size[FC_WIDTH], machine->lanes);
     /* Of each pair of vectors, where there are few beside each other; waiting for more products hides some. */
     const double edges = by_2 * (conv->in_size[FC_WIDTH] < 2 * machine->lanes ? fmax(44 - taps, 13.1) : 13.1);
+    const bool alone = conv->taps == 1 && fc_starts_one(machine); /* measured: nothing hides what is waited for */
     const double dilated = conv->dilation[FC_HEIGHT] * conv->dilation[FC_WIDTH] > 1;
     const double multiply = taps > MANY_TAPS ? fc_multiply(machine, 0.72) : 0; /* there is little else then */
     const fc_count counts[] = {
         { vectors * taps, fmax(multiply, 1.09 + 1.09 * by_2 + 6.2 * further) },
         { vectors, 10.8 + edges },                               /* store */
         { planes, 19 }, { planes * taps, 0.39 + 2.2 * dilated },
-        { lines, further ? 7.6 : 5 },
+        { lines, further ? 7.6 : alone && fc_streams_y(conv) ? 15 : 5 },
         { copied, conv->channels_last ? 72 : 8.7 },
         { conv->channels_last || is_direct(conv) ? 0 : planes, 570 },
         { 1, 4920 },

@@ -466,13 +466,14 @@ double fc_pointwise_cost(const fc_conv *conv)
     const double k_blocks = (double)s.k_blocks, tile = machine->table->widest_panel > 3 ? 9 : 4; /* rows */
     const double half = fc_multiply_tile(machine, 0.96, vectors > 1 ? 2 : 1);
     const double product = machine->multiply > 1 ? 1.92 : machine->halved ? half : 0.706;
+    const bool copies = conv->depth == 1 && conv->out_per_group == 1 && fc_starts_one(machine);
     const double x_far = fc_far(conv, fc_x_count(conv));
     const double y_far = fc_far(conv, conv->batch * conv->out_pixels * conv->out_channels);
     const fc_count counts[] = {
         { images * depth * rows * vectors, product },                                  /* multiply */
         { in_place(conv, &s) ? 0 : images * (double)s.row_blocks * depth * vectors, 7.21 }, /* copy */
         { images * rows / tile * k_blocks * panels, 17.4 },                            /* tiles */
-        { images * rows * vectors * k_blocks, 7.38 },                                  /* stores */
+        { images * rows * vectors * k_blocks, copies ? 18 : 7.38 },                    /* stores */
         { images * rows * depth * (s.tail > 0 ? TAILS + TAIL * (double)s.tail : 0), 0.706 }, /* tails */
         { x_far * (double)s.row_blocks * (double)fc_x_count(conv) * size / 64, 8.43 }, /* lines not in cache */
         { y_far * images * (double)conv->out_pixels * rows * size / 64, 1.46 },

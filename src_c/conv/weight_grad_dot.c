@@ -126,7 +126,7 @@ static void add_block(const fc_weight_run *run, const dot_part *p, const fc_pixe
     const bool wide = p->x.channels >= p->g.channels;
     const side *a = wide ? &p->x : &p->g, *c = wide ? &p->g : &p->x;
     fc_lane_dots d = {
-        .m = a->channels, .n = c->channels, .images = b->images, .pixels = b->cols,
+        .m = a->channels, .n = c->channels, .images = b->images, .lines = 1, .pixels = b->cols,
         .a = first_pixel(a, b, size), .a_image = a->image, .a_row = a->channel,
         .b = first_pixel(c, b, size), .b_image = c->image, .b_row = c->channel,
         .accumulate = accumulate, .sums = sums,

@@ -1,7 +1,9 @@
-/* Weight gradient of few channels a group: every weight is a sum of products of two rows of pixels.
+/* Weight gradient of few channels: every weight is a sum of products of two rows of pixels.
  *
  * Lanes are pixels of a row, of grad_output and of a zero-bordered band of x whose columns are split by stride
- * phase.  Each weight is an accumulator of its own, lanes added at the end.  Takes any problem.
+ * phase.  Each weight is a vector of sums, lanes added at the end; a tile of them is some outputs by some pairs of an
+ * input and a tap, wherever these lie in the band.  So no lane is empty but at the ends of rows.  Planes are read in
+ * place, but of x where it has padding or strides; adjacent channels are turned.  Takes any problem.
  * Called by weight_grad.c. */
 #include "../base/size.h"
 #include "band.h"
@@ -10,13 +12,15 @@
 #include "weight_grad.h"
 
 enum {
-    PLANE = 4096,             /* elements of one channel's rows, so that all passes over them hit L1 */
+    PIXELS = 1024,            /* of a block, so that what a tile sees of it hits L1 */
     COLS = 2048,
-    MOST_TAPS = 1024,         /* sums of one output channel held at a time, if its kernel allows */
+    MOST_TAPS = 512,          /* pairs of input and tap of a part, if a kernel allows */
+    MOST_CHANNELS = 16,       /* of a part of several groups, so that adjacent ones are read by vectors */
     WISHED_PARTS = 16,
+    CHAIN = 1 << 16,          /* pixels summed, by lanes, in one chain before they are added to the rest */
 };
-enum { GROUPS, GROUP_BLOCKS, OC, OC_BLOCKS, IC, IC_BLOCKS, COPIES_X, COPIES_G }; /* of split.a */
-enum { SUMS_AT, BAND_AT, G_AT, LINES_AT, OUT_AT }; /* of split.at */
+enum { GROUPS, GROUP_BLOCKS, OC, OC_BLOCKS, IC, IC_BLOCKS, COPIES_X, COPIES_G, BLOCKS }; /* of split.a */
+enum { SUMS_AT, CHAIN_AT, BAND_AT, G_AT, LIST_AT }; /* of split.at */
 
 static const char *supports(const fc_conv *conv)
 {
@@ -31,120 +35,82 @@ static fc_band band_of(const fc_conv *conv, const fc_weight_split *s)
                                            (conv->kernel[FC_WIDTH] - 1) * conv->dilation[FC_WIDTH] + 1));
 }
 
-static void place(fc_weight_split *s, const fc_conv *conv, const fc_table *table, int64_t outputs, int64_t taps)
+/* Elements of the copies of x. */
+static int64_t bands(const fc_conv *conv, const fc_weight_split *s)
 {
-    const int64_t size = (int64_t)fc_size_of(conv->dtype);
-    const int64_t sums = outputs * taps * table->lanes, pixels = s->blocks.rows * s->blocks.cols;
-    s->at[SUMS_AT] = 0;
-    s->at[BAND_AT] = (size_t)fc_round_up(sums * size, 64);
-    s->at[G_AT] = s->at[BAND_AT] + (size_t)fc_round_up(s->a[COPIES_X] ? band_of(conv, s).size * size : 0, 64);
-    s->at[LINES_AT] = s->at[G_AT] + (size_t)fc_round_up(s->a[COPIES_G] ? outputs * pixels * size : 0, 64);
-    s->at[OUT_AT] = s->at[LINES_AT] + (size_t)fc_round_up(taps * (int64_t)sizeof(int64_t), 64);
-    s->bytes = s->at[OUT_AT] + (size_t)(taps * size);
+    return s->a[COPIES_X] ? band_of(conv, s).size * s->blocks.images : 0;
 }
 
-/* Rows of a block so that one channel's band has about PLANE elements. */
-static fc_pixel_blocks blocks_of(const fc_conv *conv, int64_t elements)
+static void place(fc_weight_split *s, const fc_conv *conv, const fc_table *table)
+{
+    const int64_t size = (int64_t)fc_size_of(conv->dtype), outs = s->a[GROUPS] * s->a[OC];
+    const int64_t taps = s->a[IC] * conv->taps, pixels = s->blocks.images * s->blocks.rows * s->blocks.cols;
+    s->a[BLOCKS] = fc_max(1, CHAIN / pixels);
+    s->at[SUMS_AT] = 0;
+    s->at[CHAIN_AT] = (size_t)fc_round_up(outs * taps * table->lanes * size, 64);
+    s->at[BAND_AT] = s->at[CHAIN_AT] * (s->blocks.count > s->a[BLOCKS] ? 2 : 1);
+    s->at[G_AT] = s->at[BAND_AT] + (size_t)fc_round_up(bands(conv, s) * size, 64);
+    s->at[LIST_AT] = s->at[G_AT] + (size_t)fc_round_up(s->a[COPIES_G] ? outs * pixels * size : 0, 64);
+    s->bytes = s->at[LIST_AT] + (size_t)taps * sizeof(int64_t);
+}
+
+/* Rows that share what is above and below them. */
+static fc_pixel_blocks blocks_of(const fc_conv *conv, int64_t images)
 {
     const int64_t cols = fc_min(conv->out_size[FC_WIDTH], COLS);
-    const fc_band one = fc_band_make(conv, 1, 1, cols, true, 1);
-    const int64_t row = one.cols * one.depth * fc_min(conv->stride[FC_HEIGHT], elements);
-    const int64_t halo = (conv->kernel[FC_HEIGHT] - 1) * conv->dilation[FC_HEIGHT];
-    const int64_t rows = elements / row - halo / conv->stride[FC_HEIGHT];
-    return fc_pixel_blocks_of(conv, 1, fc_max(rows, fc_min(halo + 1, 8)), cols);
+    const int64_t halo = (conv->kernel[FC_HEIGHT] - 1) * conv->dilation[FC_HEIGHT] / conv->stride[FC_HEIGHT];
+    return fc_pixel_blocks_of(conv, images, fc_max(PIXELS / cols, fc_min(halo + 1, 8)), cols);
+}
+
+static void even(int64_t all, int64_t most, int64_t *block, int64_t *blocks)
+{
+    *blocks = fc_div_up(all, fc_max(1, fc_min(most, all)));
+    *block = fc_div_up(all, *blocks);
+    *blocks = fc_div_up(all, *block);
 }
 
 static fc_weight_split split(const fc_conv *conv, const fc_table *table)
 {
-    fc_weight_split s = { 0 };
-    const int64_t l2 = fc_machine_for(conv->dtype)->l2 / 4 / (int64_t)fc_size_of(conv->dtype);
-    s.blocks = blocks_of(conv, PLANE);
+    fc_weight_split s = { .a[GROUPS] = 1 };
+    const int64_t size = (int64_t)fc_size_of(conv->dtype), l2 = fc_machine_for(conv->dtype)->l2 / 4 / size;
+    const int64_t sums = l2 / table->lanes;
+    s.blocks = blocks_of(conv, fc_max(1, PIXELS / conv->out_pixels));
     s.a[COPIES_X] = !fc_unpadded(conv) || conv->x_stride[FC_W] != 1 || conv->stride[FC_WIDTH] != 1;
     s.a[COPIES_G] = conv->y_stride[FC_W] != 1;
-    s.a[IC_BLOCKS] = fc_max(1, fc_min(conv->in_per_group, conv->depth / MOST_TAPS));
-    s.a[IC] = fc_div_up(conv->in_per_group, s.a[IC_BLOCKS]);
-    s.a[GROUPS] = 1;
-    while (s.a[IC] > 1 && s.a[COPIES_X] && band_of(conv, &s).size > l2)
-        s.a[IC] = fc_div_up(s.a[IC], 2);
+    even(conv->in_per_group, MOST_TAPS / conv->taps, &s.a[IC], &s.a[IC_BLOCKS]);
+    while ((s.a[IC] > 1 || s.blocks.images > 1) && bands(conv, &s) > l2)
+        if (s.blocks.images > 1)
+            s.blocks = blocks_of(conv, s.blocks.images / 2);
+        else
+            s.a[IC] = fc_div_up(s.a[IC], 2);
     s.a[IC_BLOCKS] = fc_div_up(conv->in_per_group, s.a[IC]);
-    s.a[OC_BLOCKS] = fc_div_up(conv->out_per_group, 16);
-    s.a[OC] = fc_div_up(conv->out_per_group, s.a[OC_BLOCKS]);
-    s.a[OC_BLOCKS] = fc_div_up(conv->out_per_group, s.a[OC]);
+    even(conv->out_per_group, sums / (s.a[IC] * conv->taps), &s.a[OC], &s.a[OC_BLOCKS]);
     if (s.a[IC_BLOCKS] == 1 && s.a[OC_BLOCKS] == 1) { /* several small groups, whose copies share a call */
         const int64_t channels = fc_max(conv->in_per_group, conv->out_per_group);
-        s.a[GROUPS] = fc_max(1, fc_min(conv->groups / WISHED_PARTS, 16 / channels));
-        while (s.a[GROUPS] > 1 && band_of(conv, &s).size > l2)
+        const int64_t least = fc_min(conv->groups / WISHED_PARTS, MOST_CHANNELS / channels);
+        s.a[GROUPS] = fc_max(1, fc_min(least, sums / (s.a[OC] * conv->depth)));
+        while (s.a[GROUPS] > 1 && bands(conv, &s) > l2)
             s.a[GROUPS] /= 2;
     }
     s.a[GROUP_BLOCKS] = fc_div_up(conv->groups, s.a[GROUPS]);
     s.parts = s.a[GROUP_BLOCKS] * s.a[OC_BLOCKS] * s.a[IC_BLOCKS];
-    place(&s, conv, table, s.a[GROUPS] * s.a[OC], s.a[IC] * conv->taps);
+    place(&s, conv, table);
     return s;
 }
 
-/* x under a block, in place or copied. */
-typedef struct rows_view {
-    const void *x;                            /* under the first pixel of the first channel */
-    int64_t channel, depth, row, col;         /* elements between them; row and col are the image's */
-    int64_t phase, phases;
-} rows_view;
-
-static rows_view view_of(const fc_weight_run *run, const fc_band *band, const fc_pixel_block *b, int64_t channel,
-                         int64_t channels, void *memory)
-{
-    const fc_conv *conv = run->conv;
-    const int64_t *x = conv->x_stride;
-    if (run->split.a[COPIES_X]) {
-        const fc_conv_run copy = { .conv = conv, .table = run->table, .x = run->x };
-        const fc_block_origin origin = { b->image, b->depth, b->row, b->col };
-        fc_band_copy(&copy, band, &origin, channel, channels, memory);
-        return (rows_view){ memory, band->channel_step, band->depth_step, band->row_step, band->col_step,
-                            band->phase_step, band->phases };
-    }
-    const int64_t first = b->image * x[FC_N] + channel * x[FC_C] + b->depth * conv->stride[0] * x[FC_D] +
-                          b->row * conv->stride[1] * x[FC_H] + b->col * conv->stride[2] * x[FC_W];
-    return (rows_view){ fc_at(run->x, first, fc_size_of(conv->dtype)), x[FC_C], x[FC_D] * conv->dilation[0], x[FC_H],
-                        x[FC_W], 0, 1 };
-}
-
-/* Taps as the kernel takes them.  Steps run along the kernel's rows where their pixels are evenly
- * apart, else along its columns, or along channels where it has one tap. */
-typedef struct rows_taps {
-    int64_t lines, steps, x_step;
-    bool natural;                             /* sums come in the order of the weights */
-} rows_taps;
-
-static rows_taps find_taps(const fc_conv *conv, const rows_view *v, int64_t channels, int64_t *line)
-{
-    const int64_t *k = conv->kernel, across = conv->dilation[FC_WIDTH], down = conv->dilation[FC_HEIGHT] * v->row;
-    if (conv->taps == 1) {
-        const int64_t steps = channels % 4 == 0 ? 4 : channels % 3 == 0 ? 3 : channels % 2 == 0 ? 2 : channels;
-        for (int64_t c = 0; c < channels; c += steps)
-            *line++ = c * v->channel;
-        return (rows_taps){ channels / steps, steps, v->channel, true };
-    }
-    const bool rows = (v->phases == 1 || across % v->phases == 0) && (k[2] > 1 || k[1] == 1);
-    const int64_t inner = rows ? k[1] : k[2];
-    for (int64_t c = 0; c < channels; c++)
-        for (int64_t d = 0; d < k[0]; d++)
-            for (int64_t i = 0; i < inner; i++)
-                *line++ = c * v->channel + d * v->depth +
-                          (rows ? i * down : i * across % v->phases * v->phase + i * across / v->phases * v->col);
-    return (rows_taps){ channels * k[0] * inner, rows ? k[2] : k[1], rows ? across / v->phases * v->col : down,
-                        rows || k[2] == 1 };
-}
-
-/* Lanes are pixels: the sums of one pair of groups' worth of channels. */
+/* The sums of some outputs with some inputs, of one group or of several. */
 typedef struct rows_part {
+    const fc_weight_run *run;
     int64_t group, groups, ic, ics, oc, ocs;  /* channels count from the group's first */
     fc_band band;
+    char *scratch;
 } rows_part;
 
-static rows_part part_of(const fc_weight_run *run, int64_t part)
+static rows_part part_of(const fc_weight_run *run, int64_t part, void *scratch)
 {
     const fc_conv *conv = run->conv;
     const fc_weight_split *s = &run->split;
-    rows_part p = { .band = band_of(conv, s) };
+    rows_part p = { .run = run, .band = band_of(conv, s), .scratch = scratch };
     p.ic = part % s->a[IC_BLOCKS] * s->a[IC];
     p.ics = fc_min(s->a[IC], conv->in_per_group - p.ic);
     part /= s->a[IC_BLOCKS];
@@ -155,92 +121,133 @@ static rows_part part_of(const fc_weight_run *run, int64_t part)
     return p;
 }
 
-/* grad_output under the block as [channel][row][col], where its pixels are not adjacent. */
-static void copy_g(const fc_weight_run *run, const rows_part *p, const fc_pixel_block *b, void *memory)
+static void *at(const rows_part *p, int which) { return p->scratch + p->run->split.at[which]; }
+
+/* A block of one tensor, in place or copied: its first pixel, of the first channel, and elements between them. */
+typedef struct rows_view {
+    const void *first;
+    int64_t image, channel, row;
+} rows_view;
+
+static rows_view view_of_x(const rows_part *p, const fc_pixel_block *b)
 {
-    const fc_conv *conv = run->conv;
+    const fc_conv *conv = p->run->conv;
+    const int64_t *x = conv->x_stride, *stride = conv->stride, channel = p->group * conv->in_per_group + p->ic;
+    const int64_t channels = (p->groups - 1) * conv->in_per_group + p->ics;
+    const size_t size = fc_size_of(conv->dtype);
+    const fc_conv_run copy = { .conv = conv, .table = p->run->table, .x = p->run->x };
+    if (!p->run->split.a[COPIES_X])
+        return (rows_view){ fc_at(p->run->x, b->image * x[FC_N] + channel * x[FC_C] + b->depth * stride[0] * x[FC_D] +
+                                                 b->row * stride[1] * x[FC_H] + b->col * x[FC_W], size),
+                            x[FC_N], x[FC_C], stride[1] * x[FC_H] };
+    for (int64_t n = 0; n < b->images; n++) {
+        const fc_block_origin origin = { b->image + n, b->depth, b->row, b->col };
+        fc_band_copy(&copy, &p->band, &origin, channel, channels, fc_at_mut(at(p, BAND_AT), n * p->band.size, size));
+    }
+    return (rows_view){ at(p, BAND_AT), p->band.size, p->band.channel_step, stride[1] * p->band.row_step };
+}
+
+/* Of grad_output as [image][channel][row][col], where its pixels are not adjacent. */
+static rows_view view_of_g(const rows_part *p, const fc_pixel_block *b)
+{
+    const fc_conv *conv = p->run->conv;
     const size_t size = fc_size_of(conv->dtype);
     const int64_t *y = conv->y_stride, channel = p->group * conv->out_per_group + p->oc;
-    for (int64_t r = 0; r < b->rows; r++) {
+    const int64_t channels = (p->groups - 1) * conv->out_per_group + p->ocs, plane = b->rows * b->cols;
+    const void *first = fc_at(p->run->g, b->image * y[FC_N] + channel * y[FC_C] + b->depth * y[FC_D] +
+                                             b->row * y[FC_H] + b->col * y[FC_W], size);
+    if (!p->run->split.a[COPIES_G])
+        return (rows_view){ first, y[FC_N], y[FC_C], y[FC_H] };
+    const bool whole = b->rows == 1 || y[FC_H] == b->cols * y[FC_W];
+    const int64_t lines = whole ? 1 : b->rows, cols = plane / lines;
+    for (int64_t i = 0; i < b->images * lines; i++) {
+        const int64_t image = i / lines, row = i % lines;
         const fc_move move = {
-            .rows = (p->groups - 1) * conv->out_per_group + p->ocs, .cols = b->cols,
-            .src = fc_at(run->g, b->image * y[FC_N] + channel * y[FC_C] + b->depth * y[FC_D] + (b->row + r) * y[FC_H] +
-                                     b->col * y[FC_W], size),
+            .rows = channels, .cols = cols, .src = fc_at(first, image * y[FC_N] + row * y[FC_H], size),
             .src_row = y[FC_C], .src_col = y[FC_W],
-            .dst = fc_at_mut(memory, r * b->cols, size), .dst_row = b->rows * b->cols, .dst_col = 1,
+            .dst = fc_at_mut(at(p, G_AT), image * channels * plane + row * cols, size), .dst_row = plane, .dst_col = 1,
         };
-        run->table->move(&move);
+        p->run->table->move(&move);
     }
+    return (rows_view){ at(p, G_AT), channels * plane, plane, b->cols };
 }
 
-static rows_taps add_block(const fc_weight_run *run, const rows_part *p, const fc_pixel_block *b, char *scratch)
+/* Where every pair of an input and a tap lies from the block's first pixel, in the order of the weights. */
+static void list_taps(const rows_part *p)
 {
-    const fc_conv *conv = run->conv;
-    const fc_weight_split *s = &run->split;
-    const size_t size = fc_size_of(conv->dtype);
-    const int64_t lanes = run->table->lanes, *y = conv->y_stride;
-    int64_t *line = (int64_t *)(void *)(scratch + s->at[LINES_AT]);
-    const rows_view v = view_of(run, &p->band, b, p->group * conv->in_per_group + p->ic,
-                                (p->groups - 1) * conv->in_per_group + p->ics, scratch + s->at[BAND_AT]);
-    const rows_taps taps = find_taps(conv, &v, p->ics, line);
-    if (s->a[COPIES_G])
-        copy_g(run, p, b, scratch + s->at[G_AT]);
-    for (int64_t i = 0; i < p->groups * p->ocs; i++) {
-        const int64_t group = i / p->ocs, oc = (p->group + group) * conv->out_per_group + p->oc + i % p->ocs;
-        const fc_tap_sums sums = {
-            .rows = b->rows, .cols = b->cols / lanes, .lanes = lanes, .tail = b->cols % lanes,
-            .g = s->a[COPIES_G] ? fc_at(scratch + s->at[G_AT], i * b->rows * b->cols, size)
-                                : fc_at(run->g, b->image * y[FC_N] + oc * y[FC_C] + b->depth * y[FC_D] +
-                                                    b->row * y[FC_H] + b->col, size),
-            .x = fc_at(v.x, group * conv->in_per_group * v.channel, size),
-            .g_row = s->a[COPIES_G] ? b->cols : y[FC_H], .g_col = lanes,
-            .x_row = conv->stride[FC_HEIGHT] * v.row, .x_col = lanes,
-            .line = line, .lines = taps.lines, .steps = taps.steps, .x_step = taps.x_step,
-            .sums = fc_at_mut(scratch, i * p->ics * conv->taps * lanes, size),
-        };
-        run->table->tap_sums(&sums);
-    }
-    return taps;
-}
-
-/* Lanes added up, kernels whose columns were steps turned back. */
-static void finish(const fc_weight_run *run, const rows_part *p, const rows_taps *taps, char *scratch, void *out)
-{
-    const fc_conv *conv = run->conv;
-    const size_t size = fc_size_of(conv->dtype);
-    const int64_t count = p->ics * conv->taps, steps = taps->steps, inner = conv->kernel[FC_WIDTH];
-    void *sums = scratch + run->split.at[OUT_AT];
-    for (int64_t i = 0; i < p->groups * p->ocs; i++) {
-        const int64_t oc = (p->group + i / p->ocs) * conv->out_per_group + p->oc + i % p->ocs;
-        void *to = fc_at_mut(out, oc * conv->depth + p->ic * conv->taps, size);
-        const fc_lane_sums lanes = { .count = count, .src = fc_at(scratch, i * count * run->table->lanes, size),
-                                     .dst = taps->natural ? to : sums };
-        run->table->lane_sums(&lanes);
-        for (int64_t plane = 0; plane < count && !taps->natural; plane += steps * inner) {
-            const fc_move move = { .rows = steps, .cols = inner, .src = fc_at(sums, plane, size), .src_row = 1,
-                                   .src_col = steps, .dst = fc_at_mut(to, plane, size), .dst_row = inner,
-                                   .dst_col = 1 };
-            run->table->move(&move);
+    const fc_conv *conv = p->run->conv;
+    const int64_t *x = conv->x_stride, *k = conv->kernel, *dilation = conv->dilation;
+    int64_t *to = at(p, LIST_AT);
+    const bool copied = p->run->split.a[COPIES_X];
+    for (int64_t c = 0; c < p->ics; c++)
+        for (int64_t t = 0; t < conv->taps; t++) {
+            const int64_t d = t / k[2] / k[1], h = t / k[2] % k[1], w = t % k[2];
+            *to++ = copied ? c * p->band.channel_step + fc_band_offset(&p->band, conv, d, h, w)
+                           : c * x[FC_C] + d * dilation[0] * x[FC_D] + h * dilation[1] * x[FC_H] + w * dilation[2];
         }
-    }
 }
 
-static void clear(const fc_weight_run *run, void *sums, int64_t count)
+/* The next block of grad_output, where its channels are evenly apart. */
+static fc_ahead ahead_of(const rows_part *p, const fc_pixel_block *b, int64_t group)
 {
-    const fc_move zeros = { .rows = 1, .dst = sums, .dst_col = 1, .zero_before = count };
-    run->table->move(&zeros);
+    const fc_conv *conv = p->run->conv;
+    const int64_t *y = conv->y_stride, size = (int64_t)fc_size_of(conv->dtype);
+    const int64_t channel = (p->group + group) * conv->out_per_group + p->oc;
+    const char *from = fc_at(p->run->g, b->image * y[FC_N] + channel * y[FC_C] + b->depth * y[FC_D] +
+                                            b->row * y[FC_H] + b->col * y[FC_W], (size_t)size);
+    if (b->images > 1 || y[FC_W] != 1 || (b->rows > 1 && y[FC_H] != b->cols))
+        return (fc_ahead){ .rows = 0 };
+    return (fc_ahead){ from, p->ocs, b->rows * b->cols * size, y[FC_C] * size, 0 };
+}
+
+static void add_block(const rows_part *p, const fc_pixel_block *b, const fc_pixel_block *next, bool accumulate,
+                      void *sums)
+{
+    const fc_conv *conv = p->run->conv;
+    const size_t size = fc_size_of(conv->dtype);
+    const rows_view x = view_of_x(p, b), g = view_of_g(p, b);
+    const int64_t taps = p->ics * conv->taps;
+    for (int64_t i = 0; i < p->groups; i++) {
+        fc_lane_dots d = {
+            .m = taps, .n = p->ocs, .images = b->images, .lines = b->rows, .pixels = b->cols,
+            .a = fc_at(x.first, i * conv->in_per_group * x.channel, size), .a_image = x.image, .a_line = x.row,
+            .a_at = at(p, LIST_AT),
+            .b = fc_at(g.first, i * conv->out_per_group * g.channel, size), .b_image = g.image, .b_line = g.row,
+            .b_row = g.channel, .accumulate = accumulate,
+            .sums = fc_at_mut(sums, i * p->ocs * taps * p->run->table->lanes, size), .sums_a = 1, .sums_b = taps,
+        };
+        if (next)
+            d.ahead[0] = ahead_of(p, next, i);
+        p->run->table->lane_dots(&d);
+    }
 }
 
 static void task(const fc_weight_run *run, int64_t part, int64_t first, int64_t end, void *out, void *scratch)
 {
-    const rows_part p = part_of(run, part);
-    rows_taps taps = { 0 };
-    clear(run, scratch, p.groups * p.ocs * p.ics * run->conv->taps * run->table->lanes);
+    const fc_conv *conv = run->conv;
+    const fc_weight_split *s = &run->split;
+    const size_t size = fc_size_of(conv->dtype);
+    const rows_part p = part_of(run, part, scratch);
+    const int64_t taps = p.ics * conv->taps, lanes = run->table->lanes;
+    void *sums = at(&p, SUMS_AT), *chain = at(&p, CHAIN_AT);
+    list_taps(&p);
     for (int64_t i = first; i < end; i++) {
-        const fc_pixel_block b = fc_pixel_block_at(run->conv, &run->split.blocks, i);
-        taps = add_block(run, &p, &b, scratch);
+        const fc_pixel_block b = fc_pixel_block_at(conv, &s->blocks, i);
+        const fc_pixel_block next = fc_pixel_block_at(conv, &s->blocks, i + 1);
+        const int64_t in_chain = (i - first) % s->a[BLOCKS];
+        const bool begun = i - first < s->a[BLOCKS];
+        add_block(&p, &b, i + 1 < end ? &next : NULL, in_chain > 0, begun ? sums : chain);
+        if (!begun && (in_chain == s->a[BLOCKS] - 1 || i == end - 1)) {
+            const fc_add_to add = { .count = p.groups * p.ocs * taps * lanes, .src = chain, .dst = sums };
+            run->table->add(&add);
+        }
     }
-    finish(run, &p, &taps, scratch, out);
+    for (int64_t i = 0; i < p.groups * p.ocs; i++) {
+        const int64_t oc = (p.group + i / p.ocs) * conv->out_per_group + p.oc + i % p.ocs;
+        const fc_lane_sums add = { .count = taps, .src = fc_at(sums, i * taps * lanes, size),
+                                   .dst = fc_at_mut(out, oc * conv->depth + p.ic * conv->taps, size) };
+        run->table->lane_sums(&add);
+    }
 }
 
 /* Vectors of x and of grad_output that are copied, lanes along channels. */

@@ -15,7 +15,7 @@ enum {
     PIXELS = 1024,            /* of a block, so that what a tile sees of it hits L1 */
     COLS = 2048,
     MOST_TAPS = 512,          /* pairs of input and tap of a part, if a kernel allows */
-    MOST_CHANNELS = 16,       /* of a part of several groups, so that adjacent ones are read by vectors */
+    MOST_CHANNELS = 16,       /* of a part of several groups */
     WISHED_PARTS = 16,
     CHAIN = 1 << 16,          /* pixels summed, by lanes, in one chain before they are added to the rest */
 };
@@ -69,6 +69,9 @@ static void even(int64_t all, int64_t most, int64_t *block, int64_t *blocks)
     *blocks = fc_div_up(all, *block);
 }
 
+/* Adjacent channels are turned together: a vector of them, if that many are at hand, as quickly as one. */
+static bool turns(const fc_conv *conv) { return conv->x_stride[FC_C] == 1 || conv->y_stride[FC_C] == 1; }
+
 static fc_weight_split split(const fc_conv *conv, const fc_table *table)
 {
     fc_weight_split s = { .a[GROUPS] = 1 };
@@ -86,9 +89,9 @@ static fc_weight_split split(const fc_conv *conv, const fc_table *table)
     s.a[IC_BLOCKS] = fc_div_up(conv->in_per_group, s.a[IC]);
     even(conv->out_per_group, sums / (s.a[IC] * conv->taps), &s.a[OC], &s.a[OC_BLOCKS]);
     if (s.a[IC_BLOCKS] == 1 && s.a[OC_BLOCKS] == 1) { /* several small groups, whose copies share a call */
-        const int64_t channels = fc_max(conv->in_per_group, conv->out_per_group);
-        const int64_t least = fc_min(conv->groups / WISHED_PARTS, MOST_CHANNELS / channels);
-        s.a[GROUPS] = fc_max(1, fc_min(least, sums / (s.a[OC] * conv->depth)));
+        const int64_t channels = fc_max(conv->in_per_group, conv->out_per_group), most = MOST_CHANNELS / channels;
+        const int64_t share = turns(conv) ? conv->groups : fc_min(conv->groups / WISHED_PARTS, most);
+        s.a[GROUPS] = fc_max(1, fc_min(share, sums / (s.a[OC] * conv->depth)));
         while (s.a[GROUPS] > 1 && bands(conv, &s) > l2)
             s.a[GROUPS] /= 2;
     }
@@ -188,7 +191,7 @@ static void list_taps(const rows_part *p)
 }
 
 /* The next block of grad_output, where its channels are evenly apart. */
-static fc_ahead ahead_of(const rows_part *p, const fc_pixel_block *b, int64_t group)
+static fc_ahead g_ahead(const rows_part *p, const fc_pixel_block *b, int64_t group)
 {
     const fc_conv *conv = p->run->conv;
     const int64_t *y = conv->y_stride, size = (int64_t)fc_size_of(conv->dtype);
@@ -198,6 +201,24 @@ static fc_ahead ahead_of(const rows_part *p, const fc_pixel_block *b, int64_t gr
     if (b->images > 1 || y[FC_W] != 1 || (b->rows > 1 && y[FC_H] != b->cols))
         return (fc_ahead){ .rows = 0 };
     return (fc_ahead){ from, p->ocs, b->rows * b->cols * size, y[FC_C] * size, 0 };
+}
+
+/* The rows of x that the next block sees and this one does not, of the inputs of a group, where they follow each
+ * other. */
+static fc_ahead x_ahead(const rows_part *p, const fc_pixel_block *b, const fc_pixel_block *next, int64_t group)
+{
+    const fc_conv *conv = p->run->conv;
+    const int64_t *x = conv->x_stride, size = (int64_t)fc_size_of(conv->dtype), stride = conv->stride[FC_HEIGHT];
+    const int64_t channel = (p->group + group) * conv->in_per_group + p->ic;
+    const int64_t above = (conv->kernel[FC_HEIGHT] - 1) * conv->dilation[FC_HEIGHT] + 1 - conv->pad_before[FC_HEIGHT];
+    const int64_t seen = next->row > b->row ? (b->row + b->rows - 1) * stride + above : 0;
+    const int64_t end = fc_min(conv->in_size[FC_HEIGHT], (next->row + next->rows - 1) * stride + above);
+    const int64_t from = fc_max(0, seen), rows = end - from;
+    if (next->images > 1 || conv->in_size[FC_DEPTH] > 1 || rows <= 0 || x[FC_W] != 1 ||
+        x[FC_H] != conv->in_size[FC_WIDTH])
+        return (fc_ahead){ .rows = 0 };
+    return (fc_ahead){ fc_at(p->run->x, next->image * x[FC_N] + channel * x[FC_C] + from * x[FC_H], (size_t)size),
+                       p->ics, rows * x[FC_H] * size, x[FC_C] * size, 0 };
 }
 
 static void add_block(const rows_part *p, const fc_pixel_block *b, const fc_pixel_block *next, bool accumulate,
@@ -216,8 +237,10 @@ static void add_block(const rows_part *p, const fc_pixel_block *b, const fc_pixe
             .b_row = g.channel, .accumulate = accumulate,
             .sums = fc_at_mut(sums, i * p->ocs * taps * p->run->table->lanes, size), .sums_a = 1, .sums_b = taps,
         };
-        if (next)
-            d.ahead[0] = ahead_of(p, next, i);
+        if (next) {
+            d.ahead[0] = g_ahead(p, next, i);
+            d.ahead[1] = x_ahead(p, b, next, i);
+        }
         p->run->table->lane_dots(&d);
     }
 }

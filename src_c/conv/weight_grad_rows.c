@@ -13,6 +13,7 @@
 
 enum {
     PIXELS = 1024,            /* of a block, so that what a tile sees of it hits L1 */
+    LEAST_PIXELS = 256,       /* fewer leave much to loading and storing sums */
     COLS = 2048,
     MOST_TAPS = 512,          /* pairs of input and tap of a part, if a kernel allows */
     MOST_CHANNELS = 16,       /* of a part of several groups */
@@ -54,12 +55,12 @@ static void place(fc_weight_split *s, const fc_conv *conv, const fc_table *table
     s->bytes = s->at[LIST_AT] + (size_t)taps * sizeof(int64_t);
 }
 
-/* Rows that share what is above and below them. */
-static fc_pixel_blocks blocks_of(const fc_conv *conv, int64_t images)
+/* Images or rows; of rows so many that those above and below, which they share, are not most. */
+static fc_pixel_blocks blocks_of(const fc_conv *conv, int64_t pixels)
 {
     const int64_t cols = fc_min(conv->out_size[FC_WIDTH], COLS);
     const int64_t halo = (conv->kernel[FC_HEIGHT] - 1) * conv->dilation[FC_HEIGHT] / conv->stride[FC_HEIGHT];
-    return fc_pixel_blocks_of(conv, images, fc_max(PIXELS / cols, fc_min(halo + 1, 8)), cols);
+    return fc_pixel_blocks_of(conv, pixels / conv->out_pixels, fc_max(pixels / cols, fc_min(halo + 1, 8)), cols);
 }
 
 static void even(int64_t all, int64_t most, int64_t *block, int64_t *blocks)
@@ -69,32 +70,46 @@ static void even(int64_t all, int64_t most, int64_t *block, int64_t *blocks)
     *blocks = fc_div_up(all, *block);
 }
 
-/* Adjacent channels are turned together: a vector of them, if that many are at hand, as quickly as one. */
-static bool turns(const fc_conv *conv) { return conv->x_stride[FC_C] == 1 || conv->y_stride[FC_C] == 1; }
+/* Groups whose copies share a call: adjacent channels are turned by vectors of them, as quickly as one. */
+static int64_t groups_of(const fc_conv *conv, int64_t channels)
+{
+    if (conv->x_stride[FC_C] == 1 || conv->y_stride[FC_C] == 1)
+        return conv->groups;
+    return fc_min(conv->groups / WISHED_PARTS, MOST_CHANNELS / channels);
+}
+
+/* Copies of x that stay in L2 with the sums, of `elements`. */
+static void fit(fc_weight_split *s, const fc_conv *conv, int64_t least_groups, int64_t elements)
+{
+    for (int64_t pixels = PIXELS; bands(conv, s) > elements;) {
+        if (s->a[GROUPS] / 2 >= least_groups) {
+            s->a[GROUPS] /= 2;
+        } else if (pixels > LEAST_PIXELS) {
+            pixels /= 2;
+            s->blocks = blocks_of(conv, pixels);
+        } else if (s->a[GROUPS] > 1) {
+            s->a[GROUPS] /= 2;
+        } else if (s->a[IC] > 1) {
+            s->a[IC] = fc_div_up(s->a[IC], 2);
+        } else {
+            return;
+        }
+    }
+}
 
 static fc_weight_split split(const fc_conv *conv, const fc_table *table)
 {
-    fc_weight_split s = { .a[GROUPS] = 1 };
-    const int64_t size = (int64_t)fc_size_of(conv->dtype), l2 = fc_machine_for(conv->dtype)->l2 / 4 / size;
-    const int64_t sums = l2 / table->lanes;
-    s.blocks = blocks_of(conv, fc_max(1, PIXELS / conv->out_pixels));
+    fc_weight_split s = { .a[GROUPS] = 1, .blocks = blocks_of(conv, PIXELS) };
+    const int64_t l2 = fc_machine_for(conv->dtype)->l2 / 4 / (int64_t)fc_size_of(conv->dtype), sums = l2 / table->lanes;
+    const int64_t channels = fc_max(conv->in_per_group, conv->out_per_group);
     s.a[COPIES_X] = !fc_unpadded(conv) || conv->x_stride[FC_W] != 1 || conv->stride[FC_WIDTH] != 1;
     s.a[COPIES_G] = conv->y_stride[FC_W] != 1;
     even(conv->in_per_group, MOST_TAPS / conv->taps, &s.a[IC], &s.a[IC_BLOCKS]);
-    while ((s.a[IC] > 1 || s.blocks.images > 1) && bands(conv, &s) > l2)
-        if (s.blocks.images > 1)
-            s.blocks = blocks_of(conv, s.blocks.images / 2);
-        else
-            s.a[IC] = fc_div_up(s.a[IC], 2);
+    if (s.a[IC_BLOCKS] == 1 && conv->depth * conv->out_per_group <= sums)
+        s.a[GROUPS] = fc_max(1, fc_min(groups_of(conv, channels), sums / (conv->out_per_group * conv->depth)));
+    fit(&s, conv, conv->x_stride[FC_C] == 1 ? fc_div_up(table->lanes, conv->in_per_group) : 1, l2);
     s.a[IC_BLOCKS] = fc_div_up(conv->in_per_group, s.a[IC]);
     even(conv->out_per_group, sums / (s.a[IC] * conv->taps), &s.a[OC], &s.a[OC_BLOCKS]);
-    if (s.a[IC_BLOCKS] == 1 && s.a[OC_BLOCKS] == 1) { /* several small groups, whose copies share a call */
-        const int64_t channels = fc_max(conv->in_per_group, conv->out_per_group), most = MOST_CHANNELS / channels;
-        const int64_t share = turns(conv) ? conv->groups : fc_min(conv->groups / WISHED_PARTS, most);
-        s.a[GROUPS] = fc_max(1, fc_min(share, sums / (s.a[OC] * conv->depth)));
-        while (s.a[GROUPS] > 1 && bands(conv, &s) > l2)
-            s.a[GROUPS] /= 2;
-    }
     s.a[GROUP_BLOCKS] = fc_div_up(conv->groups, s.a[GROUPS]);
     s.parts = s.a[GROUP_BLOCKS] * s.a[OC_BLOCKS] * s.a[IC_BLOCKS];
     place(&s, conv, table);
@@ -190,35 +205,47 @@ static void list_taps(const rows_part *p)
         }
 }
 
-/* The next block of grad_output, where its channels are evenly apart. */
-static fc_ahead g_ahead(const rows_part *p, const fc_pixel_block *b, int64_t group)
+/* `pixels` pixels that follow each other, of the channels that a part has of one tensor: what is asked for of them
+ * while its i-th group is computed. */
+static fc_ahead ahead_of(const rows_part *p, const int64_t stride[FC_AXES], const void *from, int64_t pixels,
+                         int64_t per_group, int64_t channels, int64_t i)
 {
-    const fc_conv *conv = p->run->conv;
-    const int64_t *y = conv->y_stride, size = (int64_t)fc_size_of(conv->dtype);
-    const int64_t channel = (p->group + group) * conv->out_per_group + p->oc;
-    const char *from = fc_at(p->run->g, b->image * y[FC_N] + channel * y[FC_C] + b->depth * y[FC_D] +
-                                            b->row * y[FC_H] + b->col * y[FC_W], (size_t)size);
-    if (b->images > 1 || y[FC_W] != 1 || (b->rows > 1 && y[FC_H] != b->cols))
-        return (fc_ahead){ .rows = 0 };
-    return (fc_ahead){ from, p->ocs, b->rows * b->cols * size, y[FC_C] * size, 0 };
+    const int64_t size = (int64_t)fc_size_of(p->run->conv->dtype), first = pixels * i / p->groups;
+    if (stride[FC_W] == 1)
+        return (fc_ahead){ fc_at(from, i * per_group * stride[FC_C], (size_t)size), channels, pixels * size,
+                           stride[FC_C] * size, 0 };
+    if (stride[FC_C] == 1)
+        return (fc_ahead){ fc_at(from, first * stride[FC_W], (size_t)size), pixels * (i + 1) / p->groups - first,
+                           ((p->groups - 1) * per_group + channels) * size, stride[FC_W] * size, 0 };
+    return (fc_ahead){ .rows = 0 };
 }
 
-/* The rows of x that the next block sees and this one does not, of the inputs of a group, where they follow each
- * other. */
-static fc_ahead x_ahead(const rows_part *p, const fc_pixel_block *b, const fc_pixel_block *next, int64_t group)
+/* The next block of grad_output. */
+static fc_ahead g_ahead(const rows_part *p, const fc_pixel_block *b, int64_t i)
 {
     const fc_conv *conv = p->run->conv;
-    const int64_t *x = conv->x_stride, size = (int64_t)fc_size_of(conv->dtype), stride = conv->stride[FC_HEIGHT];
-    const int64_t channel = (p->group + group) * conv->in_per_group + p->ic;
-    const int64_t above = (conv->kernel[FC_HEIGHT] - 1) * conv->dilation[FC_HEIGHT] + 1 - conv->pad_before[FC_HEIGHT];
-    const int64_t seen = next->row > b->row ? (b->row + b->rows - 1) * stride + above : 0;
-    const int64_t end = fc_min(conv->in_size[FC_HEIGHT], (next->row + next->rows - 1) * stride + above);
-    const int64_t from = fc_max(0, seen), rows = end - from;
-    if (next->images > 1 || conv->in_size[FC_DEPTH] > 1 || rows <= 0 || x[FC_W] != 1 ||
-        x[FC_H] != conv->in_size[FC_WIDTH])
+    const int64_t *y = conv->y_stride, channel = p->group * conv->out_per_group + p->oc;
+    if (b->images > 1 || (b->rows > 1 && y[FC_H] != b->cols * y[FC_W]))
         return (fc_ahead){ .rows = 0 };
-    return (fc_ahead){ fc_at(p->run->x, next->image * x[FC_N] + channel * x[FC_C] + from * x[FC_H], (size_t)size),
-                       p->ics, rows * x[FC_H] * size, x[FC_C] * size, 0 };
+    const void *from = fc_at(p->run->g, b->image * y[FC_N] + channel * y[FC_C] + b->depth * y[FC_D] +
+                                            b->row * y[FC_H] + b->col * y[FC_W], fc_size_of(conv->dtype));
+    return ahead_of(p, y, from, b->rows * b->cols, conv->out_per_group, p->ocs, i);
+}
+
+/* The rows of x that the next block sees and this one does not. */
+static fc_ahead x_ahead(const rows_part *p, const fc_pixel_block *b, const fc_pixel_block *next, int64_t i)
+{
+    const fc_conv *conv = p->run->conv;
+    const int64_t *x = conv->x_stride, stride = conv->stride[FC_HEIGHT], width = conv->in_size[FC_WIDTH];
+    const int64_t below = (conv->kernel[FC_HEIGHT] - 1) * conv->dilation[FC_HEIGHT] + 1 - conv->pad_before[FC_HEIGHT];
+    const int64_t seen = next->row > b->row ? (b->row + b->rows - 1) * stride + below : 0, first = fc_max(0, seen);
+    const int64_t rows = fc_min(conv->in_size[FC_HEIGHT], (next->row + next->rows - 1) * stride + below) - first;
+    if (next->images > 1 || conv->in_size[FC_DEPTH] > 1 || rows <= 0 || x[FC_H] != width * x[FC_W])
+        return (fc_ahead){ .rows = 0 };
+    const int64_t channel = p->group * conv->in_per_group + p->ic;
+    const void *from = fc_at(p->run->x, next->image * x[FC_N] + channel * x[FC_C] + first * x[FC_H],
+                             fc_size_of(conv->dtype));
+    return ahead_of(p, x, from, rows * width, conv->in_per_group, p->ics, i);
 }
 
 static void add_block(const rows_part *p, const fc_pixel_block *b, const fc_pixel_block *next, bool accumulate,

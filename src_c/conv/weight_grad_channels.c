@@ -345,7 +345,10 @@ static double cost(const fc_conv *conv, const fc_machine *machine)
         in *= (double)fc_min(conv->in_size[axis], seen(conv, axis, conv->out_size[axis]));
     const double lines = (double)(conv->kernel[FC_DEPTH] * conv->kernel[FC_HEIGHT]);
     const double far = conv->channels_last && fc_far(conv, fc_x_count(conv));
-    const double beyond = depthwise(conv) && fc_far(conv, fc_x_count(conv) / 4);
+    const double bytes = (double)(fc_x_count(conv) + conv->batch * conv->out_pixels * conv->out_channels) *
+                         (double)fc_size_of(conv->dtype);
+    const bool beyond = depthwise(conv) && fc_far(conv, fc_x_count(conv) / 4), past = bytes > 0.75 * (double)machine->l3;
+    const double piece = !past ? 12 : conv->in_size[FC_WIDTH] <= machine->lanes ? 45 : 25;
     const double passes = ceil(lines / FC_TAP_LINES) * ceil((double)conv->kernel[FC_WIDTH] / FC_TAP_STEPS);
     const fc_count counts[] = {
         { out * ins * passes, fc_multiply_loaded(machine, fmax(2 * (double)conv->taps / passes, 5)) },
@@ -353,7 +356,7 @@ static double cost(const fc_conv *conv, const fc_machine *machine)
         { (in + out) * nchw, 2 },                                                  /* transposes */
         { in + out, 8 },                                                           /* tiles */
         { depthwise(conv) * far * (in + out), 10 },                                /* pixels from memory, in pieces */
-        { nchw * beyond * (in + out), 25 },                                        /* planes from memory, in pieces */
+        { nchw * beyond * (in + out), piece },                                      /* planes from memory, in pieces */
         { strips * (double)conv->depth, 8 },                                       /* transposes out */
         { strips * ins, 100 },                                                     /* calls */
         { 1, 6000 },

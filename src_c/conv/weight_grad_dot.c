@@ -12,7 +12,6 @@
 
 enum {
     SIDE = 64,                /* channels of the narrower side of a part, whose sums are an eighth of L2 */
-    TILE = 5,                 /* channels that a tile has of the narrower side, at most */
     LEAST_PIXELS = 256,       /* of a block: fewer leave too much to loading and storing sums */
     MOST_PIXELS = 4096,       /* and more are no better */
     CHAIN = 1 << 16,          /* pixels summed, by lanes, in one chain before they are added to the rest */
@@ -55,9 +54,7 @@ static fc_weight_split split_for(const fc_conv *conv, int64_t lanes)
         cut(conv->out_per_group, most / s.a[IN], &s.a[OUT], &s.a[OUT_BLOCKS]);
     }
     s.parts = conv->groups * s.a[OUT_BLOCKS] * s.a[IN_BLOCKS];
-    /* Of a few channels' tiles the other side passes by once and need not stay. */
-    const int64_t narrow = wide ? s.a[OUT] : s.a[IN], kept = narrow <= TILE ? narrow : s.a[OUT] + s.a[IN];
-    const int64_t pixels = fc_max(LEAST_PIXELS, fc_min(MOST_PIXELS, l2 / 2 / (size * kept)));
+    const int64_t pixels = fc_max(LEAST_PIXELS, fc_min(MOST_PIXELS, l2 / 2 / (size * (s.a[OUT] + s.a[IN]))));
     const int64_t all = conv->out_size[FC_WIDTH], cols = fc_min(all, pixels);
     s.blocks = fc_pixel_blocks_of(conv, fc_max(1, pixels / cols), 1, cols);
     s.blocks.cols = fc_min(all, fc_round_up(s.blocks.cols, lanes)); /* whole vectors, but of the last block */

@@ -99,7 +99,7 @@ static double cost(const fc_conv *conv, const fc_machine *machine)
     const fc_strided_axis col = fc_strided_axis_of(conv, FC_WIDTH);
     const double pairs = 2 * width <= lanes && conv->in_size[FC_WIDTH] < lanes ? 0.5 : 1; /* rows share a vector */
     const fc_count wide[] = {
-        { planes * rows * vectors * taps, 2.1 + apart },
+        { planes * rows * vectors * taps, (2.1 + apart) * (machine->multiply > 1 ? 1.35 : 1) },
         { planes * vectors * (double)conv->kernel[FC_HEIGHT], 105 }, /* rows that see x by themselves */
         { planes, 160 },
         { weights, 16 },                                             /* sums of lanes */

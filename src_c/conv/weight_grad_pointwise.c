@@ -61,13 +61,22 @@ static bool even(const side *s, const fc_pixel_block *b)
     return even_rows(s, b) && (b->images == 1 || s->image == b->rows * b->cols * s->col);
 }
 
+/* How much longer products take: of one vector a row is loaded for each, which from planes some KB apart, that share
+ * sets of the cache, is slower still. */
+static double narrow_price(const side *rows, double multiply)
+{
+    enum { SETS = 1024 };                     /* elements */
+    const bool crowds = rows->col == 1 && rows->channel % SETS == 0 && rows->channels > 8;
+    return multiply > 1 ? (crowds ? 2.2 : 1.5) : crowds ? 1.8 : 1.2;
+}
+
 /* Time of one pixel, where a vector multiply-add takes `multiply`. */
 static double pixel_price(const side *rows, const side *lanes, int vector, double multiply)
 {
     const double r = (double)rows->channels, vectors = (double)fc_div_up(lanes->channels, vector);
     const bool part = lanes->channels < vector; /* vectors that are read and written in part */
     const double pack = lanes->channel == 1 ? (part ? 20 : 3) : lanes->col == 1 ? 10 : 40;
-    const double products = r * vectors * multiply * (vectors == 1 ? 1.2 : 1.1);
+    const double products = r * vectors * multiply * (vectors == 1 ? narrow_price(rows, multiply) : 1.1);
     return products + pack * vectors + (copies_rows(rows) ? r / vector * 4 : 0);
 }
 

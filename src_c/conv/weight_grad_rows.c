@@ -18,6 +18,7 @@ enum {
     MOST_TAPS = 512,          /* pairs of input and tap of a part, if a kernel allows */
     MOST_CHANNELS = 16,       /* of a part of several groups */
     WISHED_PARTS = 16,
+    CROWDED = 128,            /* elements: pixels a multiple of that apart */
     CHAIN = 1 << 16,          /* pixels summed, by lanes, in one chain before they are added to the rest */
 };
 enum { GROUPS, GROUP_BLOCKS, OC, OC_BLOCKS, IC, IC_BLOCKS, COPIES_X, COPIES_G, BLOCKS }; /* of split.a */
@@ -300,28 +301,53 @@ static void task(const fc_weight_run *run, int64_t part, int64_t first, int64_t 
     }
 }
 
-/* Vectors of x and of grad_output that are copied, lanes along channels. */
-static double copied(const fc_conv *conv, const fc_machine *machine)
+/* Time of a multiply-add of a tile of so many rows of taps and outputs, which loads both: those of x cross lines. */
+static double tile_price(const fc_machine *machine, int64_t taps, int64_t outs)
 {
-    const double in = (double)(conv->in_size[0] * conv->in_size[1] * conv->in_size[2]) * (double)conv->in_channels;
-    const double out = (double)conv->out_pixels * (double)conv->out_channels;
-    return (double)conv->batch * (in + out) / machine->lanes;
+    const double rows = (double)fc_min(taps, 5), cols = (double)fc_min(outs, 5), load = machine->multiply;
+    return fmax(fc_multiply(machine, 1.05), load * (1.6 / cols + 1 / rows)) + 4 / (rows * cols);
+}
+
+/* Time of a vector that is copied; adjacent channels are turned, those of a part together. */
+static double copy_price(const int64_t stride[FC_AXES], int64_t channels, int64_t lanes, int64_t every)
+{
+    if (stride[FC_C] == 1 && channels > 1)    /* of pixels that share sets of the cache more slowly */
+        return (stride[FC_W] * every % CROWDED ? 16 : 28) * (double)lanes / (double)fc_min(channels, lanes);
+    return every > 4 ? 40 : every > 2 ? 20 : every > 1 ? 10 : 6;
+}
+
+/* Copies of x: vectors, and rows. */
+static void count_bands(const fc_conv *conv, const fc_weight_split *s, int64_t lanes, double *vectors, double *rows)
+{
+    const fc_band band = band_of(conv, s);
+    const double planes = (double)(conv->in_channels * s->a[OC_BLOCKS]) * (double)(s->blocks.images * s->blocks.count);
+    *vectors = s->a[COPIES_X] ? planes * (double)(band.size / band.channels) / (double)lanes : 0;
+    *rows = s->a[COPIES_X] ? planes * (double)(band.rows * band.depth) * (double)band.phases : 0;
 }
 
 static double cost(const fc_conv *conv, const fc_machine *machine)
 {
-    const double rows = (double)(conv->batch * conv->out_size[FC_DEPTH] * conv->out_size[FC_HEIGHT]);
-    const double vectors = (double)fc_div_up(conv->out_size[FC_WIDTH], machine->lanes);
-    const double weights = (double)conv->depth * (double)conv->out_channels, nhwc = conv->channels_last;
-    const double in_rows = (double)conv->batch * (double)(conv->in_size[FC_DEPTH] * conv->in_size[FC_HEIGHT]);
-    const double phases = (double)fc_min(conv->stride[FC_WIDTH], conv->in_size[FC_WIDTH]);
+    const fc_weight_split s = split(conv, fc_table_for(conv->dtype));
+    const int64_t lanes = machine->lanes, width = conv->out_size[FC_WIDTH];
+    const int64_t y_count = conv->batch * conv->out_channels * conv->out_pixels, all = fc_x_count(conv) + y_count;
+    const double lines = (double)(conv->batch * conv->out_size[FC_DEPTH] * conv->out_size[FC_HEIGHT]);
+    const double weights = (double)conv->depth * (double)conv->out_channels, blocks = (double)s.blocks.count;
+    const double vectors = (double)(width / lanes) + (width % lanes ? 1.3 : 0);
+    const double g = (double)y_count * (double)s.a[IC_BLOCKS] / (double)lanes;
+    const bool past = (double)all * (double)fc_size_of(conv->dtype) > 0.75 * (double)machine->l3;
+    double x, x_rows;
+    count_bands(conv, &s, lanes, &x, &x_rows);
     const fc_count counts[] = {
-        { weights * rows * vectors, fc_multiply_loaded(machine, 2.4) },
-        { copied(conv, machine), 5 + 60 * nhwc + 3 * (conv->stride[FC_WIDTH] > 1) },
-        { rows * (double)conv->out_channels, 50 },                                 /* ends of rows */
-        { (phases > 1 ? phases * in_rows : rows) * (double)conv->in_channels, 50 },
+        { weights * lines * vectors, tile_price(machine, s.a[IC] * conv->taps, s.a[OC]) },
+        { weights * lines / 25, 12 },                                              /* ends of rows */
+        { weights * blocks, 6 },                                                   /* sums read and written */
+        { x, copy_price(conv->x_stride, s.a[GROUPS] * s.a[IC], lanes, conv->stride[FC_WIDTH]) },
+        { x_rows, 8 },
+        { g, s.a[COPIES_G] ? copy_price(conv->y_stride, s.a[GROUPS] * s.a[OC], lanes, 1) : fc_far(conv, y_count) * 4 },
+        { past && width <= lanes ? (double)all / (double)lanes : 0, 45 },          /* from memory, in pieces */
         { weights, 10 },                                                           /* sums of lanes */
-        { 1, 14000 },
+        { (double)(s.parts * s.a[GROUPS]) * blocks, 200 },
+        { 1, 10000 },
     };
     return FC_COST(counts, machine);
 }

@@ -516,9 +516,12 @@ static double cost(const fc_conv *conv, const fc_machine *machine)
     const fc_runs_side g = { &p.g, NULL, conv->y_stride, outputs_of(conv, FC_HEIGHT, 0, b.rows),
                           outputs_of(conv, FC_WIDTH, 0, b.cols) };
     const int64_t y_count = conv->batch * conv->out_pixels * conv->out_channels;
-    const bool few = conv->groups > 1 || (conv->in_per_group < table->lanes && (p.exchanged || p.vectors == 1));
+    const bool few = conv->in_per_group < table->lanes && (p.exchanged || p.vectors == 1);
+    /* Loads that repeat are as many as products. */
+    const double of_groups = p.x.groups == 1 ? 0.9 : !conv->channels_last ? 1.25 : p.x.groups == 2 ? 1.1 : 0.8;
     /* Measured; of one group, where other methods are as quick, what these are said to take. */
-    const double multiply = fmax(1.1, (conv->taps == 1 ? 1.1 : few ? 0.73 : 0.95) * machine->multiply);
+    const double of_one = conv->taps == 1 ? 1.1 : few ? 0.8 : 0.95;
+    const double multiply = fmax(1.1, (conv->groups > 1 ? of_groups : of_one) * machine->multiply);
     const fc_count counts[] = {
         { pixels * units * pixel_price(table, &p), multiply },
         { copies(conv, &x, (double)(conv->kernel[FC_DEPTH] * b.images) * blocks, fc_x_count(conv)), 1 },

@@ -299,7 +299,7 @@ static double cost(const fc_conv *conv, const fc_machine *machine)
         { groups * tiles * (36 * in_passes + 16 * out_passes), 6 + 14 * nchw + 12 * far }, /* copy bands */
         { conv->groups > 1 && !nchw ? groups * tiles * 52 : 0, 40 },                  /* pixels in pieces */
         { groups * XIS * channels * out, 8 },                                         /* transform and store taps */
-        { groups * XIS * channels / 13 * out / 2 * (double)s.blocks.count, 75 },      /* tiles of the product */
+        { groups * XIS * ceil(channels / 13) * ceil(out / 2) * (double)s.blocks.count, 75 }, /* tiles of the product */
         { 1, 14000 },
     };
     return FC_COST(counts, machine);

@@ -49,7 +49,7 @@ static inline double fc_dense_copied(const fc_conv *conv, int64_t lanes)
                      (double)(conv->batch * conv->out_pixels);
     const bool pieces = conv->x_stride[FC_C] != 1 && conv->stride[FC_WIDTH] > 1;
     return x * (pieces ? 10 : 5) * (double)fc_div_up(conv->out_per_group, FC_DENSE_CHANNELS) +
-           g * (conv->y_stride[FC_C] == 1 ? 4 : 12) * (double)fc_div_up(conv->depth, FC_DENSE_ROWS);
+           g * (conv->y_stride[FC_C] == 1 ? 4 : 18) * (double)fc_div_up(conv->depth, FC_DENSE_ROWS);
 }
 
 /* Where strides allow it; and every output must meet a pixel, for what it is if not finite must be seen. */

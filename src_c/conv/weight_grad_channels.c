@@ -347,7 +347,8 @@ static double cost(const fc_conv *conv, const fc_machine *machine)
     const double far = conv->channels_last && fc_far(conv, fc_x_count(conv));
     const double bytes = (double)(fc_x_count(conv) + conv->batch * conv->out_pixels * conv->out_channels) *
                          (double)fc_size_of(conv->dtype);
-    const bool beyond = depthwise(conv) && fc_far(conv, fc_x_count(conv) / 4), past = bytes > 0.75 * (double)machine->l3;
+    const bool past = bytes > 0.75 * (double)machine->l3;
+    const bool beyond = depthwise(conv) && fc_far(conv, fc_x_count(conv) / 4);
     const double piece = !past ? 12 : conv->in_size[FC_WIDTH] <= machine->lanes ? 45 : 25;
     const double passes = ceil(lines / FC_TAP_LINES) * ceil((double)conv->kernel[FC_WIDTH] / FC_TAP_STEPS);
     const fc_count counts[] = {
@@ -355,8 +356,8 @@ static double cost(const fc_conv *conv, const fc_machine *machine)
         { in * ins, 5 },                                                           /* bands */
         { (in + out) * nchw, 2 },                                                  /* transposes */
         { in + out, 8 },                                                           /* tiles */
-        { depthwise(conv) * far * (in + out), 10 },                                /* pixels from memory, in pieces */
-        { nchw * beyond * (in + out), piece },                                      /* planes from memory, in pieces */
+        { depthwise(conv) * far * (in + out), past ? 18 : 10 },                    /* pixels from memory, in pieces */
+        { nchw * beyond * (in + out), piece },                                     /* planes from memory, in pieces */
         { strips * (double)conv->depth, 8 },                                       /* transposes out */
         { strips * ins, 100 },                                                     /* calls */
         { 1, 6000 },

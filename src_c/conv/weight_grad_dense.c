@@ -561,8 +561,9 @@ static double cost(const fc_conv *conv, const fc_machine *machine)
     const fc_conv c = fc_dense_computed(conv, machine->lanes, fc_dense_exchanges(conv, machine->lanes), &merged);
     const double sums = (double)c.groups * (double)c.depth * (double)fc_div_up(c.out_per_group, machine->lanes);
     const double met = met_share(&c);
+    const int vectors = (int)fc_min(4, fc_div_up(c.out_per_group, machine->lanes));
     const fc_count counts[] = {
-        { fc_dense_products(&c, machine->lanes) * (met < MOST_MET ? met : 1), fc_multiply(machine, 1) },
+        { fc_dense_products(&c, machine->lanes) * (met < MOST_MET ? met : 1), fc_multiply_tile(machine, 1, vectors) },
         { fc_dense_copied(&c, machine->lanes), 1 },
         { sums, 8 },                                                               /* transposes out */
         { (double)c.groups * (1 + (double)(c.batch * c.out_pixels) / PIXELS), 600 },

@@ -155,15 +155,16 @@ static rows_view view_of_x(const rows_part *p, const fc_pixel_block *b)
     const int64_t channels = (p->groups - 1) * conv->in_per_group + p->ics;
     const size_t size = fc_size_of(conv->dtype);
     const fc_conv_run copy = { .conv = conv, .table = p->run->table, .x = p->run->x };
+    const int64_t down = b->rows > 1 ? stride[FC_HEIGHT] : 0; /* a stride that is never taken may be of any size */
     if (!p->run->split.a[COPIES_X])
         return (rows_view){ fc_at(p->run->x, b->image * x[FC_N] + channel * x[FC_C] + b->depth * stride[0] * x[FC_D] +
                                                  b->row * stride[1] * x[FC_H] + b->col * x[FC_W], size),
-                            x[FC_N], x[FC_C], stride[1] * x[FC_H] };
+                            x[FC_N], x[FC_C], down * x[FC_H] };
     for (int64_t n = 0; n < b->images; n++) {
         const fc_block_origin origin = { b->image + n, b->depth, b->row, b->col };
         fc_band_copy(&copy, &p->band, &origin, channel, channels, fc_at_mut(at(p, BAND_AT), n * p->band.size, size));
     }
-    return (rows_view){ at(p, BAND_AT), p->band.size, p->band.channel_step, stride[1] * p->band.row_step };
+    return (rows_view){ at(p, BAND_AT), p->band.size, p->band.channel_step, down * p->band.row_step };
 }
 
 /* Of grad_output as [image][channel][row][col], where its pixels are not adjacent. */
@@ -335,13 +336,14 @@ static double cost(const fc_conv *conv, const fc_machine *machine)
     const double vectors = (double)(width / lanes) + (width % lanes ? 1.3 : 0);
     const double g = (double)y_count * (double)s.a[IC_BLOCKS] / (double)lanes;
     const bool past = (double)all * (double)fc_size_of(conv->dtype) > 0.75 * (double)machine->l3;
+    const int64_t every = fc_min(conv->stride[FC_WIDTH], conv->in_size[FC_WIDTH]);
     double x, x_rows;
     count_bands(conv, &s, lanes, &x, &x_rows);
     const fc_count counts[] = {
         { weights * lines * vectors, tile_price(machine, s.a[IC] * conv->taps, s.a[OC]) },
         { weights * lines / 25, 12 },                                              /* ends of rows */
         { weights * blocks, 6 },                                                   /* sums read and written */
-        { x, copy_price(conv->x_stride, s.a[GROUPS] * s.a[IC], lanes, conv->stride[FC_WIDTH]) },
+        { x, copy_price(conv->x_stride, s.a[GROUPS] * s.a[IC], lanes, every) },
         { x_rows, 8 },
         { g, s.a[COPIES_G] ? copy_price(conv->y_stride, s.a[GROUPS] * s.a[OC], lanes, 1) : fc_far(conv, y_count) * 4 },
         { past && width <= lanes ? (double)all / (double)lanes : 0, 45 },          /* from memory, in pieces */

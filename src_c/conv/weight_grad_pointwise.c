@@ -67,7 +67,7 @@ static double narrow_price(const side *rows, double multiply)
 {
     enum { SETS = 1024 };                     /* elements */
     const bool crowds = rows->col == 1 && rows->channel % SETS == 0 && rows->channels > 8;
-    return multiply > 1 ? (crowds ? 2.2 : 1.5) : crowds ? 1.8 : 1.2;
+    return multiply > 1 && rows->col == 1 ? (crowds ? 2.2 : 1.5) : crowds ? 1.8 : 1.2;
 }
 
 /* Time of one pixel, where a vector multiply-add takes `multiply`. */

@@ -346,7 +346,7 @@ static double cost(const fc_conv *conv, const fc_machine *machine)
         { x, copy_price(conv->x_stride, s.a[GROUPS] * s.a[IC], lanes, every) },
         { x_rows, 8 },
         { g, s.a[COPIES_G] ? copy_price(conv->y_stride, s.a[GROUPS] * s.a[OC], lanes, 1) : fc_far(conv, y_count) * 4 },
-        { past && width <= lanes ? (double)all / (double)lanes : 0, 45 },          /* from memory, in pieces */
+        { past ? (double)all / (double)lanes : 0, width <= lanes ? 45 : 8 },       /* from memory, in pieces */
         { weights, 10 },                                                           /* sums of lanes */
         { (double)(s.parts * s.a[GROUPS]) * blocks, 200 },
         { 1, 10000 },

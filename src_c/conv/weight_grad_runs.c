@@ -520,7 +520,8 @@ static double cost(const fc_conv *conv, const fc_machine *machine)
     /* Loads that repeat are as many as products. */
     const double of_groups = p.x.groups == 1 ? 0.9 : !conv->channels_last ? 1.25 : p.x.groups == 2 ? 1.1 : 0.8;
     /* Measured; of one group, where other methods are as quick, what these are said to take. */
-    const double of_one = conv->taps == 1 ? 1.1 : few ? 0.8 : 0.95;
+    const bool turned = !conv->channels_last && conv->in_per_group < table->lanes;
+    const double of_one = conv->taps == 1 ? 1.1 : few ? 0.8 : turned ? 1.05 : 0.95;
     const double multiply = fmax(1.1, (conv->groups > 1 ? of_groups : of_one) * machine->multiply);
     const fc_count counts[] = {
         { pixels * units * pixel_price(table, &p), multiply },

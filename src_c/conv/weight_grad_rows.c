@@ -313,7 +313,7 @@ static double tile_price(const fc_machine *machine, int64_t taps, int64_t outs)
 static double copy_price(const int64_t stride[FC_AXES], int64_t channels, int64_t lanes, int64_t every)
 {
     if (stride[FC_C] == 1 && channels > 1)    /* of pixels that share sets of the cache more slowly */
-        return (stride[FC_W] * every % CROWDED ? 16 : 28) * (double)lanes / (double)fc_min(channels, lanes);
+        return (stride[FC_W] * every % CROWDED == 0 ? 28 : every > 1 ? 22 : 16) * (double)lanes / (double)fc_min(channels, lanes);
     return every > 4 ? 40 : every > 2 ? 20 : every > 1 ? 10 : 6;
 }
 
@@ -346,7 +346,7 @@ static double cost(const fc_conv *conv, const fc_machine *machine)
         { x, copy_price(conv->x_stride, s.a[GROUPS] * s.a[IC], lanes, every) },
         { x_rows, 8 },
         { g, s.a[COPIES_G] ? copy_price(conv->y_stride, s.a[GROUPS] * s.a[OC], lanes, 1) : fc_far(conv, y_count) * 4 },
-        { past ? (double)all / (double)lanes : 0, width <= lanes ? 45 : 8 },       /* from memory, in pieces */
+        { past ? (double)all / (double)lanes : 0, width <= lanes ? 45 : s.a[COPIES_G] ? 0 : 8 }, /* from memory */
         { weights, 10 },                                                           /* sums of lanes */
         { (double)(s.parts * s.a[GROUPS]) * blocks, 200 },
         { 1, 10000 },

@@ -313,7 +313,8 @@ static double tile_price(const fc_machine *machine, int64_t taps, int64_t outs)
 static double copy_price(const int64_t stride[FC_AXES], int64_t channels, int64_t lanes, int64_t every)
 {
     if (stride[FC_C] == 1 && channels > 1)    /* of pixels that share sets of the cache more slowly */
-        return (stride[FC_W] * every % CROWDED == 0 ? 28 : every > 1 ? 22 : 16) * (double)lanes / (double)fc_min(channels, lanes);
+        return (stride[FC_W] * every % CROWDED == 0 ? 28 : every > 1 ? 22 : 16) *
+               (double)lanes / (double)fc_min(channels, lanes);
     return every > 4 ? 40 : every > 2 ? 20 : every > 1 ? 10 : 6;
 }
 

@@ -115,7 +115,7 @@ def check_gradients(case: Case, dtype: Any, layout: str, at_end: bool) -> None:
 
 
 def check_runs(dtype: Any, layout: str, at_end: bool) -> None:
-    """Weight gradients by runs, of planes of fewer pixels than a vector and of few channels."""
+    """Weight gradients by runs and by rows, of planes of fewer pixels than a vector and of few channels."""
     for case in RUNS:
         x, weight, _ = case.arrays(dtype)
         x, grad = np.rint(to_layout(x, layout)), np.ones(case.out_shape(layout), dtype)
@@ -124,8 +124,9 @@ def check_runs(dtype: Any, layout: str, at_end: bool) -> None:
         expected = reference.conv2d_weight_grad(grad, x, **how)
         fenced = [Fenced(a, at_end) for a in (grad, x, np.zeros_like(weight))]
         grad, x, out = (f.array for f in fenced)
-        fastconv.conv2d_weight_grad(grad, x, out=out, algorithm="runs", **how)
-        np.testing.assert_array_equal(out, expected)
+        for algorithm in ("runs", "rows"):
+            fastconv.conv2d_weight_grad(grad, x, out=out, algorithm=algorithm, **how)
+            np.testing.assert_array_equal(out, expected)
 
 
 def check_views(dtype: Any, at_end: bool) -> None:

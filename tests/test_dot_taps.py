@@ -56,7 +56,8 @@ def by_name(case: Case) -> str:
 def test_against_reference(case: Case, name: str, dtype: Any, layout: str) -> None:
     plan = tap_checks.check_values(case, "dot", name, dtype, layout)
     if name == "avx512" and not case.name.startswith("one output"):  # whose taps are the whole image
-        assert "tap by tap" in plan.explain()
+        with isa(name):
+            assert "tap by tap" in plan.explain()
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

@@ -14,7 +14,7 @@ enum {
     TURN_SINGLE = 512,        /* filters of a task, where they have one input channel each */
     TURN_LINES = 128,         /* and of one tap, */
     TURN_OUTS = 32,           /* so many outputs at a time */
-    LEAST_BLOCK = 64,         /* input channels whose filters are turned at a time */
+    LEAST_BLOCK = 128,        /* input channels whose filters are turned at a time */
     BLOCK_BYTES = 1 << 21,
 };
 static const double TURN_SECONDS = 5e-10;     /* per weight */

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support import DTYPES, ISAS, LAYOUTS, assert_within, normal, to_layout
+from support import DTYPES, ISAS, LAYOUTS, assert_within, normal, threads, to_layout
 
 import fastconv
 from fastconv import reference
@@ -311,3 +311,30 @@ class Data:
         expected = reference.conv2d_weight_grad(self.grad, self.x, weight_shape=shape, **self.options)
         assert grad.dtype == self.dtype
         assert_within(grad, expected, bound("weight", self.grad, self.x, shape, self.dtype, self.options))
+
+    def whole_numbers(self) -> np.ndarray:
+        """Make the arrays whole numbers, whose sums are exact so that a wrong product shows, and return the
+        weight gradient."""
+        self.x, self.grad = np.rint(2 * self.x), np.rint(2 * self.grad)
+        shape = self.weight.shape
+        return reference.conv2d_weight_grad(self.grad, self.x, weight_shape=shape, **self.options)
+
+    def check_what_is_not_finite(self, at: tuple[int, ...], **more: Any) -> None:
+        """It reaches the weights that it reaches by definition, and no others."""
+        for array, value in ((self.grad, np.inf), (self.x, np.nan)):
+            kept = array[at]
+            array[at] = value
+            with np.errstate(invalid="ignore"):
+                expected = reference.conv2d_weight_grad(
+                    self.grad, self.x, weight_shape=self.weight.shape, **self.options
+                )
+            np.testing.assert_array_equal(np.isfinite(self.weight_grad(**more)), np.isfinite(expected))
+            array[at] = kept
+
+    def check_threads(self, **more: Any) -> None:
+        """The weight gradient has the same bits for any number of threads."""
+        results = []
+        for count in (1, 2, 3, 5):
+            with threads(count):
+                results.append(self.weight_grad(**more).tobytes())
+        assert len(set(results)) == 1

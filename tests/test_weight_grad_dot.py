@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from grad_cases import Data, both_dtypes, both_layouts, every_isa
-from support import amid_nan, assert_within, isa, normal, threads, to_layout
+from support import amid_nan, assert_within, isa, normal, to_layout
 
 import fastconv
 from fastconv import reference
@@ -64,9 +64,7 @@ def test_weight_grad(case: str, dtype: Any, name: str) -> None:
 def test_whole_numbers(case: str, name: str) -> None:
     """Their sums are exact: a single product that is wrong shows."""
     data = data_of(case, np.float32)
-    data.x, data.grad = np.rint(2 * data.x), np.rint(2 * data.grad)
-    shape = data.weight.shape
-    expected = reference.conv2d_weight_grad(data.grad, data.x, weight_shape=shape, **data.options)
+    expected = data.whole_numbers()
     with isa(name):
         np.testing.assert_array_equal(data.weight_grad(algorithm="dot"), expected)
 
@@ -88,26 +86,13 @@ def test_volume() -> None:
 def test_what_is_not_finite() -> None:
     """It reaches the weights of its channel, and no others."""
     data = data_of("three groups", np.float32)
-    for array, value in ((data.grad, np.inf), (data.x, np.nan)):
-        kept = array[0, 1, 2, 3]
-        array[0, 1, 2, 3] = value
-        with np.errstate(invalid="ignore"):
-            expected = reference.conv2d_weight_grad(
-                data.grad, data.x, weight_shape=data.weight.shape, **data.options
-            )
-        found = data.weight_grad(algorithm="dot")
-        np.testing.assert_array_equal(np.isfinite(found), np.isfinite(expected))
-        array[0, 1, 2, 3] = kept
+    data.check_what_is_not_finite((0, 1, 2, 3), algorithm="dot")
 
 
 @pytest.mark.parametrize("case", ["several images a block", "blocks of columns", "several chains"])
 def test_threads_do_not_change_bits(case: str) -> None:
     data = data_of(case, np.float32)
-    results = []
-    for count in (1, 2, 3):
-        with threads(count):
-            results.append(data.weight_grad(algorithm="dot").tobytes())
-    assert len(set(results)) == 1
+    data.check_threads(algorithm="dot")
 
 
 def test_what_it_does_not_take() -> None:

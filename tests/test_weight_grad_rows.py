@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from grad_cases import Data, both_dtypes, both_layouts, every_isa
-from support import amid_nan, assert_within, isa, normal, threads
+from support import amid_nan, assert_within, isa, normal
 
 import fastconv
 from fastconv import reference
@@ -64,12 +64,6 @@ def data_of(case: str, dtype: Any, layout: str = "NCHW") -> Data:
     return Data(tuple(problem), dtype, layout, batch)
 
 
-def whole_numbers(data: Data) -> Any:
-    """Whole numbers' sums are exact: a single product that is wrong shows."""
-    data.x, data.grad = np.rint(2 * data.x), np.rint(2 * data.grad)
-    return reference.conv2d_weight_grad(data.grad, data.x, weight_shape=data.weight.shape, **data.options)
-
-
 @every_case
 @both_layouts
 @both_dtypes
@@ -88,7 +82,7 @@ def test_weight_grad(case: str, layout: str, dtype: Any, name: str) -> None:
 @every_isa
 def test_whole_numbers(case: str, layout: str, name: str) -> None:
     data = data_of(case, np.float32, layout)
-    expected = whole_numbers(data)
+    expected = data.whole_numbers()
     with isa(name):
         np.testing.assert_array_equal(data.weight_grad(algorithm="rows"), expected)
 
@@ -101,7 +95,7 @@ def test_every_width(layout: str, name: str) -> None:
         for width in (*range(3, 20), *range(stride * 16, stride * 16 + 2 * stride), 65):
             options = {"stride": (1, stride), "padding": (0, 1)}
             data = Data((2, 3, (3, width), (2, 3), options), np.float32, layout, 1)
-            expected = whole_numbers(data)
+            expected = data.whole_numbers()
             with isa(name):
                 np.testing.assert_array_equal(data.weight_grad(algorithm="rows"), expected)
 
@@ -126,24 +120,11 @@ def test_volume() -> None:
 def test_what_is_not_finite(layout: str) -> None:
     """It reaches the weights that meet it, and no others."""
     data = data_of("3 groups of 8", np.float32, layout)
-    for array, value in ((data.grad, np.inf), (data.x, np.nan)):
-        kept = array[0, 1, 2, 3]
-        array[0, 1, 2, 3] = value
-        with np.errstate(invalid="ignore"):
-            expected = reference.conv2d_weight_grad(
-                data.grad, data.x, weight_shape=data.weight.shape, **data.options
-            )
-        found = data.weight_grad(algorithm="rows")
-        np.testing.assert_array_equal(np.isfinite(found), np.isfinite(expected))
-        array[0, 1, 2, 3] = kept
+    data.check_what_is_not_finite((0, 1, 2, 3), algorithm="rows")
 
 
 @both_layouts
 @pytest.mark.parametrize("case", ["blocks of rows", "parts of both", "3 groups of 8", "several chains"])
 def test_threads_do_not_change_bits(case: str, layout: str) -> None:
     data = data_of(case, np.float32, layout)
-    results = []
-    for count in (1, 2, 3):
-        with threads(count):
-            results.append(data.weight_grad(algorithm="rows").tobytes())
-    assert len(set(results)) == 1
+    data.check_threads(algorithm="rows")

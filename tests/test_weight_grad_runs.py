@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from grad_cases import Data, both_dtypes, both_layouts, every_isa
-from support import amid_nan, assert_within, isa, normal, threads, to_layout
+from support import amid_nan, assert_within, isa, normal, to_layout
 
 import fastconv
 from fastconv import reference
@@ -104,8 +104,7 @@ def test_weight_grad(case: str, layout: str, dtype: Any, name: str) -> None:
 def test_whole_numbers(case: str, layout: str, name: str) -> None:
     """Their sums are exact: a single product that is wrong shows."""
     data = data_of(case, np.float32, layout)
-    data.x, data.grad = np.rint(2 * data.x), np.rint(2 * data.grad)
-    expected = reference.conv2d_weight_grad(data.grad, data.x, weight_shape=data.weight.shape, **data.options)
+    expected = data.whole_numbers()
     with isa(name):
         np.testing.assert_array_equal(data.weight_grad(algorithm="runs"), expected)
 
@@ -130,28 +129,14 @@ def test_one_side_of_each_layout(case: str, layouts: tuple[str, str]) -> None:
 def test_what_is_not_finite(case: str, layout: str) -> None:
     """It reaches the weights that it reaches by definition, times padding too, and no other group's."""
     data = data_of(case, np.float32, layout)
-    at = (0, 0, 0, 0)
-    for array, value in ((data.grad, np.inf), (data.x, np.nan)):
-        kept = array[at]
-        array[at] = value
-        with np.errstate(invalid="ignore"):
-            expected = reference.conv2d_weight_grad(
-                data.grad, data.x, weight_shape=data.weight.shape, **data.options
-            )
-        found = data.weight_grad(algorithm="runs")
-        np.testing.assert_array_equal(np.isfinite(found), np.isfinite(expected))
-        array[at] = kept
+    data.check_what_is_not_finite((0, 0, 0, 0), algorithm="runs")
 
 
 @both_layouts
 @pytest.mark.parametrize("case", ["several images a block", "blocks of rows", "several parts"])
 def test_threads_do_not_change_bits(case: str, layout: str) -> None:
     data = data_of(case, np.float32, layout)
-    results = []
-    for count in (1, 2, 3):
-        with threads(count):
-            results.append(data.weight_grad(algorithm="runs").tobytes())
-    assert len(set(results)) == 1
+    data.check_threads(algorithm="runs")
 
 
 @pytest.mark.parametrize("layout", ["NCDHW", "NDHWC"])

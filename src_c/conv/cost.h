@@ -13,7 +13,7 @@ typedef struct fc_count {
     double times, price;
 } fc_count;
 
-/* Whether a CPU starts one multiply-add of whole vectors in a cycle: what goes on beside those takes less of the time. */
+/* Whether a CPU starts one multiply-add of whole vectors in a cycle: what goes on beside those is hidden more often. */
 static inline bool fc_starts_one(const fc_machine *machine) { return machine->multiply > 1 || machine->halved; }
 
 /* The price of multiply-adds where that is `price` if two start in a cycle.  What it has beyond one, loads for the most

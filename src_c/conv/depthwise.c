@@ -90,8 +90,10 @@ static const char *supports(const fc_conv *conv)
 
 /* Channels are lanes where they are adjacent; but the weights of a large kernel, one vector of them for each
  * element, would not stay in the L1 cache, and a copy to planes is cheap beside so many products. */
-enum { MANY_TAPS = 144 };
-static bool by_channel(const fc_conv *conv) { return conv->channels_last && conv->taps <= MANY_TAPS; }
+static bool by_channel(const fc_conv *conv)
+{
+    return conv->channels_last && conv->taps <= FC_DEPTHWISE_MANY_TAPS;
+}
 
 static bool is_direct(const fc_conv *conv)
 {
@@ -143,7 +145,7 @@ static double plain_cost(const fc_conv *conv, const fc_machine *machine, bool pr
     const double edges = by_2 * (conv->in_size[FC_WIDTH] < 2 * machine->lanes ? fmax(44 - taps, 13.1) : 13.1);
     const bool alone = conv->taps == 1 && fc_starts_one(machine); /* measured: nothing hides what is waited for */
     const double dilated = conv->dilation[FC_HEIGHT] * conv->dilation[FC_WIDTH] > 1;
-    const double multiply = taps > MANY_TAPS ? fc_multiply(machine, 0.72) : 0; /* there is little else then */
+    const double multiply = taps > FC_DEPTHWISE_MANY_TAPS ? fc_multiply(machine, 0.72) : 0; /* little else */
     const fc_count counts[] = {
         { vectors * taps, fmax(multiply, 1.09 + 1.09 * by_2 + 6.2 * further) },
         { vectors, 10.8 + edges },                               /* store */

@@ -20,7 +20,7 @@ typedef struct fc_depthwise_view {
     const void *weight, *bias;                /* of the first channel */
     int64_t w_tap, w_channel;
     const void *pick;                         /* of channels: as in fc_depthwise */
-    int64_t lead;                             /* of channels: the first that is aligned, if it is worth to begin there */
+    int64_t lead;                             /* of channels: the first that is aligned, if that pays; else 0 */
 } fc_depthwise_view;
 
 /* Outputs first .. end along each spatial axis. */

@@ -14,7 +14,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { BLOCK_BYTES = 64 << 10, LEAST_COLS = 16, MOST_VECTORS = 4, MANY_TAPS = 144, PACKED_BLOCKS = 16 };
+enum { BLOCK_BYTES = 64 << 10, LEAST_COLS = 16, MOST_VECTORS = 4, PACKED_BLOCKS = 16 };
 
 typedef struct lanes_split {
     int64_t images, rows, cols;               /* outputs of a task, of one depth */
@@ -69,7 +69,7 @@ static lanes_split split_of(const fc_conv *conv, const fc_table *table)
 {
     const int64_t size = (int64_t)fc_size_of(conv->dtype), lanes = table->lanes, most = BLOCK_BYTES / size;
     /* Several vectors of channels: longer runs, beside which many taps take so long that larger blocks are better. */
-    const bool beside = conv->channels_last && conv->out_per_group == 1 && conv->taps <= MANY_TAPS;
+    const bool beside = conv->channels_last && conv->out_per_group == 1 && conv->taps <= FC_DEPTHWISE_MANY_TAPS;
     const int64_t *out = conv->out_size, l2 = fc_machine_for(conv->dtype)->l2 / size, more = l2 / (beside ? 16 : 4);
     lanes_split s = { .images = 1, .rows = 1, .cols = out[FC_WIDTH], .vectors = 1 };
     const int64_t halo = (conv->kernel[FC_HEIGHT] - 1) * conv->dilation[FC_HEIGHT] / conv->stride[FC_HEIGHT];

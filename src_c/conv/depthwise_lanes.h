@@ -4,6 +4,8 @@
 #define FC_CONV_DEPTHWISE_LANES_H
 #include "algorithm.h"
 
+enum { FC_DEPTHWISE_MANY_TAPS = 144 };        /* weights of more, a vector each, would not stay in L1 with all else */
+
 double fc_depthwise_lanes_cost(const fc_conv *conv, const fc_machine *machine, bool prepared);
 size_t fc_depthwise_lanes_scratch(const fc_conv *conv, const fc_table *table);
 /* Weights as [block of channels][tap][lane], a block's missing lanes zero. */

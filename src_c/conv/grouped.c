@@ -306,7 +306,7 @@ static double plain_cost(const fc_conv *conv, const fc_machine *machine, bool pr
         { crowds ? x_bytes / 64 : 0, 50 },                                                 /* lines in few sets */
         { nhwc * band, 6.41 },                                                             /* transposes in */
         { conv->in_per_group == 1 ? nhwc * band * machine->lanes : 0, 0.253 },             /* values alone */
-        { nhwc * vectors, !y_far ? 4.01 : held ? 10 : 45 },                                             /* transposes out */
+        { nhwc * vectors, !y_far ? 4.01 : held ? 10 : 45 },                                   /* transposes out */
         { (double)s.tasks * (double)(conv->taps + s.channels * conv->taps / 16), 41.4 },        /* offsets */
         { fc_lines_seen_in_pieces(conv, 1), 3.79 },
         { fc_lines_through_memory(conv), 57 },

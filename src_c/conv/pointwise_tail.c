@@ -8,8 +8,8 @@ int64_t fc_pointwise_tail(const fc_conv *conv)
 {
     const fc_machine *machine = fc_pointwise_machine(conv);
     const int64_t lanes = machine->lanes, tail = conv->out_pixels % lanes;
-    return !machine->halved && fc_is_tail(tail, lanes) && tail < conv->out_pixels && fc_pointwise_fits(conv) && !fc_pointwise_joins(conv)
-               ? tail : 0;
+    return !machine->halved && fc_is_tail(tail, lanes) && tail < conv->out_pixels && fc_pointwise_fits(conv) &&
+           !fc_pointwise_joins(conv) ? tail : 0;
 }
 
 void fc_tail_pack(const fc_conv_run *run, const fc_tail *t, void *packed)

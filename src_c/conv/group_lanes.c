@@ -209,6 +209,7 @@ fc_lanes_copy fc_lanes_copy_of(const fc_group_lanes *l, const int64_t x_stride[F
     fc_lanes_copy c = { .lanes = l, .x_row = x_stride[FC_H], .x_col = x_stride[FC_W], .x_channel = x_stride[FC_C],
                         .cols = *wide, .turns = x_stride[FC_C] != 1, .column = cols.column, .columns = cols.inside,
                         .rows = 1 };
+    c.planes = c.turns && c.x_col == 1 && wide->seen >= wide->count && high->seen >= high->count;
     /* Whole rows that follow one another are turned as one. */
     if (c.turns && cols.inside > 0 && cols.column == 0 && cols.inside == wide->size &&
         c.x_row == wide->size * c.x_col && high->seen >= high->count)
@@ -221,7 +222,7 @@ size_t fc_lanes_copy_scratch(const fc_lanes_copy *c)
     const fc_lanes_places *p = &c->cols;      /* of any block of as many columns */
     const int64_t columns = fc_min(p->size, (fc_div_up(p->count, p->seen) - 1) * p->stride + p->seen);
     const int64_t pixel = turned_pitch(c->lanes) * (int64_t)c->lanes->size;
-    return c->turns ? (size_t)(fc_max(TURNED_BYTES, columns * pixel) + pixel) : 0;
+    return c->turns && !c->planes ? (size_t)(fc_max(TURNED_BYTES, columns * pixel) + pixel) : 0;
 }
 
 /* Pixels of one row as they are read: `pixel` elements apart from column `column` on. */
@@ -281,9 +282,50 @@ static void turn_rows(const fc_lanes_copy *c, int64_t block, const void *x, int6
     l->table->move(&move);
 }
 
+static void clear_places(const fc_lanes_copy *c, int64_t row, int64_t col, int64_t count, void *to)
+{
+    const fc_group_lanes *l = c->lanes;
+    if (count > 0)
+        memset(fc_at_mut(to, (row * c->cols.count + col) * l->pitch, l->size), 0, (size_t)(count * l->pitch) * l->size);
+}
+
+/* Planes to pixels in the order of the lanes, with nothing between: rows of x that follow each other at once. */
+static void turn_planes(const fc_lanes_copy *c, const fc_lanes_places *high, int64_t block, const void *x, void *to)
+{
+    enum { MOST_LANES = 16 };                 /* of a vector */
+    const fc_group_lanes *l = c->lanes;
+    const int64_t lanes = l->table->lanes, all = l->all * l->in - block * l->record, width = c->cols.count;
+    const fc_span cols = fc_span_of(0, width, 1, c->cols.start, c->cols.size), none = { high->count, 0, 0 };
+    const fc_span rows = x && cols.inside > 0 ? fc_span_of(0, high->count, 1, high->start, high->size) : none;
+    const int64_t at_once = cols.inside == c->cols.size && c->x_row == c->cols.size ? rows.inside : 1;
+    const int64_t first = rows.column * c->x_row + cols.column + block * l->record * c->x_channel;
+    int64_t plane[MOST_LANES];
+    for (int64_t v = 0; v < l->record && rows.inside > 0; v += lanes) {
+        fc_turn_planes t = { .rows = at_once, .cols = cols.inside, .channels = fc_min(lanes, l->record - v),
+                             .between = width - cols.inside, .plane = plane, .dst_col = l->pitch };
+        for (int64_t i = 0; i < t.channels; i++)
+            plane[i] = channel_at(l, v + i, all) * c->x_channel;
+        for (int64_t r = 0; r < rows.inside; r += at_once) {
+            t.src = fc_at(x, first + r * c->x_row, l->size);
+            t.dst = fc_at_mut(to, ((rows.before + r) * width + cols.before) * l->pitch + v, l->size);
+            l->table->turn_planes(&t);
+        }
+    }
+    clear_places(c, 0, 0, rows.before * width, to);
+    for (int64_t r = rows.before; r < rows.before + rows.inside; r++) {
+        clear_places(c, r, 0, cols.before, to);
+        clear_places(c, r, cols.before + cols.inside, width - cols.before - cols.inside, to);
+    }
+    clear_places(c, rows.before + rows.inside, 0, (high->count - rows.before - rows.inside) * width, to);
+}
+
 void fc_lanes_copy_plane(const fc_lanes_copy *c, const fc_lanes_places *high, int64_t block, const void *x,
                          void *scratch, void *to)
 {
+    if (c->planes) {
+        turn_planes(c, high, block, x, to);
+        return;
+    }
     const fc_group_lanes *l = c->lanes;
     const size_t bytes = (size_t)(c->cols.count * l->pitch) * l->size;
     const fc_span rows = inside_of(high);

@@ -47,14 +47,15 @@ typedef struct fc_lanes_places {
     int64_t step;                             /* of the `seen`, only each so many are needed */
 } fc_lanes_places;
 
-/* A block of units, row by row.  Where channels lie apart in x they are turned first, some rows of x at a time: all of
- * its columns from `column` on that some place wants. */
+/* A block of units, row by row.  Where channels lie apart in x they are turned: at once to where they belong, where
+ * places follow each other in x and its columns are adjacent; else first, some rows of x at a time: all of its columns
+ * from `column` on that some place wants. */
 typedef struct fc_lanes_copy {
     const fc_group_lanes *lanes;
     const fc_lane_sources *sources;           /* [full, last block][vector of a record] */
     int64_t x_row, x_col, x_channel;          /* elements */
     fc_lanes_places cols;
-    bool turns;
+    bool turns, planes;                       /* planes: at once */
     int64_t column, columns, rows;            /* turned at a time */
 } fc_lanes_copy;
 

@@ -4,7 +4,6 @@
 #include <string.h>
 
 enum {
-    MOST_LANES = 16,          /* of a vector */
     WIDE = 128,               /* channels: pixels of more are asked for in time where they are copied */
 };
 
@@ -13,30 +12,6 @@ static void clear_cols(const fc_runs_side *s, int64_t row, int64_t col, int64_t 
     const fc_group_lanes *l = s->lanes;
     if (count > 0)
         memset(fc_at_mut(to, (row * s->wide.count + col) * l->pitch, l->size), 0, (size_t)(count * l->pitch) * l->size);
-}
-
-/* Planes to pixels, rows of the array that follow each other at once. */
-static void turn_planes(const fc_runs_side *s, const fc_span *rows, const fc_span *cols, int64_t channel,
-                        const void *from, void *to)
-{
-    const fc_group_lanes *l = s->lanes;
-    const int64_t lanes = l->table->lanes, unit = l->groups * l->in, most = l->all * l->in - channel;
-    const bool even = cols->inside == s->wide.size && s->stride[FC_H] == s->wide.size;
-    int64_t plane[MOST_LANES];
-    for (int64_t v = 0; v < l->record; v += lanes) {
-        fc_turn_planes t = { .rows = even ? rows->inside : 1, .cols = cols->inside,
-                             .channels = fc_min(lanes, l->record - v), .between = s->wide.count - cols->inside,
-                             .plane = plane, .dst_col = l->pitch };
-        for (int64_t i = 0; i < t.channels; i++) { /* any where there is none */
-            const int64_t at = v + i, of = at / unit * unit + at % l->groups * l->in + at % unit / l->groups;
-            plane[i] = (of < most ? of : 0) * s->stride[FC_C];
-        }
-        for (int64_t r = 0; r < rows->inside; r += t.rows) {
-            t.src = fc_at(from, r * s->stride[FC_H], l->size);
-            t.dst = fc_at_mut(to, ((rows->before + r) * s->wide.count + cols->before) * l->pitch + v, l->size);
-            l->table->turn_planes(&t);
-        }
-    }
 }
 
 /* Pixels of adjacent channels. */
@@ -58,10 +33,9 @@ void fc_runs_copy_plane(const fc_runs_side *s, int64_t block, const void *from, 
 {
     const fc_group_lanes *l = s->lanes;
     const int64_t *stride = s->stride, channel = block * l->record;
-    const bool turns = stride[FC_C] != 1;
     fc_span rows = fc_span_of(0, s->high.count, 1, s->high.start, s->high.size);
     fc_span cols = fc_span_of(0, s->wide.count, 1, s->wide.start, s->wide.size);
-    if (!fc_runs_is_plain(s) || (turns ? stride[FC_W] != 1 : l->groups > 1)) {
+    if (!fc_runs_is_plain(s) || stride[FC_C] != 1 || l->groups > 1) {
         fc_lanes_copy copy = fc_lanes_copy_of(l, stride, &s->high, &s->wide);
         copy.sources = s->sources;
         fc_lanes_copy_plane(&copy, &s->high, block, from, scratch, to);
@@ -71,9 +45,7 @@ void fc_runs_copy_plane(const fc_runs_side *s, int64_t block, const void *from, 
         rows = (fc_span){ s->high.count, 0, 0 };
     const int64_t first = rows.column * stride[FC_H] + cols.column * stride[FC_W] + channel * stride[FC_C];
     from = rows.inside > 0 ? fc_at(from, first, l->size) : NULL;
-    if (turns && rows.inside > 0)
-        turn_planes(s, &rows, &cols, channel, from, to);
-    for (int64_t r = 0; r < rows.inside && !turns; r++)
+    for (int64_t r = 0; r < rows.inside; r++)
         copy_pixels(s, fc_at(from, r * stride[FC_H], l->size), cols.inside,
                     fc_min(l->record, l->all * l->in - channel),
                     fc_at_mut(to, ((rows.before + r) * s->wide.count + cols.before) * l->pitch, l->size));

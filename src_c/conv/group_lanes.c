@@ -3,6 +3,11 @@
 #include "../base/size.h"
 #include <string.h>
 
+enum {
+    MOST_LANES = 16,          /* of a vector */
+    TURNED_BYTES = 24 << 10,  /* of several rows at a time */
+};
+
 static int64_t power_above(int64_t n)
 {
     int64_t power = 1;
@@ -52,68 +57,29 @@ bool fc_group_lanes_order(const fc_group_lanes *l, void *pick)
     return l->groups > 1;
 }
 
-static int64_t depth_of(const fc_group_lanes *l, int64_t taps) { return l->in * taps; }
-
 size_t fc_group_lanes_filter_bytes(const fc_group_lanes *l, int64_t taps)
 {
-    return (size_t)(l->units * l->vectors * depth_of(l, taps) * l->table->lanes) * l->size;
+    return (size_t)(l->units * l->vectors * l->in * taps * l->table->lanes) * l->size;
 }
 
-/* Rows of weights, one of each lane, in the order of the lanes, to every `step`-th vector. */
-static void pick_rows(const fc_group_lanes *l, const void *rows, int64_t count, const void *order, void *to,
-                      int64_t step)
+void fc_group_lanes_filters(const fc_group_lanes *l, const fc_lanes_weight *w, int64_t unit, void *filters)
 {
-    const int64_t lanes = l->table->lanes, none = 0;
-    const fc_lane_sources source = { .count = 1, .from = &none, .pick = order };
-    const fc_pick_lanes pick = { .pixels = count, .vectors = 1, .readable = lanes, .src = rows, .src_pixel = lanes,
-                                 .dst = to, .dst_pixel = step * lanes, .sources = &source };
-    l->table->pick_lanes(&pick);
-}
-
-/* Of lanes in their own order, input by input. */
-static void move_filters(const fc_group_lanes *l, int64_t taps, int64_t count, const void *from, void *to)
-{
-    const int64_t lanes = l->table->lanes;
-    for (int64_t i = 0; i < l->in; i++) {
-        const fc_move move = { .rows = taps, .cols = count, .src = fc_at(from, i * taps, l->size), .src_row = 1,
-                               .src_col = l->in * taps, .dst = fc_at_mut(to, i * lanes, l->size),
-                               .dst_row = l->in * lanes, .dst_col = 1, .zero_after = lanes - count };
-        l->table->move(&move);
-    }
-}
-
-void fc_group_lanes_filters(const fc_group_lanes *l, int64_t taps, int64_t unit, const void *weight, void *filters)
-{
-    enum { ROWS = 64, MOST_BYTES = 64, MANY_TAPS = 8 }; /* rows of weights at a time; of a vector */
-    _Alignas(64) char rows[ROWS * MOST_BYTES], order[MOST_BYTES];
-    const int64_t lanes = l->table->lanes, depth = depth_of(l, taps);
+    const int64_t lanes = l->table->lanes, first = unit * l->groups, depth = l->in * w->taps;
+    const bool together = w->input == w->taps;
+    int64_t plane[MOST_LANES];
     for (int64_t v = 0; v < l->vectors; v++) {
-        const int64_t count = fc_group_lanes_count(l, unit, v);
-        for (int64_t i = 0; i < lanes; i++) { /* lanes that are no channel are zeros, which follow the channels */
-            const int64_t channel = l->groups > 1 ? i % l->groups * l->out + i / l->groups : i;
-            set_index(l, order, i, i / l->groups < l->out && channel < count ? channel : fc_min(count, lanes - 1));
+        fc_turn_planes t = { .rows = together ? l->in : 1, .cols = w->taps, .channels = fc_min(lanes, l->groups * l->out),
+                             .plane = plane, .dst_row = lanes, .dst_col = l->in * lanes };
+        if (l->vectors > 1)
+            t.channels = fc_group_lanes_count(l, unit, v);
+        for (int64_t i = 0; i < t.channels; i++) { /* any filter where there is none: nothing sees that lane */
+            const int64_t group = first + i % l->groups, channel = v * lanes + i / l->groups;
+            plane[i] = group < l->all ? group * w->group + channel * w->channel : first * w->group;
         }
-        const void *from = fc_at(weight, (unit * l->groups * l->out + v * lanes) * depth, l->size);
-        void *to = fc_at_mut(filters, (unit * l->vectors + v) * depth * lanes, l->size);
-        if (l->groups == 1 && taps >= MANY_TAPS) { /* of few, a move of all inputs' and another are faster */
-            move_filters(l, taps, count, from, to);
-            continue;
-        }
-        for (int64_t k0 = 0; k0 < depth; k0 += ROWS) {
-            const int64_t k1 = fc_min(depth, k0 + ROWS);
-            const fc_move move = { .rows = k1 - k0, .cols = count, .src = fc_at(from, k0, l->size), .src_row = 1,
-                                   .src_col = depth, .dst = rows, .dst_row = lanes, .dst_col = 1,
-                                   .zero_after = lanes - count };
-            l->table->move(&move);
-            if (taps == 1) {
-                pick_rows(l, rows, k1 - k0, order, fc_at_mut(to, k0 * lanes, l->size), 1);
-                continue;
-            }
-            for (int64_t k = k0, next; k < k1; k = next) { /* taps of one input */
-                next = fc_min(k1, (k / taps + 1) * taps);
-                pick_rows(l, fc_at(rows, (k - k0) * lanes, l->size), next - k, order,
-                          fc_at_mut(to, (k % taps * l->in + k / taps) * lanes, l->size), l->in);
-            }
+        for (int64_t i = 0; i < l->in; i += t.rows) {
+            t.src = fc_at(w->weight, i * w->input, l->size);
+            t.dst = fc_at_mut(filters, ((unit * l->vectors + v) * depth + i) * lanes, l->size);
+            l->table->turn_planes(&t);
         }
     }
 }
@@ -188,8 +154,6 @@ const fc_lane_sources *fc_lanes_sources(const fc_group_lanes *l, bool turned, vo
     }
     return sources;
 }
-
-enum { TURNED_BYTES = 24 << 10 };             /* of several rows at a time */
 
 static int64_t turned_pitch(const fc_group_lanes *l)
 {
@@ -292,7 +256,6 @@ static void clear_places(const fc_lanes_copy *c, int64_t row, int64_t col, int64
 /* Planes to pixels in the order of the lanes, with nothing between: rows of x that follow each other at once. */
 static void turn_planes(const fc_lanes_copy *c, const fc_lanes_places *high, int64_t block, const void *x, void *to)
 {
-    enum { MOST_LANES = 16 };                 /* of a vector */
     const fc_group_lanes *l = c->lanes;
     const int64_t lanes = l->table->lanes, all = l->all * l->in - block * l->record, width = c->cols.count;
     const fc_span cols = fc_span_of(0, width, 1, c->cols.start, c->cols.size), none = { high->count, 0, 0 };
@@ -302,7 +265,7 @@ static void turn_planes(const fc_lanes_copy *c, const fc_lanes_places *high, int
     int64_t plane[MOST_LANES];
     for (int64_t v = 0; v < l->record && rows.inside > 0; v += lanes) {
         fc_turn_planes t = { .rows = at_once, .cols = cols.inside, .channels = fc_min(lanes, l->record - v),
-                             .between = width - cols.inside, .plane = plane, .dst_col = l->pitch };
+                             .plane = plane, .dst_row = width * l->pitch, .dst_col = l->pitch };
         for (int64_t i = 0; i < t.channels; i++)
             plane[i] = channel_at(l, v + i, all) * c->x_channel;
         for (int64_t r = 0; r < rows.inside; r += at_once) {

@@ -36,9 +36,15 @@ int64_t fc_group_lanes_count(const fc_group_lanes *lanes, int64_t unit, int64_t 
 /* As fc_depthwise_lanes.pick, `lanes` integers; false where lanes are channels. */
 bool fc_group_lanes_order(const fc_group_lanes *lanes, void *pick);
 
-/* Filters as [unit][vector][tap][input][lane], from `weight` as forward convolutions have it. */
+/* Weights of taps that are adjacent: elements from group to group, from channel to channel, from input to input. */
+typedef struct fc_lanes_weight {
+    const void *weight;
+    int64_t taps, group, channel, input;
+} fc_lanes_weight;
+
+/* Filters of a unit, as [unit][vector][tap][input][lane]. */
 size_t fc_group_lanes_filter_bytes(const fc_group_lanes *lanes, int64_t taps);
-void fc_group_lanes_filters(const fc_group_lanes *lanes, int64_t taps, int64_t unit, const void *weight, void *filters);
+void fc_group_lanes_filters(const fc_group_lanes *lanes, const fc_lanes_weight *weight, int64_t unit, void *filters);
 
 /* What of x one axis of a copy holds: places 0 .. count - 1, of which `seen` follow each other in x, the next are
  * `stride` from them; those outside 0 .. size - 1 are zeros. */

@@ -14,11 +14,11 @@
 #include <string.h>
 
 enum {
-    UNIT_BYTES = 48 << 10,    /* of a block's copy, for each of its units */
+    UNIT_BYTES = 96 << 10,    /* of a block's copy, for each of its units */
     LEAST_COLS = 16,
     MOST_DEPTH = 4096,        /* weights of an output */
     CHANNELS_BESIDE = 128,    /* of a copy, where they are adjacent in x */
-    CHANNELS_APART = 32,
+    CHANNELS_APART = 16,
 };
 
 typedef struct blocks_split {
@@ -266,9 +266,8 @@ double fc_grouped_blocks_cost(const fc_conv *conv, const fc_machine *machine, bo
     const bool turned = !conv->channels_last;
     const int64_t across = tile.by_piece ? tile.places * tile.cols : tile.cols, down = tile.by_piece ? 1 : tile.places;
     const double blocks = (double)(s.image_blocks * out[FC_DEPTH] * s.row_blocks * s.col_blocks);
-    const double tiles = blocks * (double)(fc_div_up(s.cols, across) * l->units * l->vectors) *
-                         (double)(tile.by_image ? fc_div_up(s.images, down) * s.rows
-                                                : s.images * fc_div_up(s.rows, down));
+    const double tiles = blocks * (double)(l->units * l->vectors) *
+                         fc_lanes_tiles(&tile, s.images, s.rows, s.cols);
     const double rows = blocks * (double)(l->blocks * s.images * conv->kernel[FC_DEPTH]) * (double)high.count;
     const double vectors = rows * (double)fc_div_up(l->record, table->lanes), places = vectors * (double)wide.count;
     const int64_t reach = (s.cols - 1) * wide.stride + wide.seen;
@@ -281,19 +280,19 @@ double fc_grouped_blocks_cost(const fc_conv *conv, const fc_machine *machine, bo
     const double depth = taps_seen(conv, FC_HEIGHT, tile.by_image ? 1 : down) * taps_seen(conv, FC_WIDTH, across) *
                          (double)(conv->kernel[FC_DEPTH] * conv->in_per_group);
     const double weights = (double)(l->units * l->vectors * table->lanes) * (double)conv->depth;
-    const bool one_move = l->groups == 1 && conv->taps >= 16; /* packs them */
+    const bool at_once = turned && wide.seen >= wide.count && high.seen >= high.count; /* to where they belong */
     const fc_count counts[] = {
         { tiles * (double)(tile.places * tile.cols) * depth,
           fc_lanes_multiply(l, machine, l->vectors > 1 ? 1.45 : 1.17) },
-        { tiles, 230 },
-        { places, 4 + 3.7 * fc_group_lanes_sources(l) },       /* copies */
-        { rows, turned ? 110 : 20 },
-        { turned ? read : 0, 6 },
+        { tiles, 200 },
+        { places, at_once ? 1 : 4 + 3.7 * fc_group_lanes_sources(l) }, /* copies */
+        { rows, turned && !at_once ? 110 : 20 },
+        { turned ? read : 0, at_once ? 7.5 : 6 },
         { turned ? outputs : 0, 10 },
         { moved > (double)machine->l2 ? moved / 64 : 0, 4 },    /* lines from beyond L2 */
         { turned && far && conv->stride[FC_WIDTH] > 2 ? x_lines * fc_seen_share(conv) : 0, 11 },
         { crowds ? read * (double)(machine->lanes * (int64_t)l->size) / 64 : 0, far ? 30 : 15 }, /* in few sets */
-        { prepared ? 0 : weights, !one_move ? 2 : weights * (double)l->size > (double)machine->l3 / 2 ? 3 : 1 },
+        { prepared ? 0 : weights, weights * (double)l->size > (double)machine->l3 / 2 ? 3 : 1 },
         { blocks * (double)l->blocks, 600 },
         { 1, 7500 },
     };
@@ -310,8 +309,7 @@ size_t fc_grouped_blocks_prepared_size(const fc_conv *conv, const fc_table *tabl
 
 typedef struct pack_job {
     const fc_group_lanes *lanes;
-    int64_t taps;
-    const void *weight;
+    fc_lanes_weight weight;
     void *packed;
 } pack_job;
 
@@ -319,14 +317,21 @@ static void pack_task(void *context, int64_t task, void *scratch)
 {
     (void)scratch;
     const pack_job *job = context;
-    fc_group_lanes_filters(job->lanes, job->taps, task, job->weight, job->packed);
+    fc_group_lanes_filters(job->lanes, &job->weight, task, job->packed);
+}
+
+static fc_lanes_weight weight_of(const fc_conv *conv, const void *weight)
+{
+    return (fc_lanes_weight){ .weight = weight, .taps = conv->taps, .group = conv->out_per_group * conv->depth,
+                              .channel = conv->depth, .input = conv->taps };
 }
 
 void fc_grouped_blocks_prepare(const fc_conv *conv, const fc_table *table, const void *weight, void *prepared)
 {
     const fc_group_lanes lanes = lanes_of(conv, table);
+    const fc_lanes_weight from = weight_of(conv, weight);
     for (int64_t unit = 0; unit < lanes.units; unit++)
-        fc_group_lanes_filters(&lanes, conv->taps, unit, weight, prepared);
+        fc_group_lanes_filters(&lanes, &from, unit, prepared);
 }
 
 fc_status fc_grouped_blocks_forward(const fc_conv_run *run, fc_error *error)
@@ -344,7 +349,7 @@ fc_status fc_grouped_blocks_forward(const fc_conv_run *run, fc_error *error)
     job.sources = fc_lanes_sources(lanes, conv->x_stride[FC_C] != 1, memory);
     job.all_taps = fc_unpadded(conv) || !fc_surely_finite(conv->dtype, run->weight, conv->out_channels * conv->depth);
     if (!run->prepared) {
-        pack_job packs = { lanes, conv->taps, run->weight, memory + list };
+        pack_job packs = { lanes, weight_of(conv, run->weight), memory + list };
         status = fc_parallel(lanes->units, (double)(conv->out_channels * conv->depth) * 6e-10, 0, pack_task, &packs,
                              error);
         job.weight = packs.packed;

@@ -270,12 +270,10 @@ static void count_tiles(const blocks_job *job, double *tiles, double *products)
             if (h.kernel == 0 || w.kernel == 0)
                 continue;
             const fc_lanes_tile t = fc_lanes_tile_of(job->table->lanes_sums, job->images, h.count, w.count);
-            const int64_t across = t.by_piece ? t.places * t.cols : t.cols, down = t.by_piece ? 1 : t.places;
-            const double all = (double)fc_div_up(w.count, across) *
-                               (double)(t.by_image ? fc_div_up(job->images, down) * h.count
-                                                   : job->images * fc_div_up(h.count, down));
+            const int64_t across = t.by_piece ? t.places * t.cols : t.cols;
+            const double all = fc_lanes_tiles(&t, job->images, h.count, w.count);
             *tiles += all;
-            *products += all * (double)(t.places * t.cols) * fc_lanes_taps_seen(&h, t.by_image ? 1 : down) *
+            *products += all * (double)(t.places * t.cols) * fc_lanes_taps_seen(&h, t.by_image || t.by_piece ? 1 : t.places) *
                          fc_lanes_taps_seen(&w, across) * (double)conv->out_per_group;
         }
     }
@@ -305,16 +303,16 @@ static double seconds_of(const blocks_job *job)
     const bool few = conv->out_per_group <= 2 || conv->stride[FC_HEIGHT] * conv->stride[FC_WIDTH] == 1;
     const fc_count counts[] = {
         { products * vectors, fc_lanes_multiply(l, machine, 1.22) },
-        { tiles * vectors, turned ? 300 : few ? 450 : 230 },    /* their stores, far from each other, among it */
+        { tiles * vectors, turned ? 230 : few ? 400 : 180 },    /* their stores, far from each other, among it */
         { (double)(conv->stride[FC_HEIGHT] * conv->stride[FC_WIDTH]) * vectors, 150 }, /* calls */
-        { places, 4 + 3.7 * fc_group_lanes_sources(l) },        /* copies */
-        { rows, turned ? 110 : 20 },
-        { turned ? places : 0, 6 },
+        { places, turned ? 1 : 4 + 3.7 * fc_group_lanes_sources(l) }, /* copies */
+        { rows, 20 },
+        { turned ? places : 0, 7.5 },
         { turned ? pixels : 0, 10 },
         { moved > (double)machine->l2 ? moved / 64 : 0, 4 },    /* lines from beyond L2 */
         { turned ? 0 : pixels * (1 - met), 18 },                /* pixels that no tap meets */
         { crowds ? pixels * (double)(machine->lanes * (int64_t)l->size) / 64 : 0, 5 }, /* in few sets of the cache */
-        { weights, l->groups > 1 ? 4 : 1.5 },                   /* filters */
+        { weights, 1.5 },                                    /* filters */
         { blocks * (double)l->blocks, 600 },
         { 1, 7500 },
     };
@@ -329,53 +327,16 @@ static double cost(fc_input_call *call)
 }
 
 typedef struct pack_job {
-    const blocks_job *job;
-    const int64_t *taps;
-    const void *weight;
-    void *turned, *packed;
+    const fc_group_lanes *lanes;
+    fc_lanes_weight weight;                   /* inputs and outputs exchanged */
+    void *packed;
 } pack_job;
 
-/* Those of whole vectors of inputs need no order of lanes: each output's are moved at once. */
-static void move_filters(const pack_job *pack, int64_t unit)
-{
-    const fc_conv *conv = pack->job->conv;
-    const fc_group_lanes *l = &pack->job->lanes;
-    const int64_t lanes = l->table->lanes;
-    for (int64_t v = 0; v < l->vectors; v++)
-        for (int64_t o = 0; o < conv->out_per_group; o++) {
-            const int64_t from = (unit * conv->out_per_group + o) * conv->depth + v * lanes * conv->taps;
-            const int64_t to = ((unit * l->vectors + v) * conv->taps * conv->out_per_group + o) * lanes;
-            const int64_t count = fc_group_lanes_count(l, unit, v);
-            const fc_move move = {
-                .rows = conv->taps, .cols = count, .src = fc_at(pack->weight, from, l->size), .src_row = 1,
-                .src_col = conv->taps, .dst = fc_at_mut(pack->packed, to, l->size),
-                .dst_row = conv->out_per_group * lanes, .dst_col = 1, .zero_after = lanes - count,
-            };
-            l->table->move(&move);
-        }
-}
-
-/* Filters of one unit with inputs and outputs exchanged, taps as they are. */
 static void pack_task(void *context, int64_t unit, void *scratch)
 {
     (void)scratch;
-    const pack_job *pack = context;
-    const fc_conv *conv = pack->job->conv;
-    const fc_group_lanes *l = &pack->job->lanes;
-    const int64_t weights = conv->out_per_group * conv->depth, end = fc_min(l->all, (unit + 1) * l->groups);
-    if (l->groups == 1) {
-        move_filters(pack, unit);
-        return;
-    }
-    for (int64_t group = unit * l->groups; group < end; group++) {
-        const fc_swap_weight swap = {
-            .i = conv->in_per_group, .o = conv->out_per_group, .taps = conv->taps, .src_i = conv->taps,
-            .src_o = conv->depth, .tap = pack->taps, .src = fc_at(pack->weight, group * weights, l->size),
-            .dst = fc_at_mut(pack->turned, group * weights, l->size),
-        };
-        pack->job->table->swap_weight(&swap);
-    }
-    fc_group_lanes_filters(l, conv->taps, unit, pack->turned, pack->packed);
+    const pack_job *job = context;
+    fc_group_lanes_filters(job->lanes, &job->weight, unit, job->packed);
 }
 
 static fc_status run(fc_input_call *call, fc_error *error)
@@ -384,16 +345,12 @@ static fc_status run(fc_input_call *call, fc_error *error)
     blocks_job job = job_of(conv);
     const fc_group_lanes *l = &job.lanes;
     const size_t list = (size_t)fc_round_up((int64_t)fc_lanes_sources_bytes(l), 64);
-    const size_t filters = fc_group_lanes_filter_bytes(l, conv->taps);
-    const size_t turned = (size_t)fc_round_up(conv->out_channels * conv->depth * (int64_t)l->size, 64);
-    const size_t bytes = list + filters + turned + (size_t)conv->taps * sizeof(int64_t);
+    const size_t bytes = list + fc_group_lanes_filter_bytes(l, conv->taps);
     char *memory = fc_scratch_borrow(bytes);
     if (!memory)
         return fc_fail(error, FC_NO_MEMORY, "weight: no memory for %zu bytes of packed weights", bytes);
-    int64_t *taps = (int64_t *)(void *)(memory + list + filters + turned);
-    for (int64_t i = 0; i < conv->taps; i++)
-        taps[i] = i;
-    pack_job pack = { &job, taps, call->weight, memory + list + filters, memory + list };
+    pack_job pack = { l, { .weight = call->weight, .taps = conv->taps, .group = conv->out_per_group * conv->depth,
+                           .channel = conv->taps, .input = conv->depth }, memory + list };
     job.g = call->g;
     job.grad = call->grad;
     job.weight = pack.packed;

@@ -63,3 +63,12 @@ double fc_lanes_taps_seen(const fc_lanes_axis *a, int64_t tile)
     }
     return (double)taps / (double)tiles;
 }
+
+double fc_lanes_tiles(const fc_lanes_tile *tile, int64_t images, int64_t rows, int64_t cols)
+{
+    if (tile->by_piece)
+        return (double)fc_div_up(cols, tile->places * tile->cols);
+    const int64_t all = tile->by_image ? images : rows, others = tile->by_image ? rows : images, last = all % tile->places;
+    const double part = last == 1 && tile->cols >= FC_LANES_ALONE_COLS ? 1.0 / tile->places : last > 0 ? 1 : 0;
+    return (double)(fc_div_up(cols, tile->cols) * others) * ((double)(all / tile->places) + part);
+}

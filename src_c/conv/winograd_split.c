@@ -207,7 +207,7 @@ double fc_winograd_cost(const fc_conv *conv, const fc_machine *machine, bool pre
         { xis * blocks * tiles * (double)s.panels * chunks, 131 },          /* blocks of products */
         { far ? chunks * points * out : 0, 19 },                            /* products read and written */
         { y_far ? (double)(conv->batch * conv->out_pixels * conv->out_channels) * size / 64 : 0, 40 }, /* far lines */
-        { fc_lines_in_pieces(conv, 1), 50 },
+        { fc_lines_in_pieces(conv, 1), fc_starts_one(machine) ? 5 : 50 },
         { 1, FC_WINOGRAD_LEAST },
     };
     return FC_COST(counts, machine);

@@ -33,6 +33,9 @@ static inline fc_lanes_tile fc_lanes_tile_of(int sums, int64_t images, int64_t r
     return tile;
 }
 
+/* Of at least so many columns there are tiles of one place, too, unless lanes are the filters of a depthwise one. */
+enum { FC_LANES_ALONE_COLS = 4 };
+
 /* One of the two axes.  Output o sees through tap k the input o * stride - pad + k * dilation, which is zero outside
  * 0 .. in - 1. */
 typedef struct fc_lanes_axis {

@@ -26,13 +26,13 @@ typedef struct fc_pick_lanes {
 } fc_pick_lanes;
 
 /* dst(row, col)[c] = src[plane[c] + row * cols + col] for c < channels, VLEN at most; a vector is written, other lanes
- * are zeros, column by column in order.  Rows of dst have `between` more columns, which are left out. */
+ * are zeros, column by column in order. */
 typedef struct fc_turn_planes {
-    int64_t rows, cols, channels, between;
+    int64_t rows, cols, channels;
     const void *src;
     const int64_t *plane;
     void *dst;
-    int64_t dst_col;
+    int64_t dst_row, dst_col;
 } fc_turn_planes;
 
 /* band(row, col)[lane] = src(row, col)[pick[lane]] for lane < VLEN, a vector a column; of a single channel

@@ -86,3 +86,52 @@ def test_what_is_not_finite(value: float, layout: str, name: str) -> None:
         with isa(name):
             found = fastconv.conv2d(x, weight, algorithm="grouped", **how)
     np.testing.assert_array_equal(np.isfinite(found), np.isfinite(expected))
+
+
+VIEWS = {
+    "rows apart": lambda a: np.concatenate([a, a], axis=-1)[..., : a.shape[-1]],
+    "columns apart": lambda a: np.repeat(a, 2, axis=-1)[..., ::2],
+    "columns backwards": lambda a: np.ascontiguousarray(a[..., ::-1])[..., ::-1],
+    "channels backwards": lambda a: np.ascontiguousarray(a[:, ::-1])[:, ::-1],
+    "channels apart": lambda a: np.repeat(a, 2, axis=1)[:, ::2],
+    "rows broadcast": lambda a: np.broadcast_to(a[:, :, :1], a.shape),
+}
+
+
+@pytest.mark.parametrize("view", VIEWS)
+@pytest.mark.parametrize("of", [CASES[1], CASES[4], CASES[7], CASES[8]], ids=lambda of: of.name)
+@every_isa
+def test_views_of_planes(of: Case, view: str, name: str) -> None:
+    """Planes are turned as they lie in memory, wherever rows, columns and channels are."""
+    x, weight, _ = of.arrays(np.float32)
+    x, weight = VIEWS[view](np.rint(4 * x)), np.rint(4 * weight)
+    expected = reference.conv2d(x, weight, **of.options)
+    grad = VIEWS[view](expected.astype(np.float32))
+    options = {name: value for name, value in of.options.items() if name != "activation"}
+    with isa(name):
+        np.testing.assert_array_equal(fastconv.conv2d(x, weight, algorithm="grouped", **of.options), expected)
+        found = fastconv.conv2d_input_grad(grad, weight, input_shape=x.shape, algorithm="blocks", **options)
+    expected = reference.conv2d_input_grad(grad, weight, input_shape=x.shape, **options)
+    np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("activation", [None, "relu"])
+@pytest.mark.parametrize("width", [3, 4, 5, 6, 7, 8, 13, 16])
+@pytest.mark.parametrize(("groups", "channels"), [(1, 16), (2, 8), (4, 4), (8, 2), (3, 8), (5, 4), (3, 12)])
+@every_isa
+def test_a_row_alone(width: int, groups: int, channels: int, activation: str | None, name: str) -> None:
+    """Rows of outputs that are odd in number leave one to a tile of its own; last units have fewer groups."""
+    how = {"padding": 1, "groups": 2 * groups - (groups > 1)}
+    x, weight, bias = case(how["groups"], channels, channels, (5, width), (3, 3)).arrays(np.float32)
+    x, weight, bias = np.rint(4 * x), np.rint(4 * weight), np.rint(4 * bias)
+    for layout in LAYOUTS:
+        images = to_layout(x, layout)
+        expected = reference.conv2d(images, weight, bias, layout=layout, activation=activation, **how)
+        with isa(name):
+            found = fastconv.conv2d(
+                images, weight, bias, algorithm="grouped", layout=layout, activation=activation, **how
+            )
+            of = {"input_shape": images.shape, "layout": layout, **how}
+            grad = fastconv.conv2d_input_grad(expected.astype(np.float32), weight, algorithm="blocks", **of)
+        np.testing.assert_array_equal(found, expected)
+        np.testing.assert_array_equal(grad, reference.conv2d_input_grad(expected, weight, **of))

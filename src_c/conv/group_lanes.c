@@ -68,7 +68,8 @@ void fc_group_lanes_filters(const fc_group_lanes *l, const fc_lanes_weight *w, i
     const bool together = w->input == w->taps;
     int64_t plane[MOST_LANES];
     for (int64_t v = 0; v < l->vectors; v++) {
-        fc_turn_planes t = { .rows = together ? l->in : 1, .cols = w->taps, .channels = fc_min(lanes, l->groups * l->out),
+        fc_turn_planes t = { .rows = together ? l->in : 1, .cols = w->taps,
+                             .channels = fc_min(lanes, l->groups * l->out),
                              .plane = plane, .dst_row = lanes, .dst_col = l->in * lanes };
         if (l->vectors > 1)
             t.channels = fc_group_lanes_count(l, unit, v);

@@ -262,7 +262,8 @@ static double cost_of_rows(const fc_conv *conv, const fc_machine *machine)
     const double vectors = rows * (double)fc_div_up(conv->out_size[FC_WIDTH], machine->lanes);
     /* Rows that a tile meets through no tap are left out. */
     const double met = 0.5 + 0.5 * fc_met_share(conv, FC_HEIGHT);
-    const int64_t y_count = conv->batch * conv->out_pixels * conv->out_channels, size = (int64_t)fc_size_of(conv->dtype);
+    const int64_t y_count = conv->batch * conv->out_pixels * conv->out_channels;
+    const int64_t size = (int64_t)fc_size_of(conv->dtype);
     const bool past = conv->groups == 1 && fc_past_caches((fc_x_count(conv) + y_count) * size);
     const fc_count counts[] = {
         /* A single tap has nothing beside it that shares a load. */

@@ -273,7 +273,8 @@ static void count_tiles(const blocks_job *job, double *tiles, double *products)
             const int64_t across = t.by_piece ? t.places * t.cols : t.cols;
             const double all = fc_lanes_tiles(&t, job->images, h.count, w.count);
             *tiles += all;
-            *products += all * (double)(t.places * t.cols) * fc_lanes_taps_seen(&h, t.by_image || t.by_piece ? 1 : t.places) *
+            const int64_t down = t.by_image || t.by_piece ? 1 : t.places;
+            *products += all * (double)(t.places * t.cols) * fc_lanes_taps_seen(&h, down) *
                          fc_lanes_taps_seen(&w, across) * (double)conv->out_per_group;
         }
     }

@@ -68,7 +68,8 @@ double fc_lanes_tiles(const fc_lanes_tile *tile, int64_t images, int64_t rows, i
 {
     if (tile->by_piece)
         return (double)fc_div_up(cols, tile->places * tile->cols);
-    const int64_t all = tile->by_image ? images : rows, others = tile->by_image ? rows : images, last = all % tile->places;
+    const int64_t all = tile->by_image ? images : rows, others = tile->by_image ? rows : images;
+    const int64_t last = all % tile->places;
     const double part = last == 1 && tile->cols >= FC_LANES_ALONE_COLS ? 1.0 / tile->places : last > 0 ? 1 : 0;
     return (double)(fc_div_up(cols, tile->cols) * others) * ((double)(all / tile->places) + part);
 }

@@ -141,13 +141,18 @@ static double plain_cost(const fc_conv *conv, const fc_machine *machine, bool pr
     }
     const double planes = (double)conv->batch * channels;
     const double vectors = rows * channels * (double)fc_div_up(conv->out_size[FC_WIDTH], machine->lanes);
+    /* The last vector of a row takes half the time where it is half a one, or less. */
+    const int64_t last = conv->out_size[FC_WIDTH] % machine->lanes;
+    const bool ends_in_half = machine->multiply > 1 && conv->stride[FC_WIDTH] == 1 && last > 0 &&
+                              last <= machine->lanes / 2;
+    const double products = (vectors - (ends_in_half ? 0.5 * rows * channels : 0)) * taps;
     /* Of each pair of vectors, where there are few beside each other; waiting for more products hides some. */
     const double edges = by_2 * (conv->in_size[FC_WIDTH] < 2 * machine->lanes ? fmax(44 - taps, 13.1) : 13.1);
     const bool alone = conv->taps == 1 && fc_starts_one(machine); /* measured: nothing hides what is waited for */
     const double dilated = conv->dilation[FC_HEIGHT] * conv->dilation[FC_WIDTH] > 1;
     const double multiply = taps > FC_DEPTHWISE_MANY_TAPS ? fc_multiply(machine, 0.72) : 0; /* little else */
     const fc_count counts[] = {
-        { vectors * taps, fmax(multiply, 1.09 + 1.09 * by_2 + 6.2 * further) },
+        { products, fmax(multiply, 1.09 + 1.09 * by_2 + 6.2 * further) },
         { vectors, 10.8 + edges },                               /* store */
         { planes, 19 }, { planes * taps, 0.39 + 2.2 * dilated },
         { lines, further ? 7.6 : alone && fc_streams_y(conv) ? 15 : 5 },

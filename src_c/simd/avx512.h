@@ -143,6 +143,12 @@ FC_INLINE fc_vec_f32 fc_vmin_f32(fc_vec_f32 a, fc_vec_f32 b) { return _mm512_min
 FC_INLINE fc_vec_f32 fc_vmax_f32(fc_vec_f32 a, fc_vec_f32 b) { return _mm512_max_ps(a, b); }
 FC_INLINE fc_vec_f32 fc_vabs_f32(fc_vec_f32 a) { return _mm512_andnot_ps(_mm512_set1_ps(-0.0f), a); }
 FC_INLINE fc_vec_f32 fc_vfma_f32(fc_vec_f32 a, fc_vec_f32 b, fc_vec_f32 c) { return _mm512_fmadd_ps(a, b, c); }
+FC_INLINE fc_vec_f32 fc_vload_half_f32(const float *p) { return _mm512_castps256_ps512(_mm256_loadu_ps(p)); }
+FC_INLINE fc_vec_f32 fc_vfma_half_f32(fc_vec_f32 a, fc_vec_f32 b, fc_vec_f32 c, fc_vmask_f32 m)
+{
+    return _mm512_castps256_ps512(_mm256_mask3_fmadd_ps(_mm512_castps512_ps256(a), _mm512_castps512_ps256(b),
+                                                        _mm512_castps512_ps256(c), (__mmask8)m));
+}
 FC_INLINE float fc_vsum_f32(fc_vec_f32 v)
 {
     __m256 upper = _mm256_castpd_ps(_mm512_extractf64x4_pd(_mm512_castps_pd(v), 1));
@@ -299,6 +305,12 @@ FC_INLINE fc_vec_f64 fc_vmin_f64(fc_vec_f64 a, fc_vec_f64 b) { return _mm512_min
 FC_INLINE fc_vec_f64 fc_vmax_f64(fc_vec_f64 a, fc_vec_f64 b) { return _mm512_max_pd(a, b); }
 FC_INLINE fc_vec_f64 fc_vabs_f64(fc_vec_f64 a) { return _mm512_andnot_pd(_mm512_set1_pd(-0.0), a); }
 FC_INLINE fc_vec_f64 fc_vfma_f64(fc_vec_f64 a, fc_vec_f64 b, fc_vec_f64 c) { return _mm512_fmadd_pd(a, b, c); }
+FC_INLINE fc_vec_f64 fc_vload_half_f64(const double *p) { return _mm512_castpd256_pd512(_mm256_loadu_pd(p)); }
+FC_INLINE fc_vec_f64 fc_vfma_half_f64(fc_vec_f64 a, fc_vec_f64 b, fc_vec_f64 c, fc_vmask_f64 m)
+{
+    return _mm512_castpd256_pd512(_mm256_mask3_fmadd_pd(_mm512_castpd512_pd256(a), _mm512_castpd512_pd256(b),
+                                                        _mm512_castpd512_pd256(c), (__mmask8)m));
+}
 FC_INLINE double fc_vsum_f64(fc_vec_f64 v)
 {
     __m256d h = _mm256_add_pd(_mm512_castpd512_pd256(v), _mm512_extractf64x4_pd(v, 1));

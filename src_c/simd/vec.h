@@ -48,6 +48,9 @@
  *   vbits(b)            lane i where bit i of the uint32_t b is set; bits from VLEN on are not read
  *   vblend(m, a, b)     a where m is true, else b: copies bits, so indices of another type may ride
  *
+ *   vload_half(p)  vfma_half(a, b, c, m)   vload(p) and vblend(m, vfma(a, b, c), c) in the first VLEN / 2 lanes,
+ *                       anything in the others; only where FC_FREE_MASKS is 1
+ *
  *   FC_ISA              the table's name, an identifier: scalar, avx2, avx512, neon
  *   FC_REGISTERS        vector registers: 16 or 32
  *   FC_FREE_MASKS       1 where vstore_n, and vblend of what vfma made, cost nothing more; else 0
@@ -112,6 +115,8 @@
 #define vmax FC_T(fc_vmax)
 #define vabs FC_T(fc_vabs)
 #define vfma FC_T(fc_vfma)
+#define vload_half FC_T(fc_vload_half)
+#define vfma_half FC_T(fc_vfma_half)
 #define vsum FC_T(fc_vsum)
 #define vtranspose FC_T(fc_vtranspose)
 #define vdeinterleave FC_T(fc_vdeinterleave)

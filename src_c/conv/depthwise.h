@@ -47,6 +47,11 @@ typedef struct fc_depthwise_job {
 
 static inline int64_t fc_depthwise_repeat(const fc_conv *conv) { return conv->out_per_group; }
 
+/* Whether x and y come from beyond the L2 cache, and fast enough for that to matter.  Where one wide multiply-add
+ * starts in a cycle, what the L3 cache holds was measured to come in time by itself, there asking only takes time (a
+ * tenth); but of more than a small part of that cache, which others share, much comes from memory, in half the time if
+ * it is asked for. */
+bool fc_depthwise_far(const fc_conv *conv);
 /* All of one image from an output channel on, which is the first of its input's. */
 fc_depthwise_view fc_depthwise_view_of(const fc_conv_run *run, int64_t image, int64_t channel);
 /* Bytes of the lists of one kernel call, wherever `list` is asked for. */

@@ -28,13 +28,11 @@ size_t fc_depthwise_list_bytes(const fc_conv *conv)
     return (size_t)fc_round_up((int64_t)((size_t)(list.lane_at + conv->kernel[FC_WIDTH])), 64);
 }
 
-/* Whether x and y come from beyond the L2 cache, and fast enough for that to matter.  Where one wide multiply-add
- * starts in a cycle, what the L3 cache holds was measured to come in time by itself: there asking only takes time. */
-static bool is_far(const fc_conv *conv)
+bool fc_depthwise_far(const fc_conv *conv)
 {
     enum { FEW_TAPS = 16 };
     const fc_machine *machine = fc_machine_for(conv->dtype);
-    const double held = machine->multiply > 1 && conv->in_per_group == 1 ? 0.375 * (double)machine->l3 : 0;
+    const double held = machine->multiply > 1 && conv->in_per_group == 1 ? 0.15 * (double)machine->l3 : 0;
     const double inputs = (double)(conv->in_channels * conv->in_size[0]) *
                           (double)(conv->in_size[1] * conv->in_size[2]);
     const double outputs = (double)conv->out_channels * (double)conv->out_pixels;
@@ -62,7 +60,7 @@ fc_depthwise_view fc_depthwise_view_of(const fc_conv_run *run, int64_t image, in
         .weight = run->weight ? fc_at(run->weight, channel * conv->depth, size) : NULL,
         .bias = run->bias ? fc_at(run->bias, channel, size) : NULL, .w_tap = 1, .w_channel = conv->depth,
     };
-    v.far = is_far(conv);
+    v.far = fc_depthwise_far(conv);
     memcpy(v.x_stride, conv->x_stride, sizeof v.x_stride);
     memcpy(v.y_stride, conv->y_stride, sizeof v.y_stride);
     memcpy(v.x_size, conv->in_size, sizeof v.x_size);

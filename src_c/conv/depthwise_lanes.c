@@ -7,6 +7,7 @@
 #include "../base/parallel.h"
 #include "../base/scratch.h"
 #include "cost.h"
+#include "depthwise.h"
 #include "geometry.h"
 #include "lanes_outputs.h"
 #include "nonfinite.h"
@@ -114,6 +115,7 @@ typedef struct lanes_job {
     const fc_conv_run *run;
     const void *weight;                       /* prepared */
     lanes_split split;
+    bool asks;                                /* for what the next task needs */
 } lanes_job;
 
 /* What a task computes. */
@@ -278,6 +280,37 @@ static fc_depthwise_lanes lanes_of(const lanes_job *job, const lanes_block *b, c
     return d;
 }
 
+/* Asks for `channels` of some rows of an array, a plane of `size` pixels in each image, from `first` on. */
+static void ask_for_rows(const char *first, const int64_t *stride, const int64_t *size, int64_t row, int64_t end,
+                         int64_t channels, int64_t bytes)
+{
+    enum { LINE = 64 };
+    for (; row < end; row++) {
+        const int64_t image = row / size[FC_HEIGHT], at_row = row % size[FC_HEIGHT];
+        const char *pixel = first + (image * stride[FC_N] + at_row * stride[FC_H]) * bytes;
+        for (int64_t c = 0; c < size[FC_WIDTH]; c++, pixel += stride[FC_W] * bytes)
+            for (int64_t at = 0; at < channels * bytes; at += LINE)
+                __builtin_prefetch(pixel + at, 0, 2);
+    }
+}
+
+/* Asks for a part of what a later task reads and writes: pixels lie so far apart that no processor foresees it. */
+static void ask_ahead(const lanes_job *job, int64_t task, int64_t part, int64_t parts)
+{
+    const fc_conv_run *run = job->run;
+    const fc_conv *conv = run->conv;
+    if (!job->asks || task >= job->split.tasks)
+        return;
+    const size_t size = fc_size_of(conv->dtype);
+    const lanes_block b = block_of(job, task);
+    const int64_t *x = conv->x_stride, *y = conv->y_stride;
+    const int64_t in = b.out.images * conv->in_size[FC_HEIGHT], out = b.out.images * conv->out_size[FC_HEIGHT];
+    ask_for_rows(fc_at(run->x, b.out.image * x[FC_N] + b.channel * x[FC_C], size), x, conv->in_size,
+                 in * part / parts, in * (part + 1) / parts, b.channels, (int64_t)size);
+    ask_for_rows(fc_at(run->y, b.out.image * y[FC_N] + b.channel * y[FC_C], size), y, conv->out_size,
+                 out * part / parts, out * (part + 1) / parts, b.channels, (int64_t)size);
+}
+
 static void run_task(void *context, int64_t task, void *memory)
 {
     const lanes_job *job = context;
@@ -290,13 +323,15 @@ static void run_task(void *context, int64_t task, void *memory)
     lanes_block b = block_of(job, task);
     fc_depthwise_lanes d = lanes_of(job, &b, memory, outputs);
     copy_block(run, &b, memory);
-    for (int64_t left = b.channels; left > 0; left -= lanes, b.channel += lanes) {
+    const int64_t all = b.channels;
+    for (int64_t left = all; left > 0; left -= lanes, b.channel += lanes) {
         b.channels = fc_min(lanes, left);
         d.lanes = turned ? lanes : b.channels;
         d.weight = fc_at(job->weight, b.channel * conv->taps + b.deep * d.w_deep, size);
         d.bias = run->bias ? fc_at(run->bias, b.channel, size) : NULL;
         d.bias_lanes = b.channels;
         run->table->depthwise_lanes(&d);
+        ask_ahead(job, task + 1, (all - left) / lanes, fc_div_up(all, lanes));
         if (turned)
             fc_lanes_move_outputs(run, &b.out, b.channel, b.channels, outputs);
         else
@@ -419,7 +454,9 @@ fc_status fc_depthwise_lanes_forward(const fc_conv_run *run, fc_error *error)
 {
     const fc_conv *conv = run->conv;
     const fc_machine *machine = fc_machine_for(conv->dtype);
-    lanes_job job = { run, run->prepared, split_of(conv, run->table) };
+    lanes_job job = { .run = run, .weight = run->prepared, .split = split_of(conv, run->table) };
+    job.asks = !job.split.turned && job.split.row_blocks * job.split.col_blocks == 1 && conv->out_per_group == 1 &&
+               fc_depthwise_far(conv);
     const double seconds = fc_depthwise_lanes_cost(conv, machine, true);
     void *packed = NULL;
     fc_status status = FC_OK;

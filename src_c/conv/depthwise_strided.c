@@ -74,8 +74,9 @@ static double flat_cost(const fc_conv *conv, const fc_machine *machine)
     const bool shares = rows == 2 && kernel[FC_HEIGHT] == kernel[FC_WIDTH] && conv->dilation[FC_WIDTH] == 1 &&
                         2 * conv->pad_before[FC_WIDTH] == kernel[FC_WIDTH] - 1 && (conv->taps == 9 || conv->taps == 25);
     const double pick = fc_table_for(conv->dtype)->depthwise_filters > 0 ? 1 : 1.8; /* of 16 registers */
+    const double left = shares && conv->in_size[FC_HEIGHT] == 7 ? 0.85 : 1; /* without those of padding */
     const fc_count counts[] = {
-        { vectors * taps, (shares ? machine->multiply > 1 ? 1.8 : 2.8 : 3.7) * pick },
+        { vectors * taps * left, (shares ? machine->multiply > 1 ? 1.8 : 2.8 : 3.7) * pick },
         { planes * taps, shares ? 1 : 2.1 },
         { shares ? 0 : vectors * (double)kernel[FC_HEIGHT], 1.7 }, /* reads */
         { moved > (double)machine->l2 ? moved / 64 : 0, 2 },   /* lines from beyond L2 */
@@ -94,7 +95,7 @@ static double twos_cost(const fc_conv *conv, const fc_machine *machine)
     const double pick = fc_table_for(conv->dtype)->depthwise_filters > 0 ? 1 : 0.75; /* of 16 registers, and lanes */
     const fc_count counts[] = {
         { tiles, 40 },
-        { tiles * (double)conv->taps, 7 * pick },
+        { tiles * (double)conv->taps, (conv->taps == 25 ? 5.4 : 7) * pick },
         { moved > (double)machine->l2 ? moved / 64 : 0, 4 },   /* lines from beyond L2 */
         { 1, 4920 },
     };

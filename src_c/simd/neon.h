@@ -155,6 +155,11 @@ FC_INLINE void fc_vdeinterleave_f32(fc_vec_f32 a, fc_vec_f32 b, fc_vec_f32 *even
     *even = vuzp1q_f32(a, b);
     *odd = vuzp2q_f32(a, b);
 }
+FC_INLINE void fc_vpart_f32(fc_vec_f32 a, fc_vec_f32 b, fc_vec_f32 *even, fc_vec_f32 *odd)
+{
+    fc_vdeinterleave_f32(a, b, even, odd);
+}
+FC_INLINE fc_vec_f32 fc_vparted_f32(fc_vec_f32 v) { return v; }
 FC_INLINE void fc_vinterleave_f32(fc_vec_f32 a, fc_vec_f32 b, fc_vec_f32 *low, fc_vec_f32 *high)
 {
     *low = vzip1q_f32(a, b);
@@ -276,6 +281,11 @@ FC_INLINE void fc_vdeinterleave_f64(fc_vec_f64 a, fc_vec_f64 b, fc_vec_f64 *even
     *even = vuzp1q_f64(a, b);
     *odd = vuzp2q_f64(a, b);
 }
+FC_INLINE void fc_vpart_f64(fc_vec_f64 a, fc_vec_f64 b, fc_vec_f64 *even, fc_vec_f64 *odd)
+{
+    fc_vdeinterleave_f64(a, b, even, odd);
+}
+FC_INLINE fc_vec_f64 fc_vparted_f64(fc_vec_f64 v) { return v; }
 FC_INLINE void fc_vinterleave_f64(fc_vec_f64 a, fc_vec_f64 b, fc_vec_f64 *low, fc_vec_f64 *high)
 {
     *low = vzip1q_f64(a, b);

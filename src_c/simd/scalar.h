@@ -165,6 +165,11 @@ FC_INLINE void fc_vdeinterleave_f32(fc_vec_f32 a, fc_vec_f32 b, fc_vec_f32 *even
     *even = fc_pick4(a, b, 0, 2, 4, 6);
     *odd = fc_pick4(a, b, 1, 3, 5, 7);
 }
+FC_INLINE void fc_vpart_f32(fc_vec_f32 a, fc_vec_f32 b, fc_vec_f32 *even, fc_vec_f32 *odd)
+{
+    fc_vdeinterleave_f32(a, b, even, odd);
+}
+FC_INLINE fc_vec_f32 fc_vparted_f32(fc_vec_f32 v) { return v; }
 FC_INLINE void fc_vinterleave_f32(fc_vec_f32 a, fc_vec_f32 b, fc_vec_f32 *low, fc_vec_f32 *high)
 {
     *low = (fc_vec_f32){ a[0], b[0], a[1], b[1] };
@@ -300,6 +305,11 @@ FC_INLINE void fc_vdeinterleave_f64(fc_vec_f64 a, fc_vec_f64 b, fc_vec_f64 *even
     *even = fc_pick2(a, b, 0, 2);
     *odd = fc_pick2(a, b, 1, 3);
 }
+FC_INLINE void fc_vpart_f64(fc_vec_f64 a, fc_vec_f64 b, fc_vec_f64 *even, fc_vec_f64 *odd)
+{
+    fc_vdeinterleave_f64(a, b, even, odd);
+}
+FC_INLINE fc_vec_f64 fc_vparted_f64(fc_vec_f64 v) { return v; }
 FC_INLINE void fc_vinterleave_f64(fc_vec_f64 a, fc_vec_f64 b, fc_vec_f64 *low, fc_vec_f64 *high)
 {
     *low = (fc_vec_f64){ a[0], b[0] };

@@ -34,6 +34,8 @@
  *                       into every use as a memory operand
  *   vtranspose(rows)    VLEN x VLEN transpose of vec rows[VLEN], in place
  *   vdeinterleave(a, b, &even, &odd)   lanes 0 2 4 .. and 1 3 5 .. of the 2 * VLEN lanes a b
+ *   vpart(a, b, &even, &odd)  vparted(v)   the same lanes in an order of the ISA's own, at less cost; v brought from
+ *                       that order to that of vdeinterleave
  *   vinterleave(a, b, &low, &high)     a0 b0 a1 b1 .., its first VLEN lanes and its last
  *
  *   vpick(a, b, index)  lane i is lane index[i] of the 2 * VLEN lanes a b; index points at VLEN
@@ -120,6 +122,8 @@
 #define vsum FC_T(fc_vsum)
 #define vtranspose FC_T(fc_vtranspose)
 #define vdeinterleave FC_T(fc_vdeinterleave)
+#define vpart FC_T(fc_vpart)
+#define vparted FC_T(fc_vparted)
 #define vinterleave FC_T(fc_vinterleave)
 #define vpick FC_T(fc_vpick)
 #define vpick_one FC_T(fc_vpick_one)

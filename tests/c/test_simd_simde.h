@@ -31,6 +31,28 @@
 FC_EMULATE(ps, float, simde__m512, simde__mmask16)
 FC_EMULATE(pd, double, simde__m512d, simde__mmask8)
 #undef FC_EMULATE
+static inline simde__m256 fc_emulated_mask3_fmadd_ps(simde__m256 a, simde__m256 b, simde__m256 c, simde__mmask8 m)
+{
+    float lanes[8], kept[8];
+    simde_mm256_storeu_ps(lanes, simde_mm256_fmadd_ps(a, b, c));
+    simde_mm256_storeu_ps(kept, c);
+    for (int i = 0; i < 8; i++)
+        lanes[i] = m >> i & 1 ? lanes[i] : kept[i];
+    return simde_mm256_loadu_ps(lanes);
+}
+static inline simde__m256d fc_emulated_mask3_fmadd_pd(simde__m256d a, simde__m256d b, simde__m256d c, simde__mmask8 m)
+{
+    double lanes[4], kept[4];
+    simde_mm256_storeu_pd(lanes, simde_mm256_fmadd_pd(a, b, c));
+    simde_mm256_storeu_pd(kept, c);
+    for (int i = 0; i < 4; i++)
+        lanes[i] = m >> i & 1 ? lanes[i] : kept[i];
+    return simde_mm256_loadu_pd(lanes);
+}
+#undef _mm256_mask3_fmadd_ps
+#undef _mm256_mask3_fmadd_pd
+#define _mm256_mask3_fmadd_ps fc_emulated_mask3_fmadd_ps
+#define _mm256_mask3_fmadd_pd fc_emulated_mask3_fmadd_pd
 static inline simde__m256 fc_emulated_i64gather_ps(simde__m512i at, const float *p)
 {
     float lanes[8];

@@ -59,6 +59,24 @@ static int64_t runs_of(const fc_conv *conv, int axis, int64_t first, int64_t cou
     return number;
 }
 
+/* Columns that are not there are left to the kernel. */
+static bool slides(const fc_conv *conv, const fc_table *table)
+{
+    const int64_t *x = conv->x_stride;
+    return table->tap_slides && fc_tap_slides(conv->kernel[FC_WIDTH], conv->stride[FC_WIDTH] * x[FC_W],
+                                              conv->dilation[FC_WIDTH] * x[FC_W]);
+}
+
+/* Runs of columns of a block. */
+static int64_t col_runs_of(const fc_conv *conv, const fc_table *table, int64_t first, int64_t count,
+                           run runs[MOST_RUNS])
+{
+    if (!slides(conv, table))
+        return runs_of(conv, FC_WIDTH, first, count, runs);
+    runs[0] = (run){ 0, count, 0, conv->kernel[FC_WIDTH] };
+    return 1;
+}
+
 /* Every output of an axis sees a pixel: a gradient that is not finite then shows in some sum. */
 static bool all_see(const fc_conv *conv, int axis)
 {
@@ -163,6 +181,8 @@ static fc_tap_sums region_of(const pixels_part *p, const run *rows, const run *c
     const int64_t x_col = col * stride[2] - pad[2] + cols->tap * dilation[2];
     for (int64_t i = 0; i < rows->taps; i++)
         line[i] = i * dilation[1] * x[FC_H];
+    const int64_t before = x_col < 0 ? fc_div_up(-x_col, dilation[2]) : 0; /* columns outside */
+    const bool slide = slides(conv, p->run->table);
     return (fc_tap_sums){
         .rows = rows->count, .cols = cols->count, .lanes = lanes,
         .g = fc_at(p->run->g, p->g_index + row * y[FC_H] + col * y[FC_W], size),
@@ -170,7 +190,8 @@ static fc_tap_sums region_of(const pixels_part *p, const run *rows, const run *c
         .g_row = y[FC_H], .g_col = y[FC_W], .x_row = stride[1] * x[FC_H], .x_col = stride[2] * x[FC_W], .line = line,
         .lines = rows->taps, .steps = cols->taps, .x_step = dilation[2] * x[FC_W],
         .sums = fc_at_mut(p->sums, (rows->tap * conv->kernel[2] + cols->tap) * lanes, size),
-        .sums_line = conv->kernel[2] * lanes,
+        .sums_line = conv->kernel[2] * lanes, .first = slide ? before : 0,
+        .inside = slide ? (conv->in_size[2] - 1 - x_col) / dilation[2] + 1 - before : 0,
     };
 }
 
@@ -182,7 +203,7 @@ static void go_to(pixels_part *p, const fc_pixel_block *b)
     p->x_index = x_index(conv, b) + p->channel;
     p->g_index = g_index(conv, b) + p->channel;
     const int64_t row_runs = runs_of(conv, FC_HEIGHT, b->row, b->rows, rows);
-    const int64_t col_runs = runs_of(conv, FC_WIDTH, b->col, b->cols, cols);
+    const int64_t col_runs = col_runs_of(conv, p->run->table, b->col, b->cols, cols);
     p->regions = row_runs * col_runs;
     for (int64_t i = 0; i < p->regions; i++)
         p->region[i] = region_of(p, &rows[i / col_runs], &cols[i % col_runs], p->lines + i / col_runs * MOST_KERNEL);
@@ -255,7 +276,7 @@ static double cost(const fc_conv *conv, const fc_machine *machine)
     run runs[MOST_RUNS];
     double regions = (double)(conv->batch * conv->out_size[FC_DEPTH]);
     regions *= (double)(runs_of(conv, FC_HEIGHT, 0, conv->out_size[FC_HEIGHT], runs) + s.blocks.row_blocks - 1);
-    regions *= (double)(runs_of(conv, FC_WIDTH, 0, conv->out_size[FC_WIDTH], runs) + s.blocks.col_blocks - 1);
+    regions *= (double)(col_runs_of(conv, table, 0, conv->out_size[FC_WIDTH], runs) + s.blocks.col_blocks - 1);
     const fc_count counts[] = {
         { out * passes, fmax(2 * taps / passes, 5) * (machine->multiply > 1 ? 1.6 : 1) },
         { in + out, fc_far(conv, fc_x_count(conv)) ? 10.5 : 8 },                   /* lines to the nearest cache */

@@ -19,7 +19,16 @@ typedef struct fc_tap_sums {
     int64_t lines, steps, x_step;             /* any number of lines and steps */
     void *sums;                               /* [line][step][VLEN], */
     int64_t sums_line;                        /* of that many elements a line, if it is not 0: more steps than these */
+    /* If `inside` is not 0: of a row's columns of x, x_step apart from `x` on, so many from the first-th on are there, and
+     * the others are zeros.  For tables that slide (table.h) where fc_tap_slides says so, without a tail. */
+    int64_t first, inside;
 } fc_tap_sums;
+
+/* Whether enough taps beside each other see what those of the next column do. */
+static inline int fc_tap_slides(int64_t steps, int64_t x_col, int64_t x_step)
+{
+    return steps >= 3 && (x_col == x_step || x_col == 2 * x_step);
+}
 
 /* dst[t] = sum of the lanes of src[t], count vectors. */
 typedef struct fc_lane_sums {

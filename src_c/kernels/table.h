@@ -63,6 +63,7 @@ typedef struct fc_table {
     void (*pool_scatter_planes)(fc_pool_by_index *s);
     void (*pool_scatter_pixels)(fc_pool_by_index *s);
     void (*tap_sums)(const fc_tap_sums *s);
+    int tap_slides;                           /* columns of its sums slide through registers */
     void (*plane_sums)(const fc_plane_sums *p);
     void (*spread_lanes)(const fc_spread_lanes *s);
     void (*cut_lanes)(const fc_cut_lanes *c);

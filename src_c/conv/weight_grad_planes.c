@@ -58,6 +58,13 @@ static fc_weight_split split(const fc_conv *conv, const fc_table *table)
     return s;
 }
 
+/* Of x and grad_output. */
+static double all_bytes(const fc_conv *conv)
+{
+    const double outputs = (double)(conv->batch * conv->out_channels) * (double)conv->out_pixels;
+    return ((double)fc_x_count(conv) + outputs) * (double)fc_size_of(conv->dtype);
+}
+
 static void task(const fc_weight_run *run, int64_t part, int64_t first, int64_t end, void *out, void *scratch)
 {
     const fc_conv *conv = run->conv;
@@ -66,6 +73,7 @@ static void task(const fc_weight_run *run, int64_t part, int64_t first, int64_t 
     const int64_t planes = fc_min(run->split.a[PLANES], conv->out_channels - channel), same = conv->out_per_group;
     const int64_t count = planes * conv->taps;
     const fc_move zeros = { .rows = 1, .dst = scratch, .dst_col = 1, .zero_before = count * run->table->lanes };
+    const bool far = all_bytes(conv) > (double)fc_machine_for(conv->dtype)->l3 / 4;
     run->table->move(&zeros);
     for (int64_t i = first; i < end; i++) {
         const fc_pixel_block b = fc_pixel_block_at(conv, &run->split.blocks, i);
@@ -77,7 +85,7 @@ static void task(const fc_weight_run *run, int64_t part, int64_t first, int64_t 
                                    b.depth * conv->stride[FC_DEPTH] * x[FC_D], size),
             .g = fc_at(run->g, b.image * y[FC_N] + channel * y[FC_C] + b.depth * y[FC_D], size),
             .x_image = x[FC_N], .x_plane = x[FC_C], .x_row = x[FC_H], .g_image = y[FC_N], .g_plane = y[FC_C],
-            .g_row = y[FC_H], .sums = scratch,
+            .g_row = y[FC_H], .sums = scratch, .far = far,
         };
         p.row.first = b.row;
         p.row.end = b.row + b.rows;

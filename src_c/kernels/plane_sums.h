@@ -17,6 +17,7 @@ typedef struct fc_plane_sums {
     const void *x, *g;
     int64_t x_image, x_plane, x_row, g_image, g_plane, g_row;
     int64_t block, ahead;
+    int far;                                  /* x and g are not in cache: narrow planes ask for later ones */
     void *sums;
 } fc_plane_sums;
 

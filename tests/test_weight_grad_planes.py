@@ -65,7 +65,24 @@ CASES: dict[str, tuple[int, int, tuple[int, int], tuple[int, int], dict[str, Any
     ),
     "narrow, dilation 3 by 2": (3, 3, (15, 13), (3, 3), {"dilation": (3, 2)}),
     "narrow, times 3": (20, 60, (9, 7), (3, 3), {"padding": 1}),
+    "narrow, two rows of 8 a vector, 9 rows": (5, 5, (9, 8), (3, 3), {"padding": 1}),
+    "narrow, two rows of 7, one of them below": (5, 5, (7, 7), (3, 3), {"padding": 1}),
+    "narrow, two rows of 4, 5x5": (4, 4, (8, 4), (5, 5), {"padding": 2}),
+    "narrow, two rows of 6, 5x5, 9 rows": (4, 4, (9, 6), (5, 5), {"padding": 2}),
+    "narrow, two rows of 3, fewer rows than 5x5": (4, 4, (3, 3), (5, 5), {"padding": 2}),
+    "narrow, a row of 10": (5, 5, (10, 10), (3, 3), {"padding": 1}),
+    "narrow, a row of 8 and one": (5, 5, (7, 9), (5, 5), {"padding": 2}),
+    "narrow, 18 columns to 16, unpadded": (3, 3, (6, 18), (3, 3), {}),
+    "narrow, 9 columns to 7, unpadded": (3, 3, (6, 9), (3, 3), {}),
+    "narrow, 3x3, padding of four widths": (3, 3, (6, 10), (3, 3), {"padding": ((0, 2), (2, 1))}),
+    "narrow, 5x5, padding of four widths": (3, 3, (6, 11), (5, 5), {"padding": ((4, 1), (1, 4))}),
+    "narrow, two rows of 7, padding above": (3, 3, (6, 7), (3, 3), {"padding": ((2, 0), (1, 1))}),
+    "narrow, two rows of 7, padding to the right": (3, 3, (6, 7), (3, 3), {"padding": ((1, 1), (0, 2))}),
+    "narrow, several blocks of rows": (2, 2, (1500, 12), (3, 3), {"padding": 1}),
+    "narrow, several blocks of rows in pairs": (2, 2, (2501, 7), (5, 5), {"padding": 2}),
     "several blocks of rows": (2, 2, (700, 30), (3, 3), {"padding": 1}),
+    "narrow, from memory": (620, 620, (59, 16), (3, 3), {"padding": 1}),
+    "narrow, from memory, in pairs": (620, 620, (119, 8), (3, 3), {"padding": 1}),
     "several blocks of rows, stride 2": (1, 1, (1100, 31), (5, 5), {"padding": 2, "stride": 2}),
     "many channels: parts of several planes": (70, 70, (5, 9), (3, 3), {"padding": 1}),
 }
@@ -94,6 +111,17 @@ def test_weight_grad(case: str, dtype: Any, name: str) -> None:
             data.check_weight_grad(result)
 
 
+@pytest.mark.parametrize("width", [7, 10])
+@pytest.mark.parametrize("row", [0, 4, 8])
+@every_isa
+def test_what_is_not_finite_in_narrow_planes(row: int, width: int, name: str) -> None:
+    """It reaches the weights that it reaches by definition, though rows beyond the edge are zeros."""
+    data = Data((3, 3, (9, width), (3, 3), {"padding": 1, "groups": 3}), np.float32)
+    with isa(name):
+        data.check_what_is_not_finite((1, 1, row, width - 1), algorithm="planes")
+        data.check_what_is_not_finite((1, 1, row, 0), algorithm="planes")
+
+
 def test_a_stride_of_rows_beyond_all() -> None:
     """It is left to other methods."""
     x, grad = normal((1, 4, 9, 40), np.float32, 1), normal((1, 4, 1, 40), np.float32, 2)
@@ -114,7 +142,15 @@ def test_planes_of_a_volume() -> None:
     assert_within(found, expected, (grad.size + 2) * np.finfo(np.float32).eps * largest)
 
 
-@pytest.mark.parametrize("case", ["times 3, parts that begin amid a group", "several blocks of rows"])
+@pytest.mark.parametrize(
+    "case",
+    [
+        "times 3, parts that begin amid a group",
+        "several blocks of rows",
+        "narrow, several blocks of rows in pairs",
+        "narrow, a row of 10",
+    ],
+)
 def test_threads_do_not_change_bits(case: str) -> None:
     data = data_of(case, np.float32)
     results = []

@@ -278,7 +278,8 @@ static double cost(const fc_conv *conv, const fc_machine *machine)
     regions *= (double)(runs_of(conv, FC_HEIGHT, 0, conv->out_size[FC_HEIGHT], runs) + s.blocks.row_blocks - 1);
     regions *= (double)(col_runs_of(conv, table, 0, conv->out_size[FC_WIDTH], runs) + s.blocks.col_blocks - 1);
     const fc_count counts[] = {
-        { out * passes, fmax(2 * taps / passes, 5) * (machine->multiply > 1 ? 1.6 : 1) },
+        { out * passes, slides(conv, table) ? (machine->multiply > 1 ? 1.9 : 1.2) * taps / passes
+                                            : fmax(2 * taps / passes, 5) * (machine->multiply > 1 ? 1.6 : 1) },
         { in + out, fc_far(conv, fc_x_count(conv)) ? 10.5 : 8 },                   /* lines to the nearest cache */
         { fc_crowds_sets(conv) ? out * taps : 0, 6 },                              /* which do not stay there */
         { regions * strips * passes, 120 },

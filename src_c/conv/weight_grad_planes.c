@@ -65,6 +65,8 @@ static double all_bytes(const fc_conv *conv)
     return ((double)fc_x_count(conv) + outputs) * (double)fc_size_of(conv->dtype);
 }
 
+static bool is_far(const fc_conv *conv) { return all_bytes(conv) > (double)fc_machine_for(conv->dtype)->l3 / 4; }
+
 static void task(const fc_weight_run *run, int64_t part, int64_t first, int64_t end, void *out, void *scratch)
 {
     const fc_conv *conv = run->conv;
@@ -73,7 +75,6 @@ static void task(const fc_weight_run *run, int64_t part, int64_t first, int64_t 
     const int64_t planes = fc_min(run->split.a[PLANES], conv->out_channels - channel), same = conv->out_per_group;
     const int64_t count = planes * conv->taps;
     const fc_move zeros = { .rows = 1, .dst = scratch, .dst_col = 1, .zero_before = count * run->table->lanes };
-    const bool far = all_bytes(conv) > (double)fc_machine_for(conv->dtype)->l3 / 4;
     run->table->move(&zeros);
     for (int64_t i = first; i < end; i++) {
         const fc_pixel_block b = fc_pixel_block_at(conv, &run->split.blocks, i);
@@ -85,7 +86,7 @@ static void task(const fc_weight_run *run, int64_t part, int64_t first, int64_t 
                                    b.depth * conv->stride[FC_DEPTH] * x[FC_D], size),
             .g = fc_at(run->g, b.image * y[FC_N] + channel * y[FC_C] + b.depth * y[FC_D], size),
             .x_image = x[FC_N], .x_plane = x[FC_C], .x_row = x[FC_H], .g_image = y[FC_N], .g_plane = y[FC_C],
-            .g_row = y[FC_H], .sums = scratch, .far = far,
+            .g_row = y[FC_H], .sums = scratch, .far = is_far(conv),
         };
         p.row.first = b.row;
         p.row.end = b.row + b.rows;
@@ -94,6 +95,17 @@ static void task(const fc_weight_run *run, int64_t part, int64_t first, int64_t 
     const fc_lane_sums lanes = { .count = count, .src = scratch,
                                  .dst = fc_at_mut(out, channel * conv->taps, size) };
     run->table->lane_sums(&lanes);
+}
+
+/* Small square kernels of narrow planes without a stride, whose rows meet in registers: short rows follow each other
+ * in x and in grad_output. */
+static bool meets_in_registers(const fc_conv *conv, const fc_machine *machine)
+{
+    const int64_t *k = conv->kernel, *stride = conv->stride, *dilation = conv->dilation;
+    const int64_t width = conv->out_size[FC_WIDTH], in = conv->in_size[FC_WIDTH];
+    return machine->table->tap_slides && stride[FC_HEIGHT] == 1 && stride[FC_WIDTH] == 1 && dilation[FC_HEIGHT] == 1 &&
+           dilation[FC_WIDTH] == 1 && k[FC_HEIGHT] == k[FC_WIDTH] && (k[FC_WIDTH] == 3 || k[FC_WIDTH] == 5) &&
+           (2 * width > machine->lanes || (in == width && conv->x_stride[FC_H] == in && conv->y_stride[FC_H] == width));
 }
 
 static double cost(const fc_conv *conv, const fc_machine *machine)
@@ -117,6 +129,13 @@ static double cost(const fc_conv *conv, const fc_machine *machine)
         { planes * rows * pairs * taps, 3.6 }, { planes * rows * pairs, 24.5 }, { planes * taps, 19.7 },
         { weights, 3.7 }, { 1, 11900 },
     };
+    const double together = ceil(rows / (2 * width <= lanes ? 2 : 1));
+    const fc_count meeting[] = {
+        { planes * together * taps, 1.8 }, { planes * taps, 3 }, { planes, 45 },
+        { is_far(conv) ? all_bytes(conv) / 64 : 0, 4 }, { weights, 3.7 }, { 1, 11900 },
+    };
+    if (fc_plane_sums_narrow(&row, &col, lanes) && meets_in_registers(conv, machine))
+        return FC_COST(meeting, machine);
     return fc_plane_sums_narrow(&row, &col, lanes) ? FC_COST(narrow, machine) : FC_COST(wide, machine);
 }
 

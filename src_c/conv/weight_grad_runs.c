@@ -518,7 +518,7 @@ static double cost(const fc_conv *conv, const fc_machine *machine)
     const int64_t y_count = conv->batch * conv->out_pixels * conv->out_channels;
     const bool few = conv->in_per_group < table->lanes && (p.exchanged || p.vectors == 1);
     /* Loads that repeat are as many as products. */
-    const double of_groups = p.x.groups == 1 ? 0.9 : !conv->channels_last ? 1.25 : p.x.groups == 2 ? 1.1 : 0.8;
+    const double of_groups = p.x.groups == 1 ? 0.88 : !conv->channels_last ? 1.25 : p.x.groups == 2 ? 1.25 : 0.8;
     /* Measured; of one group, where other methods are as quick, what these are said to take. */
     const bool turned = !conv->channels_last && conv->in_per_group < table->lanes;
     const double of_one = conv->taps == 1 ? 1.1 : few ? 0.8 : turned ? 1.05 : 0.95;

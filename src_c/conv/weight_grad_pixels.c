@@ -281,7 +281,7 @@ static double cost(const fc_conv *conv, const fc_machine *machine)
         { out * passes, slides(conv, table) ? (machine->multiply > 1 ? 1.9 : 1.2) * taps / passes
                                             : fmax(2 * taps / passes, 5) * (machine->multiply > 1 ? 1.6 : 1) },
         { in + out, fc_far(conv, fc_x_count(conv)) ? 10.5 : 8 },                   /* lines to the nearest cache */
-        { fc_crowds_sets(conv) ? out * taps : 0, 6 },                              /* which do not stay there */
+        { fc_crowds_sets(conv) ? out * taps : 0, 11 },                             /* which do not stay there */
         { regions * strips * passes, 120 },
         { strips * taps, 8 },                                                      /* transposes out */
         { 1, 6000 },

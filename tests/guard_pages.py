@@ -65,6 +65,14 @@ RUNS = [
     Case("a column", 3, 20, (7, 1), padding=1, stride=(2, 1)),
     Case("65 groups of 3 to 1", 195, 65, (3, 5), groups=65, padding=1),
 ]
+DEPTHWISE = [
+    Case("rows of 10", 5, 5, (9, 10), groups=5, padding=1),
+    Case("rows of 16", 5, 5, (9, 16), (5, 5), groups=5, padding=2),
+    Case("rows of 7 in pairs", 5, 5, (9, 7), groups=5, padding=1),
+    Case("rows of 8 in pairs", 5, 5, (7, 8), (5, 5), groups=5, padding=2),
+    Case("rows of 4 in pairs", 19, 19, (7, 4), groups=19, padding=1, batch=2),
+    Case("stride 2", 19, 19, (9, 12), (5, 5), groups=19, padding=2, stride=2),
+]
 libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -115,8 +123,10 @@ def check_gradients(case: Case, dtype: Any, layout: str, at_end: bool) -> None:
 
 
 def check_runs(dtype: Any, layout: str, at_end: bool) -> None:
-    """Weight gradients by runs and by rows, of planes of fewer pixels than a vector and of few channels."""
-    for case in RUNS:
+    """Weight gradients by runs and by rows, of planes of fewer pixels than a vector and of few channels, and
+    those of depthwise."""
+    beside = ("planes",) if layout == "NCHW" else ("pixels", "channels")
+    for case, algorithms in [*((c, ("runs", "rows")) for c in RUNS), *((c, beside) for c in DEPTHWISE)]:
         x, weight, _ = case.arrays(dtype)
         x, grad = np.rint(to_layout(x, layout)), np.ones(case.out_shape(layout), dtype)
         how: dict[str, Any] = {name: value for name, value in case.options.items() if name != "activation"}
@@ -124,7 +134,7 @@ def check_runs(dtype: Any, layout: str, at_end: bool) -> None:
         expected = reference.conv2d_weight_grad(grad, x, **how)
         fenced = [Fenced(a, at_end) for a in (grad, x, np.zeros_like(weight))]
         grad, x, out = (f.array for f in fenced)
-        for algorithm in ("runs", "rows"):
+        for algorithm in algorithms:
             fastconv.conv2d_weight_grad(grad, x, out=out, algorithm=algorithm, **how)
             np.testing.assert_array_equal(out, expected)
 

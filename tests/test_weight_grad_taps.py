@@ -1,7 +1,7 @@
 """Weight gradients of depthwise filters over adjacent channels, whose columns may slide through registers.
 
-Shapes on and around what slides: kernels of 3 to 7 columns, and of more, that step by one or two taps; tiles of
-3 lines by 4 taps and of 2 by 7; vectors of 4, 8 and 16 channels; rows shorter than a kernel; one column.
+Shapes on and around what slides: kernels of 3 to 7 columns, and of more, that step by one or two taps; tiles
+of 3 lines by 4 taps and of 2 by 7; vectors of 4, 8 and 16 channels; rows shorter than a kernel; one column.
 """
 
 from __future__ import annotations

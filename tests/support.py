@@ -132,6 +132,16 @@ class Poisoned:
         assert touched.size == 0, f"{touched.size} elements around out were written, first {touched[0]}"
 
 
+def check_depthwise(x: np.ndarray, weight: np.ndarray, memory: str = "contiguous", **how: Any) -> None:
+    """Of whole numbers, with a bias: the reference's result, NaN around x, guards around the output."""
+    bias = integers((len(weight),), weight.dtype, 3)
+    expected = reference.conv2d(x, weight, bias, **how)
+    poisoned = Poisoned(expected.shape, x.dtype, memory)
+    fastconv.conv2d(amid_nan(x, memory), weight, bias, algorithm="depthwise", out=poisoned.out, **how)
+    poisoned.check()
+    np.testing.assert_array_equal(poisoned.out, expected)
+
+
 def _within(shape: tuple[int, ...], dtype: Any, fill: Any, memory: str) -> tuple[np.ndarray, np.ndarray]:
     """A view of a shape inside a larger array, and that array."""
     margin = 70  # more than a panel of vectors

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support import DTYPES, ISAS, Poisoned, amid_nan, integers, isa, same_bits, threads
+from support import DTYPES, ISAS, check_depthwise, integers, isa, same_bits, threads
 
 import fastconv
 from fastconv import reference
@@ -39,15 +39,6 @@ def is_flat(shape: tuple[int, ...], weight: np.ndarray, how: dict[str, Any]) -> 
     return "rows together" in fastconv.plan_conv2d(shape, weight, algorithm="depthwise", **how).explain()
 
 
-def check(x: np.ndarray, weight: np.ndarray, how: dict[str, Any], memory: str = "contiguous") -> None:
-    bias = integers((len(weight),), weight.dtype, 3)
-    expected = reference.conv2d(x, weight, bias, **how)
-    poisoned = Poisoned(expected.shape, x.dtype, memory)
-    fastconv.conv2d(amid_nan(x, memory), weight, bias, algorithm="depthwise", out=poisoned.out, **how)
-    poisoned.check()
-    np.testing.assert_array_equal(poisoned.out, expected)
-
-
 @pytest.mark.parametrize("kernel", KERNELS)
 @both_dtypes
 @every_isa
@@ -68,7 +59,7 @@ def test_planes(kernel: str, dtype: Any, name: str) -> None:
                     "dilation": (1, dilation),
                     "groups": channels,
                 }
-                check(x, weight, how)
+                check_depthwise(x, weight, **how)
                 flat += is_flat(x.shape, weight, how)
     if name == "avx512" and dtype is np.float32:
         assert flat >= 10
@@ -84,7 +75,7 @@ def test_views_of_the_same_layout(memory: str, name: str) -> None:
                 integers((2, 40, height, width), np.float32, 1),
                 integers((40, 1, 3, 3), np.float32, 2),
             )
-            check(x, weight, {"padding": 1, "groups": 40}, memory)
+            check_depthwise(x, weight, memory, padding=1, groups=40)
 
 
 @both_dtypes
@@ -111,7 +102,7 @@ def test_tasks_of_some_rows_and_any_number_of_threads() -> None:
         how: dict[str, Any] = {"padding": 1, "groups": 3}
         # Of registers with fewer lanes other ways are taken, which have to agree all the same.
         assert is_flat(x.shape, weight, how) == (fastconv.show_config("dicts")["isa"] == "avx512")
-        check(x, weight, how)
+        check_depthwise(x, weight, **how)
         results = []
         for count in (1, 2, 3):
             with threads(count):
@@ -148,7 +139,7 @@ def test_wide_planes_with_a_stride_of_2(kernel: int, dtype: Any, name: str) -> N
                     integers((33, 1, kernel, kernel), dtype, 2),
                 )
                 how: dict[str, Any] = {"padding": padding, "stride": 2, "groups": 33}
-                check(x, weight, how)
+                check_depthwise(x, weight, **how)
                 plan = fastconv.plan_conv2d(x.shape, weight, algorithm="depthwise", **how)
                 in_place += "a stride apart" in plan.explain()
     if name == "avx512":
@@ -158,4 +149,4 @@ def test_wide_planes_with_a_stride_of_2(kernel: int, dtype: Any, name: str) -> N
 def test_wide_planes_from_memory() -> None:
     """More than may be in cache, with later rows asked for: also those of the last plane, which has none."""
     x, weight = integers((1, 40, 512, 1001), np.float32, 1), integers((40, 1, 3, 3), np.float32, 2)
-    check(x, weight, {"padding": 1, "stride": 2, "groups": 40})
+    check_depthwise(x, weight, padding=1, stride=2, groups=40)

@@ -1,5 +1,5 @@
-"""Depthwise planes whose rows end in a vector that is half empty or less, and those parted by a stride of 2 with
-kernels of 5x5, against the reference.
+"""Depthwise planes whose rows end in a vector that is half empty or less, and those parted by a stride of 2
+with kernels of 5x5, against the reference.
 
 Data are whole numbers, so that sums are exact and results have to be those of the reference bit by bit.
 """
@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support import DTYPES, ISAS, Poisoned, amid_nan, integers, isa, same_bits, threads
+from support import DTYPES, ISAS, check_depthwise, integers, isa, same_bits, threads
 
 import fastconv
 from fastconv import reference
@@ -23,16 +23,10 @@ WIDTHS = {np.float32: (17, 19, 24, 25, 33, 40, 41, 49, 56, 57), np.float64: (9, 
 # Tiles of 14, 8 and 7 rows, of others, and of a few that are computed again.
 HEIGHTS = (7, 8, 14, 16, 19, 3, 1, 26)
 # Rows and columns of the kernel, dilation.
-KERNELS = (((3, 3), (1, 1)), ((5, 5), (1, 1)), ((7, 7), (1, 1)), ((3, 3), (2, 2)), ((1, 4), (1, 3)), ((6, 2), (1, 1)))
-
-
-def check(x: np.ndarray, weight: np.ndarray, memory: str = "contiguous", **how: Any) -> None:
-    bias = integers((len(weight),), weight.dtype, 3)
-    expected = reference.conv2d(x, weight, bias, **how)
-    poisoned = Poisoned(expected.shape, x.dtype, memory)
-    fastconv.conv2d(amid_nan(x, memory), weight, bias, algorithm="depthwise", out=poisoned.out, **how)
-    poisoned.check()
-    np.testing.assert_array_equal(poisoned.out, expected)
+KERNELS = (
+    ((3, 3), (1, 1)), ((5, 5), (1, 1)), ((7, 7), (1, 1)),
+    ((3, 3), (2, 2)), ((1, 4), (1, 3)), ((6, 2), (1, 1)),
+)
 
 
 @pytest.mark.parametrize("kernel", KERNELS, ids=str)
@@ -51,7 +45,8 @@ def test_rows_that_end_in_half_a_vector(
                 x = integers((2, 5, next(heights), width), dtype, 1)
                 weight = integers((5, 1, *size), dtype, 2)
                 for activation in (None, "relu"):
-                    check(x, weight, padding=next(pads), dilation=dilation, groups=5, activation=activation)
+                    how = {"dilation": dilation, "groups": 5, "activation": activation}
+                    check_depthwise(x, weight, padding=next(pads), **how)
 
 
 @both_dtypes
@@ -59,7 +54,7 @@ def test_any_number_of_threads_and_other_views(dtype: Any) -> None:
     x, weight = integers((3, 40, 19, 19), dtype, 1), integers((40, 1, 5, 5), dtype, 2)
     how: dict[str, Any] = {"padding": 2, "groups": 40}
     for memory in ("rows", "steps"):
-        check(x, weight, memory, **how)
+        check_depthwise(x, weight, memory, **how)
     results = []
     for count in (1, 2, 3):
         with threads(count):
@@ -103,7 +98,7 @@ def test_columns_parted_by_a_stride_of_2(apart: bool, dtype: Any, name: str) -> 
                     "dilation": (1, 2 if apart else 1),
                     "groups": 33,
                 }
-                check(x, weight, activation=activation, **how)
+                check_depthwise(x, weight, activation=activation, **how)
                 plan = fastconv.plan_conv2d(x.shape, weight, algorithm="depthwise", **how)
                 in_place += "a stride apart" in plan.explain()
     if name == "avx512" and dtype is np.float32 and not apart:
@@ -120,4 +115,4 @@ def test_rows_of_padding_above_seven_rows(dtype: Any, name: str) -> None:
                                  (3, (1, 1)), (3, (2, 0)), (3, (0, 2)), (3, (1, 2))):  # fmt: skip
                 x = integers((2, 40, height, 7), dtype, 1)
                 weight = integers((40, 1, kernel, kernel), dtype, 2)
-                check(x, weight, padding=(rows, (kernel // 2, kernel // 2)), groups=40)
+                check_depthwise(x, weight, padding=(rows, (kernel // 2, kernel // 2)), groups=40)

@@ -19,8 +19,8 @@ typedef struct fc_tap_sums {
     int64_t lines, steps, x_step;             /* any number of lines and steps */
     void *sums;                               /* [line][step][VLEN], */
     int64_t sums_line;                        /* of that many elements a line, if it is not 0: more steps than these */
-    /* If `inside` is not 0: of a row's columns of x, x_step apart from `x` on, so many from the first-th on are there, and
-     * the others are zeros.  For tables that slide (table.h) where fc_tap_slides says so, without a tail. */
+    /* If `inside` is not 0: of a row's columns of x, x_step apart from `x` on, so many from the first-th on are there,
+     * and the others are zeros.  For tables that slide (table.h) where fc_tap_slides says so, without a tail. */
     int64_t first, inside;
 } fc_tap_sums;
 

@@ -120,6 +120,11 @@ def check_gradients(case: Case, dtype: Any, layout: str, at_end: bool) -> None:
     fastconv.conv2d_weight_grad(grad, x, weight_shape=weight.shape, out=out_weight, **how)
     assert same_bits(out_x, of_x)
     assert same_bits(out_weight, of_weight)
+    if case.name.startswith("groups in blocks"):
+        shape = to_layout(case.arrays(dtype)[0], layout).shape
+        of_x = fastconv.conv2d_input_grad(grad, weight, input_shape=shape, algorithm="blocks", **how)
+        fastconv.conv2d_input_grad(grad, weight, input_shape=shape, algorithm="blocks", out=out_x, **how)
+        assert same_bits(out_x, of_x)
 
 
 def check_runs(dtype: Any, layout: str, at_end: bool) -> None:

@@ -55,6 +55,20 @@ static void split_panels(fc_direct_split *s, const fc_conv *conv, int64_t blocks
     s->block_panels = fc_div_up(s->panels, s->channel_blocks);
 }
 
+/* Whether the values that one output pixel takes of one block of k lie side by side. */
+static bool in_a_row(const fc_conv *conv, const fc_direct_split *s)
+{
+    return conv->taps == 1 && (s->copies ? s->band.channel_step : conv->x_stride[FC_C]) == 1;
+}
+
+/* Whether pixels of a row are found by their distance: where a tile has one vector, the addresses of its pixels would
+ * take longer to read than the pixels.  Rows are cut into tiles of their own, so they must fill most of theirs. */
+static bool by_runs(const fc_conv *conv, const fc_direct_split *s)
+{
+    enum { TILE = 14, LEAST = 10 };
+    return s->vectors == 1 && !s->points && !in_a_row(conv, s) && s->cols >= LEAST * fc_div_up(s->cols, TILE);
+}
+
 /* `prepared`: weights are packed before the tasks, by a plan or at the start of the call. */
 static fc_direct_split split_of(const fc_conv *conv, const fc_table *table, bool prepared)
 {
@@ -64,6 +78,7 @@ static fc_direct_split split_of(const fc_conv *conv, const fc_table *table, bool
     split_pixels(&s, conv);
     const int64_t blocks = s.image_blocks * conv->out_size[FC_DEPTH] * s.row_blocks * s.col_blocks;
     split_panels(&s, conv, blocks * conv->groups);
+    s.runs = by_runs(conv, &s);
     s.tasks = blocks * conv->groups * s.channel_blocks;
     s.packs = !prepared && blocks <= 1;
     const int64_t pixels = s.images * s.rows * s.cols;
@@ -149,13 +164,8 @@ static direct_block block_of(const direct_job *job, int64_t task, void *memory)
     return b;
 }
 
-/* Whether the values that one output pixel takes of one block of k lie side by side. */
-static bool in_a_row(const fc_conv *conv, const fc_direct_split *s)
-{
-    return conv->taps == 1 && (s->copies ? s->band.channel_step : conv->x_stride[FC_C]) == 1;
-}
-
-/* The address of every pixel's first tap, in x or in the band, or `ahead` elements after it. */
+/* The address of every pixel's first tap, in x or in the band, or `ahead` elements after it; of runs, of the first
+ * pixel of each row. */
 static void find_pixels(const direct_job *job, const direct_block *b, int64_t ahead)
 {
     const fc_direct_split *s = &job->split;
@@ -164,6 +174,7 @@ static void find_pixels(const direct_job *job, const direct_block *b, int64_t ah
     const int64_t row_step = conv->stride[FC_HEIGHT] * (s->copies ? s->band.row_step : conv->x_stride[FC_H]);
     const int64_t col_step = conv->stride[FC_WIDTH] * (s->copies ? s->band.col_step : conv->x_stride[FC_W]);
     const void **pixel = b->pixel;
+    const int64_t cols = s->runs ? 1 : b->cols;
     for (int64_t n = 0; n < b->images; n++) {
         const void *image = s->copies
             ? fc_at(b->band, n * s->band.size, size)
@@ -171,7 +182,7 @@ static void find_pixels(const direct_job *job, const direct_block *b, int64_t ah
                                      b->at.depth * conv->stride[FC_DEPTH] * conv->x_stride[FC_D] +
                                      b->at.row * row_step + b->at.col * col_step, size);
         for (int64_t r = 0; r < b->rows; r++)
-            for (int64_t c = 0; c < b->cols; c++)
+            for (int64_t c = 0; c < cols; c++)
                 *pixel++ = fc_at(image, ahead + r * row_step + c * col_step, size);
     }
 }
@@ -285,8 +296,8 @@ static void multiply_pixels(const direct_job *job, const direct_block *b, fc_gem
     for (int64_t p = 0; p < b->pixels; p += g->m) {
         const int64_t image = p / (b->rows * b->cols), row = p / b->cols % b->rows, col = p % b->cols;
         g->m = fc_min(even - p % even, b->pixels - p);
-        g->a = pixel + p;
-        g->a_rows = job->x_far ? b->pixels - p : 0;
+        g->a = pixel + (g->a_run > 0 ? p / g->a_run : p);
+        g->a_rows = job->x_far && g->a_run == 0 ? b->pixels - p : 0;
         g->c = in_place ? fc_at_mut(run->y, y_offset(conv, b, image, row) + col * conv->y_stride[FC_W], size)
                         : fc_at_mut(b->tile, p * b->channels, size);
         job->split.table->gemm(g);
@@ -300,7 +311,9 @@ static void multiply(const direct_job *job, const direct_block *b, const void *w
     const fc_direct_split *s = &job->split;
     const bool in_place = !needs_tile(conv, b);
     const int64_t channel = b->group * conv->out_per_group + b->channel;
+    const int64_t col_step = s->copies ? s->band.col_step : conv->x_stride[FC_W];
     fc_gemm g = {
+        .a_run = s->runs ? b->cols : 0, .a_even = conv->stride[FC_WIDTH] * col_step,
         .n = b->channels, .k = k1 - k0, .a = b->pixel, .a_offset = in_a_row(conv, s) || s->points ? NULL : b->offsets,
         .a_segment = s->points ? (k1 - k0) / conv->taps : 0, .a_step = b->pixels,
         .b = weights, .b_panel = (k1 - k0) * s->panel, .b_step = s->panel, .panel_vectors = s->vectors,
@@ -371,34 +384,37 @@ static double lines_waited_for(const fc_conv *conv, double vectors)
 
 static double cost(const fc_conv *conv, const fc_machine *machine, bool prepared)
 {
+    const int64_t wide = machine->lanes;      /* of copies, where products take half of them */
     machine = fc_machine_fitting(machine, conv->out_per_group);
     const fc_direct_split s = split_of(conv, machine->table, prepared);
-    const double groups = (double)conv->groups, depth = (double)conv->depth, lanes = machine->lanes;
+    const double groups = (double)conv->groups, depth = (double)conv->depth;
     const double vectors = (double)fc_div_up(conv->out_per_group, machine->lanes);
     const double pixels = (double)(conv->batch * conv->out_pixels);
+    const double lines_out = groups * pixels * (double)fc_div_up(conv->out_per_group, wide);
     const double weights = groups * depth * vectors;
     const double band = s.copies ? (double)(s.tasks * s.images * s.band.size) *
-                                       (double)fc_div_up(conv->in_per_group, s.band.channels) / lanes : 0;
+                                       (double)fc_div_up(conv->in_per_group, s.band.channels) / (double)wide : 0;
     const double nchw = !conv->channels_last;
     /* Rows of a tile: what its accumulators leave of the registers. */
     const double tile_rows = (s.table->widest_panel > 3 ? 26.0 : 12.0) / s.vectors;
     const double lines = (double)fc_size_of(conv->dtype) / 64, x_far = fc_far(conv, fc_x_count(conv));
     /* Few channels of a group are copied pixel by pixel. */
     const double pixel = groups == 1 ? 0 : conv->channels_last ? 17 : 16 * x_far;
-    const double copy = fmax(24.5, pixel * lanes / (double)s.band.channels);
+    const double copy = fmax(24.5, pixel * (double)wide / (double)s.band.channels);
     const double y_far = fc_far(conv, conv->batch * conv->out_pixels * conv->out_channels);
     /* Where one product starts in a cycle, lines in a shared cache come in time. */
     const int64_t elements = fc_x_count(conv) + conv->batch * conv->out_pixels * conv->out_channels;
     const bool held = fc_starts_one(machine) && !fc_past_caches(elements * (int64_t)fc_size_of(conv->dtype));
+    const bool half_runs = s.runs && machine->halved;
     const fc_count counts[] = {
-        { groups * depth * vectors * pixels, fc_multiply_tile(machine, 0.962, s.vectors) },
+        { groups * depth * vectors * pixels, fc_multiply_tile(machine, half_runs ? 0.78 : 0.962, s.vectors) },
         { prepared ? 0 : weights, 11.4 },                                                  /* pack weights */
         { weights, 0 },                                                                    /* and read them */
         { band, copy },                                                                    /* copy bands */
         { s.points ? 0 : (double)s.tasks * depth, 16.9 },                                  /* offsets */
         { groups * pixels / tile_rows * (double)s.panels * (double)s.k_blocks, 67.6 },     /* tiles */
-        { nchw * groups * pixels * vectors, 11.2 },                                        /* transposes out */
-        { nchw * y_far * groups * pixels * vectors, 7.43 },                                /* to lines not in cache */
+        { nchw * lines_out, 11.2 },                                                        /* transposes out */
+        { nchw * y_far * lines_out, 7.43 },                                                /* to lines not in cache */
         { nchw * !s.copies * groups * depth * pixels * (double)s.channel_blocks, 0.25 },   /* pixels far apart */
         /* from lines not in cache, which products hide where one of them starts in a cycle */
         { nchw * !s.copies * x_far * groups * depth / (double)conv->taps * pixels, fc_starts_one(machine) ? 0 : 1.86 },
@@ -407,7 +423,7 @@ static double cost(const fc_conv *conv, const fc_machine *machine, bool prepared
         { y_far * pixels * (double)conv->out_channels * lines, 1.1 },
         { fc_lines_seen_in_pieces(conv, s.channel_blocks), held ? 8 : nchw > 0 ? 45 : 75 },
         { nchw * fc_lines_through_memory(conv), 57 },
-        { s.points ? 0 : groups * pixels * (double)s.channel_blocks, 9.75 },               /* addresses */
+        { s.points || s.runs ? 0 : groups * pixels * (double)s.channel_blocks, 9.75 },     /* addresses */
         { s.points * groups * pixels * (double)(conv->taps * s.k_blocks * s.channel_blocks), 2 },
         { (double)s.tasks, 1150 },
         { 1, 4030 },

@@ -18,6 +18,7 @@ typedef struct fc_direct_split {
     bool packs;                               /* each task packs its weights */
     bool copies;                              /* padding is seen: bands are needed */
     bool points;                              /* no: each tap of each pixel is found in x or in zeros, see by_points */
+    bool runs;                                /* of the block's pixels: each is found by its distance in its row */
     bool skips;                               /* taps.c: products with padding are left out if weights are finite */
     fc_band band;
     size_t weights_at, band_at, tile_at, zeros_at, offsets_at, met_at, pixels_at, bytes; /* scratch layout, bytes */

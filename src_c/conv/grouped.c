@@ -298,6 +298,8 @@ static double plain_cost(const fc_conv *conv, const fc_machine *machine, bool pr
     /* Columns further apart than two are copied one by one, each channel by itself where channels lie apart. */
     const double singles = conv->stride[FC_WIDTH] > 2, of_channels = singles * (1 - nhwc) * (double)s.band.channels;
     const double x_bytes = (double)fc_x_count(conv) * (double)fc_size_of(conv->dtype);
+    const double bytes = x_bytes + (double)y_count * (double)fc_size_of(conv->dtype);
+    const bool past = fc_starts_one(machine) && fc_past_caches((int64_t)bytes);
     const bool crowds = conv->channels_last && fc_crowds_sets(conv) && x_bytes > (double)machine->l2;
     /* Each vector of a band is loaded across two lines: of few rows that takes longer than their products. */
     const double waiting = fmax(1, 2 / (double)conv->out_per_group + 1 / (double)s.panel_vectors);
@@ -313,6 +315,7 @@ static double plain_cost(const fc_conv *conv, const fc_machine *machine, bool pr
         { nhwc * vectors, !y_far ? 4.01 : held ? 10 : 45 },                                   /* transposes out */
         { (double)s.tasks * (double)(conv->taps + s.channels * conv->taps / 16), 41.4 },        /* offsets */
         { fc_lines_seen_in_pieces(conv, 1), 3.79 },
+        { past ? bytes / 64 : 0, 12 },                                                     /* of many planes at once */
         { fc_lines_through_memory(conv), 57 },
         { (double)s.tasks, 347 },
         { 1, 5110 },

@@ -467,7 +467,7 @@ static double seconds_of(const fc_conv *conv, const fc_machine *machine)
     /* Of one vector a product's tiles wait for their loads, though one multiply-add starts in a cycle. */
     const double waiting = vectors == 1 && groups > 1 && machine->multiply > 1 ? 1.3 : 1;
     const fc_count counts[] = {
-        { groups * taps * outs * vectors * pixels, fc_multiply(machine, vectors == 1 ? 1.3 : 1.08) * waiting },
+        { groups * taps * outs * vectors * pixels, fc_multiply(machine, 1.08) * waiting },
         { groups * taps * outs * vectors, 10 },                             /* turn filters */
         { band, conv->y_stride[FC_C] == 1 ? 5 : 14 },                       /* copy bands */
         { (double)s.tasks * taps * outs, 2 },                               /* offsets */

@@ -16,6 +16,7 @@ typedef enum fc_reach { FC_C_NEAR, FC_C_FAR, FC_C_PAST } fc_reach;
  * pixels as lanes write NCHW, channels as lanes write NHWC.  Every C value is one chain of
  * fused multiply-adds in the order of k, whatever the tile, so tiling never changes a bit.
  *   A(i, k) = a[i][k], or a[i][a_offset[k]] where a_offset is given, or
+ *             a[i / a_run][i % a_run * a_even + a_offset[k]] where a_run is too, for rows a fixed step apart, or
  *             a[k / a_segment * a_step + i][k % a_segment] where a_segment is, which divides k
  *   B(k, j) = b[(j / panel) * b_panel + k * b_step + j % panel], or
  *             b[j + b_offset[k]] where b_offset is given (b_panel and b_step are not read), or with
@@ -30,7 +31,7 @@ typedef struct fc_gemm {
     int64_t m, n, k;
     const void *const *a;
     const int64_t *a_offset;
-    int64_t a_segment, a_step;
+    int64_t a_segment, a_step, a_run, a_even;
     const void *b;
     int64_t b_panel, b_step, b_lane;
     const int64_t *b_offset;

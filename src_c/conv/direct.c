@@ -406,15 +406,16 @@ static double cost(const fc_conv *conv, const fc_machine *machine, bool prepared
     const int64_t elements = fc_x_count(conv) + conv->batch * conv->out_pixels * conv->out_channels;
     const bool held = fc_starts_one(machine) && !fc_past_caches(elements * (int64_t)fc_size_of(conv->dtype));
     const bool half_runs = s.runs && machine->halved;
+    const double beside = fc_starts_one(machine) ? 0.65 : 1; /* of what waits, which products hide */
     const fc_count counts[] = {
-        { groups * depth * vectors * pixels, fc_multiply_tile(machine, half_runs ? 0.78 : 0.962, s.vectors) },
+        { groups * depth * vectors * pixels, fc_multiply_tile(machine, half_runs ? 0.82 : 0.962, s.vectors) },
         { prepared ? 0 : weights, 11.4 },                                                  /* pack weights */
         { weights, 0 },                                                                    /* and read them */
-        { band, copy },                                                                    /* copy bands */
+        { band, copy * beside },                                                           /* copy bands */
         { s.points ? 0 : (double)s.tasks * depth, 16.9 },                                  /* offsets */
         { groups * pixels / tile_rows * (double)s.panels * (double)s.k_blocks, 67.6 },     /* tiles */
-        { nchw * lines_out, 11.2 },                                                        /* transposes out */
-        { nchw * y_far * lines_out, 7.43 },                                                /* to lines not in cache */
+        { nchw * lines_out, 11.2 * beside },                                               /* transposes out */
+        { nchw * y_far * lines_out, 7.43 * beside },                                       /* to lines not in cache */
         { nchw * !s.copies * groups * depth * pixels * (double)s.channel_blocks, 0.25 },   /* pixels far apart */
         /* from lines not in cache, which products hide where one of them starts in a cycle */
         { nchw * !s.copies * x_far * groups * depth / (double)conv->taps * pixels, fc_starts_one(machine) ? 0 : 1.86 },
@@ -423,7 +424,7 @@ static double cost(const fc_conv *conv, const fc_machine *machine, bool prepared
         { y_far * pixels * (double)conv->out_channels * lines, 1.1 },
         { fc_lines_seen_in_pieces(conv, s.channel_blocks), held ? 8 : nchw > 0 ? 45 : 75 },
         { nchw * fc_lines_through_memory(conv), 57 },
-        { s.points || s.runs ? 0 : groups * pixels * (double)s.channel_blocks, 9.75 },     /* addresses */
+        { s.points || s.runs ? 0 : groups * pixels * (double)s.channel_blocks, 9.75 * beside }, /* addresses */
         { s.points * groups * pixels * (double)(conv->taps * s.k_blocks * s.channel_blocks), 2 },
         { (double)s.tasks, 1150 },
         { 1, 4030 },

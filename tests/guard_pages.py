@@ -16,6 +16,7 @@ from fastconv import reference
 CASES = [
     Case("3x3", 5, 9, (9, 26), padding=1),
     Case("3x3 valid", 4, 25, (6, 19), batch=2),
+    Case("one vector of outputs, pixels a step apart", 3, 4, (6, 45), batch=2, stride=(1, 3)),
     Case("1x1 in place", 9, 13, (5, 5), (1, 1), batch=2),
     Case("1x1 whole panels", 16, 24, (6, 8), (1, 1)),
     Case("1x1 one pixel", 33, 17, (1, 1), (1, 1)),

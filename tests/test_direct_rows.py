@@ -38,6 +38,13 @@ CASES: dict[str, tuple[int, int, int, tuple[int, int], tuple[int, int], dict[str
     "kernel deeper than a panel": (1, 2, 17, (60, 12), (61, 45), {"padding": (30, 22)}),
     "2 groups": (2, 52, 34, (8, 9), (3, 3), {"padding": 1, "groups": 2}),
     "images in one block": (20, 24, 8, (6, 6), (3, 3), {"padding": 1}),
+    "one vector, rows of 14": (2, 5, 4, (6, 14), (3, 3), {"padding": 1}),
+    "one vector, rows of 29 stride 2": (3, 3, 4, (9, 58), (3, 3), {"padding": 1, "stride": 2}),
+    "one vector, rows of 10 and no padding": (2, 3, 4, (7, 12), (2, 3), {}),
+    "one vector, dilated by 2": (1, 6, 4, (9, 40), (3, 3), {"padding": 2, "dilation": 2}),
+    "one vector, several blocks of k": (1, 140, 4, (5, 12), (3, 3), {"padding": 1}),
+    "one vector, blocks of columns": (1, 2, 4, (3, 1101), (3, 3), {"padding": 1}),
+    "one vector, 3 groups of stride 3": (2, 6, 12, (7, 62), (3, 2), {"padding": 1, "stride": 3, "groups": 3}),
     "blocks of rows": (1, 24, 8, (300, 12), (9, 3), {"padding": (60, 1), "dilation": (15, 1)}),
 }
 

@@ -53,6 +53,8 @@ CASES = [
     Case("groups in blocks, kernels as large as the image", 48, 48, (7, 7), (7, 7), groups=3, padding=3),
     Case("groups in blocks, 33 outputs", 32, 66, (5, 5), groups=2, padding=1, batch=5),
     Case("depthwise 7x7 stride 2, several tiles", 20, 20, (9, 33), (7, 7), groups=20, padding=3, stride=2),
+    Case("depthwise of sums that slide", 40, 40, (9, 15), groups=40, padding=1, batch=2),
+    Case("depthwise of sums that slide, without borders", 58, 58, (6, 13), groups=58),
     Case("depthwise of many channels", 200, 200, (5, 9), groups=200, padding=1),
     Case("depthwise, dilation 4, strips", 130, 130, (9, 75), groups=130, padding=4, dilation=4),
     # Blocks of whole vectors, and a last one of few channels, for 16 and 8 lanes.

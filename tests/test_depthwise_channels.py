@@ -5,7 +5,7 @@ Data are whole numbers, so that sums are exact and results have to be those of t
 
 from __future__ import annotations
 
-from itertools import cycle
+from itertools import cycle, product
 from typing import Any
 
 import numpy as np
@@ -72,6 +72,52 @@ def test_where_vectors_begin_changes_no_bit() -> None:
         assert same_bits(fastconv.conv2d(apart(x, step), weight, **how), expected)
     with threads(3):
         assert same_bits(fastconv.conv2d(apart(x, 4), weight, **how), expected)
+
+
+# Padding along rows and columns: what slides down an image sees a column of padding at most, and any rows.
+SLIDING = [(0, 0), (1, 1), (3, 1), (1, 0), (1, 2)]
+
+
+@both_dtypes
+@every_isa
+def test_sums_that_slide_down(dtype: Any, name: str) -> None:
+    """Filters of 3x3 beside NaN, of every width of a strip and several beside each other, with and without
+    padding: from two rows of outputs on, of channels that are whole vectors or not."""
+    sliding, count = 0, cycle((16, 17, 58, 96, 193, 208))
+    sizes = [(h, w) for h in (2, 3, 5, 19) for w in (4, 5, 6, 7, 8, 9, 11, 16, 23)]
+    for at, ((high, wide), padding) in enumerate(product(sizes, SLIDING)):
+        channels = next(count)
+        how: dict[str, Any] = {"padding": padding, "groups": channels, "layout": "NHWC"}
+        how["activation"] = "relu" if at % 3 == 0 else None
+        image = (high + 2 - 2 * padding[0], wide + 2 - 2 * padding[1])
+        if min(image) < 1:
+            continue
+        x = integers((2, *image, channels), dtype, 1)
+        weight = integers((channels, 1, 3, 3), dtype, 2)
+        bias = integers((channels,), dtype, 3) if at % 2 else None
+        expected = reference.conv2d(x, weight, bias, **how)
+        poisoned = Poisoned(expected.shape, dtype)
+        with isa(name):
+            plan = fastconv.plan_conv2d(x.shape, weight, algorithm="depthwise", **how)
+            sliding += "sums sliding down" in plan.explain()
+            fastconv.conv2d(amid_nan(x), weight, bias, algorithm="depthwise", out=poisoned.out, **how)
+        poisoned.check()
+        np.testing.assert_array_equal(poisoned.out, expected)
+    assert name != "avx512" or sliding > 50  # others have too few registers
+
+
+def test_sums_that_slide_down_are_those_of_any_threads() -> None:
+    """And of a part of the image: what it begins with, or ends with, changes no bit."""
+    x = np.random.default_rng(1).standard_normal((2, 37, 30, 200)).astype(np.float32)
+    weight = np.random.default_rng(2).standard_normal((200, 1, 3, 3)).astype(np.float32)
+    how: dict[str, Any] = {"padding": 0, "groups": 200, "layout": "NHWC", "algorithm": "depthwise"}
+    expected = fastconv.conv2d(x, weight, **how)
+    with threads(3):
+        assert same_bits(fastconv.conv2d(x, weight, **how), expected)
+    for first, rows, cols in ((0, 3, 30), (5, 4, 9), (11, 26, 13)):
+        part = np.ascontiguousarray(x[:, first : first + rows, :cols])
+        found = fastconv.conv2d(part, weight, **how)
+        assert same_bits(found, np.ascontiguousarray(expected[:, first : first + rows - 2, : cols - 2]))
 
 
 def test_results_past_the_caches() -> None:

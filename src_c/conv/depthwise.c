@@ -66,6 +66,7 @@ static void run_task(void *context, int64_t task, void *memory)
     if (s->by_channel) {
         v.w_tap = s->w_tap;
         v.w_channel = 1;
+        v.slides = s->direct;
         v.weight = fc_at(run->prepared, channel, size);
     }
     for (int64_t at = block * s->rows; at < end;) {
@@ -107,6 +108,12 @@ static bool is_direct(const fc_conv *conv)
            (stride == 1 || (stride == 2 && (conv->out_size[FC_HEIGHT] == 1 || conv->stride[FC_HEIGHT] % 2 == 0)));
 }
 
+static bool slides(const fc_conv *conv)
+{
+    return by_channel(conv) && is_direct(conv) &&
+           fc_depthwise_slides(conv, fc_table_for(conv->dtype), conv->out_channels);
+}
+
 /* Of all ways but those of depthwise_lanes.c and depthwise_strided.c. */
 static double plain_cost(const fc_conv *conv, const fc_machine *machine, bool prepared)
 {
@@ -122,6 +129,15 @@ static double plain_cost(const fc_conv *conv, const fc_machine *machine, bool pr
     const double moved = (inputs + rows * width * channels) * (double)fc_size_of(conv->dtype);
     const double lines = moved > (double)machine->l2 ? moved / 64 : 0; /* from beyond L2 */
     const double copied = is_direct(conv) ? 0 : (inputs + rows * width * channels) / machine->lanes;
+    if (slides(conv)) {
+        const double vectors = rows * width * blocks;
+        const fc_count counts[] = {
+            { vectors, 20 }, { fc_crowds_sets(conv) ? vectors : 0, 14 }, { lines, 4.1 },
+            { prepared ? 0 : channels * taps, 1.8 },           /* pack weights */
+            { 1, 4920 },
+        };
+        return FC_COST(counts, machine);
+    }
     if (by_channel(conv)) {
         const double vectors = rows * width * blocks;
         const double masked = conv->out_channels < machine->lanes ? 1.5 : 1; /* loads of less than a vector */
@@ -183,7 +199,8 @@ static bool by_blocks(const fc_conv *conv)
     fc_conv_default_strides(&declared, conv->channels_last);
     if (by_strides(conv))
         return false;
-    const double margin = conv->channels_last && conv->taps > 1 ? 1.2 : 1; /* the plain way's price is too low */
+    /* The price of the plain way is too low. */
+    const double margin = conv->channels_last && conv->taps > 1 && !slides(&declared) ? 1.2 : 1;
     return fc_depthwise_lanes_cost(&declared, machine, true) < margin * plain_cost(&declared, machine, true);
 }
 
@@ -199,14 +216,17 @@ static const double task_seconds = 20e-6;
 
 static void split_tasks(const fc_conv *conv, fc_depthwise_split *s)
 {
+    enum { ROWS = 4 };                        /* at least, where sums slide over them */
     const fc_machine *machine = fc_machine_for(conv->dtype);
     const int64_t rows = conv->out_size[FC_DEPTH] * conv->out_size[FC_HEIGHT], repeat = fc_depthwise_repeat(conv);
     const double seconds = cost(conv, machine, false) / (double)fc_max(1, conv->batch);
     const int64_t tasks = (int64_t)fc_min((int64_t)(seconds / task_seconds) + 1, 1 << 20);
     if (s->by_channel) {
         s->row_blocks = fc_min(rows, tasks);
-        s->rows = fc_div_up(rows, s->row_blocks);
         s->channel_blocks = fc_max(1, fc_min(tasks / s->row_blocks, conv->out_channels / 64));
+        if (slides(conv))
+            s->row_blocks = fc_max(1, fc_min(s->row_blocks, rows / ROWS));
+        s->rows = fc_div_up(rows, s->row_blocks);
         /* Whole lines of channels, and all filters of an input channel. */
         s->channels = fc_round_up(fc_div_up(conv->out_channels, s->channel_blocks), 64 * repeat);
     } else {
@@ -332,8 +352,9 @@ static void describe(const fc_conv *conv, const fc_table *table, char *text, siz
         return;
     }
     const fc_depthwise_split s = split_of(conv, table);
+    const char *way = slides(conv) ? "in place, sums sliding down" : s.direct ? "in place" : "through copied blocks";
     snprintf(text, size, "%s as lanes, %s; %lld images x %lld channel blocks x %lld row blocks",
-             s.by_channel ? "channels" : "pixels", s.direct ? "in place" : "through copied blocks",
+             s.by_channel ? "channels" : "pixels", way,
              (long long)conv->batch, (long long)s.channel_blocks, (long long)s.row_blocks);
 }
 

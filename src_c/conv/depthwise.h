@@ -20,6 +20,7 @@ typedef struct fc_depthwise_view {
     const void *weight, *bias;                /* of the first channel */
     int64_t w_tap, w_channel;
     const void *pick;                         /* of channels: as in fc_depthwise */
+    bool slides;                              /* of channels, in place: as fc_depthwise_slide_down takes it */
     int64_t lead;                             /* of channels: the first that is aligned, if that pays; else 0 */
 } fc_depthwise_view;
 
@@ -63,6 +64,11 @@ void fc_depthwise_pixels(const fc_conv_run *run, const fc_depthwise_view *v, int
 /* The same with channels as lanes, which are beside each other in x and y. */
 void fc_depthwise_channels(const fc_conv_run *run, const fc_depthwise_view *v, int64_t channels,
                            const fc_depthwise_part *part, void *list);
+/* Whether fc_depthwise_slide_down may be called for so many channels: a filter of 3x3 at stride 1. */
+bool fc_depthwise_slides(const fc_conv *conv, const fc_table *table, int64_t channels);
+/* All columns of two rows or more, at one depth. */
+void fc_depthwise_slide_down(const fc_conv_run *run, const fc_depthwise_view *v, int64_t channels, int64_t depth,
+                             const fc_depthwise_part *p);
 /* Output rows of one depth, all columns, by way of blocks copied to `x`, and from `y` where y is not
  * adjacent along lanes. */
 void fc_depthwise_copied(const fc_depthwise_job *job, const fc_depthwise_view *v, int64_t channels,

@@ -422,6 +422,14 @@ void fc_depthwise_channels(const fc_conv_run *run, const fc_depthwise_view *v, i
     const int64_t fit = ELEMENTS / (fc_min(most, channels) * fc_max(1, column));
     const int64_t least = least_columns(conv, v);
     const int64_t strips = fc_div_up(width, fc_max(least, fit / 28 * 28)), cols = fc_div_up(width, strips);
+    if (v->slides && p->end[FC_HEIGHT] - p->first[FC_HEIGHT] >= FC_SLIDE_LEAST_ROWS &&
+        fc_depthwise_slides(conv, run->table, channels)) {
+        fc_depthwise_view whole = *v;
+        whole.lead = lead_of(run, v, channels);
+        for (int64_t depth = p->first[FC_DEPTH]; depth < p->end[FC_DEPTH]; depth++)
+            fc_depthwise_slide_down(run, &whole, channels, depth, p);
+        return;
+    }
     for (int64_t depth = p->first[FC_DEPTH]; depth < p->end[FC_DEPTH]; depth++)
         for (int64_t block = 0; block < channels; block += most) {
             /* With several inputs a group all lanes are whole: the last few channels come with some again. */

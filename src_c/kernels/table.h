@@ -8,6 +8,7 @@
 #define FC_KERNELS_TABLE_H
 #include "depthwise.h"
 #include "depthwise_lanes.h"
+#include "depthwise_slide.h"
 #include "depthwise_strided.h"
 #include "dot.h"
 #include "gemm.h"
@@ -47,6 +48,7 @@ typedef struct fc_table {
     void (*depthwise_spread)(const fc_depthwise_spread *s);
     int lanes_sums;        /* as fc_lanes_tile_of takes it */
     void (*depthwise_lanes)(const fc_depthwise_lanes *d);
+    void (*depthwise_slide)(const fc_depthwise_slide *d); /* or NULL: too few registers */
     void (*depthwise_strided)(const fc_depthwise_strided *d);
     void (*pool_clear)(const fc_pool_clear *c);
     void (*pool_wholes)(const fc_pool_wholes *w);

@@ -216,16 +216,17 @@ static const double task_seconds = 20e-6;
 
 static void split_tasks(const fc_conv *conv, fc_depthwise_split *s)
 {
-    enum { ROWS = 4 };                        /* at least, where sums slide over them */
+    enum { ROWS = 4, CHANNELS = 256 };        /* at least, where sums slide over them */
     const fc_machine *machine = fc_machine_for(conv->dtype);
     const int64_t rows = conv->out_size[FC_DEPTH] * conv->out_size[FC_HEIGHT], repeat = fc_depthwise_repeat(conv);
     const double seconds = cost(conv, machine, false) / (double)fc_max(1, conv->batch);
     const int64_t tasks = (int64_t)fc_min((int64_t)(seconds / task_seconds) + 1, 1 << 20);
     if (s->by_channel) {
         s->row_blocks = fc_min(rows, tasks);
-        s->channel_blocks = fc_max(1, fc_min(tasks / s->row_blocks, conv->out_channels / 64));
         if (slides(conv))
             s->row_blocks = fc_max(1, fc_min(s->row_blocks, rows / ROWS));
+        s->channel_blocks = conv->out_channels / (slides(conv) ? CHANNELS : 64);
+        s->channel_blocks = fc_max(1, fc_min(tasks / s->row_blocks, s->channel_blocks));
         s->rows = fc_div_up(rows, s->row_blocks);
         /* Whole lines of channels, and all filters of an input channel. */
         s->channels = fc_round_up(fc_div_up(conv->out_channels, s->channel_blocks), 64 * repeat);

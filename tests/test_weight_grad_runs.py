@@ -28,6 +28,8 @@ CASES: dict[str, tuple[int, int, int, tuple[int, int], tuple[int, int], dict[str
     "19 groups of 2 to 1, sixteen to a vector": (2, 38, 19, (6, 7), (3, 3), {"padding": 1, "groups": 19}),
     "2 groups of 3 to 65, five vectors": (1, 6, 130, (8, 9), (3, 3), {"groups": 2}),
     "6 groups of 32 to 8": (2, 192, 48, (9, 9), (5, 5), {"stride": 2, "groups": 6}),
+    "3 to 16, pixels of outputs as they lie": (3, 3, 16, (9, 14), (3, 3), {"padding": 1}),
+    "4 to 48, blocks of rows": (2, 4, 48, (51, 73), (3, 3), {"padding": 1, "stride": 2}),
     "inputs are lanes: 8 to 17, 5x5": (3, 8, 17, (9, 9), (5, 5), {"padding": 2}),
     "inputs are lanes: 31 to 17, 4x4 stride 4": (2, 31, 17, (17, 22), (4, 4), {"padding": 1, "stride": 4}),
     "inputs are lanes: 5 to 3 of 2 groups": (2, 10, 6, (8, 9), (3, 3), {"padding": 1, "groups": 2}),

@@ -75,6 +75,9 @@ fc_runs_soon fc_runs_soon_of(const fc_runs_side *s, int64_t block, const void *b
         soon.pieces = channels;
         soon.step = stride[FC_C] * size;
         soon.bytes = stride[FC_W] == 1 ? pixels * size : 0;
+    } else if (soon.bytes == soon.step) {     /* pixels without a gap are one piece */
+        soon.bytes *= soon.pieces;
+        soon.pieces = 1;
     }
     return soon;
 }

@@ -35,6 +35,7 @@ typedef struct runs_plan {
     int64_t rows, vectors, panel;             /* of the product of two runs; vectors at a time */
     int64_t sums;                             /* of all runs of a unit */
     int64_t part;                             /* units of a part */
+    bool g_in_place;                          /* grad_output is read where it lies */
 } runs_plan;
 
 /* Of a unit of `groups` groups with `channels` each, `together` units beside each other. */
@@ -147,6 +148,8 @@ static runs_plan plan_of(const fc_conv *conv, const fc_table *table)
     if (p.steps > 1)
         p.x.pitch = p.x.record;
     p.g = side_of(conv, table, conv->out_per_group, groups, fc_min(g, p.part));
+    /* One unit's pixels are whole runs already, but vectors must not reach beyond one. */
+    p.g_in_place = units == 1 && conv->y_stride[FC_C] == 1 && (p.exchanged || p.g.record % lanes == 0);
     return p;
 }
 
@@ -250,7 +253,7 @@ static fc_weight_split split(const fc_conv *conv, const fc_table *table)
     const int64_t x = s.blocks.images * copied(conv, p.x.pitch, s.blocks.rows, s.blocks.cols) + room;
     s.at[X_AT] = (size_t)fc_round_up(p.part * p.sums * size, 64);
     s.at[G_AT] = s.at[X_AT] + (size_t)fc_round_up(x * size, 64);
-    s.at[OFFSETS_AT] = s.at[G_AT] + (size_t)fc_round_up((pixels * p.g.pitch + room) * size, 64);
+    s.at[OFFSETS_AT] = s.at[G_AT] + (size_t)fc_round_up((p.g_in_place ? 0 : pixels * p.g.pitch + room) * size, 64);
     s.at[SOURCES_AT] = s.at[OFFSETS_AT] + (size_t)fc_round_up(2 * pixels * (int64_t)sizeof(int64_t), 64);
     s.at[TURN_AT] = s.at[SOURCES_AT] + fc_lanes_sources_bytes(&p.x) + fc_lanes_sources_bytes(&p.g);
     s.bytes = s.at[TURN_AT] + turn_bytes(conv, &p, &s.blocks);
@@ -272,6 +275,14 @@ typedef struct runs_part {
 } runs_part;
 
 static void *at(const runs_part *p, int which) { return p->scratch + p->run->split.at[which]; }
+
+/* Grad_output at the first pixel of a block. */
+static const void *g_of(const runs_part *p, const fc_pixel_block *b)
+{
+    const int64_t *y = p->run->conv->y_stride;
+    return fc_at(p->run->g, b->image * y[FC_N] + b->depth * y[FC_D] + b->row * y[FC_H] + b->col * y[FC_W],
+                 p->plan.g.size);
+}
 
 static void go_to(runs_part *p, const fc_pixel_block *b)
 {
@@ -305,6 +316,8 @@ static void copy_g(const runs_part *p, int64_t block)
     const fc_pixel_block *b = &p->block;
     const int64_t *y = conv->y_stride, image = b->rows * b->cols * p->plan.g.pitch;
     const size_t size = p->plan.g.size;
+    if (p->plan.g_in_place)
+        return;
     const fc_runs_side side = { &p->plan.g, p->g_sources, y, outputs_of(conv, FC_HEIGHT, b->row, b->rows),
                              outputs_of(conv, FC_WIDTH, b->col, b->cols) };
     for (int64_t n = 0; n < b->images; n++)
@@ -319,11 +332,12 @@ static void find_offsets(const runs_part *p)
     const int64_t col = apart(&p->wide) * p->plan.x.pitch;
     const int64_t row = apart(&p->high) * p->wide.count * p->plan.x.pitch, pixels = b->images * b->rows * b->cols;
     int64_t *x = at(p, OFFSETS_AT), *g = x + pixels, i = 0;
+    const int64_t *y = p->run->conv->y_stride;
     for (int64_t n = 0; n < b->images; n++)
         for (int64_t r = 0; r < b->rows; r++)
             for (int64_t c = 0; c < b->cols; c++, i++) {
                 x[i] = n * p->image + r * row + c * col;
-                g[i] = i * p->plan.g.pitch;
+                g[i] = p->plan.g_in_place ? n * y[FC_N] + r * y[FC_H] + c * y[FC_W] : i * p->plan.g.pitch;
             }
 }
 
@@ -353,7 +367,7 @@ static void look_ahead(runs_part *p, int64_t unit, const fc_pixel_block *next, i
     b = at_g < p->units ? &p->block : next;
     if (unit % plan->g.together == 0) {
         p->g_soon.images = 0;
-        if (b && fc_far(conv, y_count) && conv->in_size[FC_DEPTH] == 1) {
+        if (b && !plan->g_in_place && fc_far(conv, y_count) && conv->in_size[FC_DEPTH] == 1) {
             const fc_runs_side g = { &plan->g, NULL, conv->y_stride, outputs_of(conv, FC_HEIGHT, b->row, b->rows),
                                   outputs_of(conv, FC_WIDTH, b->col, b->cols) };
             p->g_soon = fc_runs_soon_of(&g, (first + (at_g < p->units ? at_g : 0)) / plan->g.together, p->run->g, b);
@@ -402,7 +416,7 @@ static void add_unit(runs_part *p, int64_t unit, bool accumulate)
     const int64_t *k = conv->kernel, *dilation = conv->dilation, lanes = p->run->table->lanes;
     const int64_t x_unit = unit % plan->x.together * plan->x.groups * plan->x.in;
     const int64_t g_unit = unit % plan->g.together * plan->g.groups * plan->g.in;
-    const void *g = fc_at(at(p, G_AT), g_unit, plan->g.size);
+    const void *g = plan->g_in_place ? g_of(p, &p->block) : fc_at(at(p, G_AT), g_unit, plan->g.size);
     for (int64_t line = 0; line < plan->lines; line++) {
         const int64_t tap = line * plan->steps, row = tap / k[2] % k[1] * dilation[1], col = tap % k[2] * dilation[2];
         const int64_t from = tap / k[2] / k[1] * p->plane + (row * p->wide.count + col) * plan->x.pitch + x_unit;
@@ -468,8 +482,11 @@ static void task(const fc_weight_run *run, int64_t part, int64_t first, int64_t 
     for (int64_t i = first; i < end; i++) {
         const fc_pixel_block b = fc_pixel_block_at(conv, &run->split.blocks, i);
         const fc_pixel_block next = fc_pixel_block_at(conv, &run->split.blocks, i + 1);
+        const bool like_last = i > first && b.images == p.block.images && b.rows == p.block.rows &&
+                               b.cols == p.block.cols;
         go_to(&p, &b);
-        find_offsets(&p);
+        if (!like_last)
+            find_offsets(&p);
         for (int64_t unit = 0; unit < p.units; unit++) {
             if (unit % p.plan.x.together == 0)
                 copy_x(&p, (first_unit + unit) / p.plan.x.together);
@@ -493,6 +510,8 @@ static double copies(const fc_conv *conv, const fc_runs_side *s, double planes, 
     const double vectors = (double)l->blocks * (double)fc_div_up(l->record, l->table->lanes) * planes;
     const double pixels = (double)s->high.count * (double)s->wide.count, far = fc_far(conv, count);
     const bool turns = s->stride[FC_C] != 1;
+    if (!turns && l->pitch == l->record && s->stride[FC_W] == l->record) /* rows are copied whole */
+        return (double)l->record / l->table->lanes * planes * pixels * (2.5 + 8 * far);
     if (turns && fc_runs_is_plain(s))
         return vectors * pixels * 11;         /* what comes from memory is asked for in time */
     if (turns)                                /* all columns of rows that are needed, then pixels */
@@ -516,6 +535,7 @@ static double cost(const fc_conv *conv, const fc_machine *machine)
     const fc_runs_side g = { &p.g, NULL, conv->y_stride, outputs_of(conv, FC_HEIGHT, 0, b.rows),
                           outputs_of(conv, FC_WIDTH, 0, b.cols) };
     const int64_t y_count = conv->batch * conv->out_pixels * conv->out_channels;
+    const double lines = fc_far(conv, y_count) ? (double)y_count / table->lanes : 0;
     const bool few = conv->in_per_group < table->lanes && (p.exchanged || p.vectors == 1);
     /* Loads that repeat are as many as products. */
     const double of_groups = p.x.groups == 1 ? 0.88 : !conv->channels_last ? 1.25 : p.x.groups == 2 ? 1.25 : 0.8;
@@ -526,7 +546,7 @@ static double cost(const fc_conv *conv, const fc_machine *machine)
     const fc_count counts[] = {
         { pixels * units * pixel_price(table, &p), multiply },
         { copies(conv, &x, (double)(conv->kernel[FC_DEPTH] * b.images) * blocks, fc_x_count(conv)), 1 },
-        { copies(conv, &g, (double)b.images * blocks, y_count), 1 },
+        { p.g_in_place ? 4 * lines : copies(conv, &g, (double)b.images * blocks, y_count), 1 },
         { blocks * units * (double)(p.lines * tiles_of(table, &p)), 150 },
         { blocks * units, 400 },
         { units * (double)(p.lines * p.rows * p.vectors), 22 },                    /* sums to the gradient */

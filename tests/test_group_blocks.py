@@ -37,6 +37,12 @@ CASES = [
     case(2, 17, 17, (13, 9), (2, 5), padding=((0, 1), (4, 0)), batch=2),
     case(8, 16, 4, (1, 140), (1, 9), padding=(0, 4)),
     case(17, 3, 5, (6, 6), (5, 5), padding=2, batch=2),
+    case(4, 8, 8, (14, 14), (3, 3), padding=1, stride=2, batch=9),
+    case(5, 16, 16, (15, 23), (3, 3), padding=(2, 1), stride=2),
+    case(3, 16, 16, (13, 14), (3, 3), padding=((0, 1), (1, 2)), dilation=2, stride=2),
+    case(9, 4, 4, (17, 20), (3, 3), stride=2, batch=2),
+    case(17, 5, 2, (22, 18), (3, 3), padding=1, stride=(1, 2), batch=2),
+    case(3, 12, 24, (12, 11), (3, 3), padding=2, batch=2),
 ]
 each_case = pytest.mark.parametrize("of", CASES, ids=lambda of: of.name)
 
@@ -65,6 +71,38 @@ def test_forward(of: Case, layout: str, dtype: Any, name: str) -> None:
 def test_input_grad(of: Case, layout: str, dtype: Any, name: str) -> None:
     options = {name: value for name, value in of.options.items() if name != "activation"}
     data = Data((of.channels, of.outputs, of.size, of.kernel, options), dtype, layout, batch=of.batch)
+    data.weight, data.grad = np.rint(4 * data.weight), np.rint(4 * data.grad)
+    expected = reference.conv2d_input_grad(data.grad, data.weight, input_shape=data.x.shape, **data.options)
+    with isa(name):
+        np.testing.assert_array_equal(data.input_grad(algorithm="blocks"), expected)
+
+
+PADDINGS = [0, 1, 2, 3, ((1, 0), (0, 1)), ((0, 1), (1, 0)), ((1, 4), (1, 4)), ((0, 3), (2, 5))]
+
+
+@pytest.mark.parametrize("padding", PADDINGS, ids=str)
+@pytest.mark.parametrize("channels", [(3, 16, 16), (5, 8, 8), (9, 4, 3), (17, 3, 2), (33, 2, 1), (2, 24, 33)])
+@each_layout
+@both_dtypes
+@every_isa
+def test_cells_of_pixels(padding: Any, channels: Any, layout: str, dtype: Any, name: str) -> None:
+    """3x3 with a stride of 2: cells that are cut, tiles of each width, outputs that are not there."""
+    groups, c, o = channels
+    for height, width in ((7, 7), (8, 8), (5, 9), (6, 13), (3, 14), (9, 17), (4, 22), (2, 31)):
+        if np.min(np.array([height, width]) + np.sum(np.broadcast_to(padding, (2, 2)).astype(int), axis=1)) < 3:
+            continue
+        options = {"groups": groups, "padding": padding, "stride": 2}
+        data = Data((groups * c, groups * o, (height, width), (3, 3), options), dtype, layout)
+        data.weight, data.grad = np.rint(4 * data.weight), np.rint(4 * data.grad)
+        expected = reference.conv2d_input_grad(data.grad, data.weight, input_shape=data.x.shape, **data.options)
+        with isa(name):
+            np.testing.assert_array_equal(data.input_grad(algorithm="blocks"), expected)
+
+
+@each_layout
+@every_isa
+def test_cells_of_several_blocks_of_rows(layout: str, name: str) -> None:
+    data = Data((64, 64, (57, 120), (3, 3), {"groups": 8, "padding": 1, "stride": 2}), np.float32, layout)
     data.weight, data.grad = np.rint(4 * data.weight), np.rint(4 * data.grad)
     expected = reference.conv2d_input_grad(data.grad, data.weight, input_shape=data.x.shape, **data.options)
     with isa(name):

@@ -21,11 +21,14 @@ typedef struct fc_group_lanes {
 } fc_group_lanes;
 
 /* The price of a multiply-add of lanes, as fc_multiply: one input for all lanes is part of the multiply-add, inputs of
- * several groups are loaded before it.  Measured where one multiply-add starts in a cycle. */
-static inline double fc_lanes_multiply(const fc_group_lanes *lanes, const fc_machine *machine, double price)
+ * several groups are loaded before it.  Of kernels of nine taps at a time, which load those once for several taps,
+ * `nine` is that of several groups, of others it is 0.  Measured where one multiply-add starts in a cycle. */
+static inline double fc_lanes_multiply(const fc_group_lanes *lanes, const fc_machine *machine, double price,
+                                       double nine)
 {
-    const bool same = machine->multiply == 1 || lanes->vectors > 1;
-    return fc_multiply(machine, price) * (same ? 1 : lanes->groups > 1 ? 1.33 : 0.93);
+    const bool by_nine = nine > 0, same = machine->multiply == 1 || (lanes->vectors > 1 && !by_nine);
+    const double one = 0.93 * (by_nine ? fmin(1, nine) : 1), several = by_nine ? nine : 1.33;
+    return fc_multiply(machine, price) * (same ? 1 : lanes->groups == 1 ? one : several);
 }
 
 /* About `channels` input channels beside each other. */

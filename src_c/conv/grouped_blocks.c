@@ -264,6 +264,8 @@ double fc_grouped_blocks_cost(const fc_conv *conv, const fc_machine *machine, bo
     const fc_lanes_tile tile = fc_lanes_tile_of(table->lanes_sums, s.images, s.rows, s.cols);
     const fc_lanes_places high = places_of(conv, FC_HEIGHT, 0, s.rows), wide = places_of(conv, FC_WIDTH, 0, s.cols);
     const bool turned = !conv->channels_last;
+    const bool nine = fc_lanes_by_nine(table->lanes_sums, &tile, conv->kernel[FC_DEPTH], conv->kernel[FC_HEIGHT],
+                                       conv->kernel[FC_WIDTH], conv->stride[FC_WIDTH], conv->dilation[FC_WIDTH], l->in);
     const int64_t across = tile.by_piece ? tile.places * tile.cols : tile.cols, down = tile.by_piece ? 1 : tile.places;
     const double blocks = (double)(s.image_blocks * out[FC_DEPTH] * s.row_blocks * s.col_blocks);
     const double tiles = blocks * (double)(l->units * l->vectors) *
@@ -283,7 +285,7 @@ double fc_grouped_blocks_cost(const fc_conv *conv, const fc_machine *machine, bo
     const bool at_once = turned && wide.seen >= wide.count && high.seen >= high.count; /* to where they belong */
     const fc_count counts[] = {
         { tiles * (double)(tile.places * tile.cols) * depth,
-          fc_lanes_multiply(l, machine, l->vectors > 1 ? 1.45 : 1.17) },
+          fc_lanes_multiply(l, machine, l->vectors > 1 ? 1.45 : 1.17, !nine ? 0 : wide.stride == 1 ? 0.95 : 1.15) },
         { tiles, 200 },
         { places, at_once ? 1 : 4 + 3.7 * fc_group_lanes_sources(l) }, /* copies */
         { rows, turned && !at_once ? 110 : 20 },

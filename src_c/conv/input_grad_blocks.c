@@ -15,6 +15,7 @@ enum {
     UNIT_BYTES = 48 << 10,    /* of a block's copy, for each of its units, */
     MOST_BYTES = 384 << 10,   /* and of all with the gradient */
     MOST_PHASES = 36,
+    MOST_CELL_GROUPS = 8,     /* of float64 that is a whole vector */
     MOST_DEPTH = 4096,        /* weights that a pixel meets */
     CHANNELS_BESIDE = 128,    /* of a copy, where they are adjacent in grad_output */
     CHANNELS_APART = 32,
@@ -90,6 +91,47 @@ static void filter_phase(const blocks_job *job, const blocks_block *b, const fc_
 static bool is_met(const fc_lanes_phase *h, const fc_lanes_phase *w)
 {
     return h->axis.kernel > 0 && w->axis.kernel > 0;
+}
+
+/* Whether cells of four pixels are computed at once. */
+static bool by_cells(const blocks_job *job)
+{
+    const fc_conv *conv = job->conv;
+    for (int axis = FC_HEIGHT; axis <= FC_WIDTH; axis++)
+        if (conv->kernel[axis] != 3 || conv->stride[axis] != 2 || conv->dilation[axis] != 1)
+            return false;
+    return job->table->group_cells && (conv->in_size[FC_WIDTH] + 1) / 2 >= FC_CELLS_LEAST &&
+           job->lanes.groups <= MOST_CELL_GROUPS && (job->row_blocks == 1 || job->rows % 2 == 0);
+}
+
+static fc_cells_axis cells_axis_of(const fc_conv *conv, int axis, int64_t first, int64_t pixels)
+{
+    const int64_t sees = first + conv->pad_before[axis];
+    return (fc_cells_axis){ .pixels = pixels, .outputs = conv->out_size[axis], .first = sees >= 1 ? (sees - 1) / 2 : -1,
+                            .one = conv->pad_before[axis] % 2 == 0 };
+}
+
+static void filter_cells(const blocks_job *job, const blocks_block *b, const fc_depthwise_lanes *d, void *to)
+{
+    const fc_conv *conv = job->conv;
+    const fc_group_lanes *l = &job->lanes;
+    const int64_t *x = conv->x_stride, lanes = job->table->lanes, width = conv->in_size[FC_WIDTH];
+    const int64_t row = job->wide.count * l->pitch, tap = l->in * lanes;
+    fc_group_cells g = {
+        .weight = d->weight, .row = cells_axis_of(conv, FC_HEIGHT, b->row, b->rows),
+        .col = cells_axis_of(conv, FC_WIDTH, 0, width), .images = d->images, .x_image = d->x_image,
+        .y_image = d->y_image, .inputs = d->inputs, .x_input = d->x_input, .groups = d->groups, .far = d->far,
+        .pick = d->pick, .lanes = d->lanes,
+    };
+    g.x = fc_at(d->x, (g.row.first - b->high.start) * row + (g.col.first - job->wide.start) * l->pitch, l->size);
+    g.y = job->turned ? to : fc_at_mut(to, b->row * x[FC_H], l->size);
+    g.row.x_out = row;
+    g.row.y_pixel = job->turned ? width * lanes : x[FC_H];
+    g.row.w_tap = 3 * tap;
+    g.col.x_out = l->pitch;
+    g.col.y_pixel = job->turned ? lanes : x[FC_W];
+    g.col.w_tap = tap;
+    job->table->group_cells(&g);
 }
 
 static void filter_phases(const blocks_job *job, const blocks_block *b, const fc_depthwise_lanes *d, void *to)
@@ -176,14 +218,18 @@ static void run_task(void *context, int64_t task, void *memory)
         .far = !job->turned && fc_far(conv, fc_x_count(conv)),
     };
     const int64_t first = b.block * l->together, end = fc_min(l->units, first + l->together);
+    const bool cells = by_cells(job);
     for (int64_t unit = first; unit < end; unit++)
         for (int64_t v = 0; v < l->vectors; v++) {
             const int64_t channel = unit * l->groups * l->out + v * lanes, count = fc_group_lanes_count(l, unit, v);
             d.x = fc_at(memory, (unit - first) * l->groups * l->in, l->size);
             d.lanes = job->turned ? lanes : count;
             d.weight = fc_at(job->weight, (unit * l->vectors + v) * l->in * conv->taps * lanes, l->size);
-            filter_phases(job, &b, &d, job->turned ? tile : fc_at_mut(job->grad, b.image * x[FC_N] + channel * x[FC_C],
-                                                                      l->size));
+            void *to = job->turned ? tile : fc_at_mut(job->grad, b.image * x[FC_N] + channel * x[FC_C], l->size);
+            if (cells)
+                filter_cells(job, &b, &d, to);
+            else
+                filter_phases(job, &b, &d, to);
             if (job->turned)
                 move_back(job, &b, channel, count, tile);
         }
@@ -222,8 +268,10 @@ static blocks_job job_of(const fc_conv *conv)
     for (int64_t blocks = 2; job.rows > 1 && !fits(&job, job.rows); blocks++)
         job.rows = fc_min(job.rows - 1, fc_div_up(height, blocks));
     /* Whole strides, so that no phase has fewer rows than another. */
-    if (job.rows < height && job.rows > conv->stride[FC_HEIGHT])
-        job.rows = job.rows / conv->stride[FC_HEIGHT] * conv->stride[FC_HEIGHT];
+    if (job.rows < height && job.rows > conv->stride[FC_HEIGHT]) {
+        const int64_t stride = conv->stride[FC_HEIGHT], more = fc_round_up(job.rows, stride);
+        job.rows = fits(&job, more) ? more : job.rows / stride * stride;
+    }
     job.row_blocks = fc_div_up(height, job.rows);
     job.images = 1;
     if (job.row_blocks == 1) {
@@ -263,6 +311,12 @@ static void count_tiles(const blocks_job *job, double *tiles, double *products)
     const fc_conv *conv = job->conv;
     const int64_t rows = job->rows, width = conv->in_size[FC_WIDTH];
     *tiles = *products = 0;
+    if (by_cells(job)) {
+        const int64_t cells = (width + 1) / 2, cols = fc_cells_cols(cells, job->lanes.groups);
+        *tiles = (double)(job->images * fc_div_up(rows, 2) * fc_div_up(cells, cols));
+        *products = *tiles * (double)(conv->taps * cols * conv->out_per_group);
+        return;
+    }
     for (int64_t i = 0; i < fc_min(conv->stride[FC_HEIGHT], rows); i++) {
         const fc_lanes_axis h = fc_lanes_phase_of(conv, FC_HEIGHT, i, rows).axis;
         for (int64_t j = 0; j < fc_min(conv->stride[FC_WIDTH], width); j++) {
@@ -290,6 +344,7 @@ static double seconds_of(const blocks_job *job)
     count_tiles(job, &tiles, &products);
     const double blocks = (double)(job->image_blocks * job->row_blocks);
     const double vectors = blocks * (double)(l->units * l->vectors);
+    const double filled = (double)conv->in_size[FC_HEIGHT] / (double)(job->rows * job->row_blocks); /* of the blocks */
     const double rows = blocks * (double)(l->blocks * job->images) *
                         (double)places_of(conv, FC_HEIGHT, 0, job->rows).count;
     const double places = rows * (double)(job->wide.count * fc_div_up(l->record, machine->lanes));
@@ -302,9 +357,16 @@ static double seconds_of(const blocks_job *job)
     const double weights = (double)(conv->in_channels * conv->out_per_group) * (double)conv->taps;
     /* Products to a store that others, of phases in place, have as few of. */
     const bool few = conv->out_per_group <= 2 || conv->stride[FC_HEIGHT] * conv->stride[FC_WIDTH] == 1;
+    const bool cells = by_cells(job);
+    const fc_lanes_tile tile = fc_lanes_tile_of(job->table->lanes_sums, job->images, job->rows,
+                                                conv->in_size[FC_WIDTH]);
+    const bool whole = conv->stride[FC_HEIGHT] == 1 && conv->stride[FC_WIDTH] == 1; /* no phases */
+    const bool nine = fc_lanes_by_nine(job->table->lanes_sums, &tile, 1, conv->kernel[FC_HEIGHT],
+                                       conv->kernel[FC_WIDTH], 1, whole ? conv->dilation[FC_WIDTH] : 0, l->in);
+    const double multiply = fc_lanes_multiply(l, machine, 1.22, cells ? 1.1 : nine ? 0.95 : 0);
     const fc_count counts[] = {
-        { products * vectors, fc_lanes_multiply(l, machine, 1.22) },
-        { tiles * vectors, turned ? 230 : few ? 400 : 180 },    /* their stores, far from each other, among it */
+        { products * vectors * filled, multiply },
+        { tiles * vectors * filled, turned ? 230 : few && !cells ? 400 : 180 },    /* their stores, far from each other, among it */
         { (double)(conv->stride[FC_HEIGHT] * conv->stride[FC_WIDTH]) * vectors, 150 }, /* calls */
         { places, turned ? 1 : 4 + 3.7 * fc_group_lanes_sources(l) }, /* copies */
         { rows, 20 },

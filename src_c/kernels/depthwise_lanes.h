@@ -33,6 +33,16 @@ static inline fc_lanes_tile fc_lanes_tile_of(int sums, int64_t images, int64_t r
     return tile;
 }
 
+/* Whether all nine taps of an input are added before the next one, where up to `sums` are kept: of filters of so many
+ * rows and columns and `deep` planes, strides and steps from tap to tap as fc_lanes_in_rows takes them. */
+enum { FC_LANES_NINE_INPUTS = 4 };
+static inline bool fc_lanes_by_nine(int sums, const fc_lanes_tile *tile, int64_t deep, int64_t rows, int64_t cols,
+                                    int64_t stride, int64_t tap, int64_t inputs)
+{
+    return sums >= 16 && deep == 1 && rows == 3 && cols == 3 && inputs >= FC_LANES_NINE_INPUTS && !tile->by_piece &&
+           fc_lanes_in_rows(cols, stride, tap, tile->cols) > 0;
+}
+
 /* Of at least so many columns there are tiles of one place, too, unless lanes are the filters of a depthwise one. */
 enum { FC_LANES_ALONE_COLS = 4 };
 

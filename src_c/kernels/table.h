@@ -13,6 +13,7 @@
 #include "dot.h"
 #include "gemm.h"
 #include "grad.h"
+#include "group_cells.h"
 #include "lane_dots.h"
 #include "lanes.h"
 #include "mix.h"
@@ -49,6 +50,7 @@ typedef struct fc_table {
     int lanes_sums;        /* as fc_lanes_tile_of takes it */
     void (*depthwise_lanes)(const fc_depthwise_lanes *d);
     void (*depthwise_slide)(const fc_depthwise_slide *d); /* or NULL: too few registers */
+    void (*group_cells)(const fc_group_cells *g); /* or NULL */
     void (*depthwise_strided)(const fc_depthwise_strided *d);
     void (*pool_clear)(const fc_pool_clear *c);
     void (*pool_wholes)(const fc_pool_wholes *w);

@@ -366,7 +366,7 @@ static double seconds_of(const blocks_job *job)
     const double multiply = fc_lanes_multiply(l, machine, 1.22, cells ? 1.1 : nine ? 0.95 : 0);
     const fc_count counts[] = {
         { products * vectors * filled, multiply },
-        { tiles * vectors * filled, turned ? 230 : few && !cells ? 400 : 180 },    /* their stores, far from each other, among it */
+        { tiles * vectors * filled, turned ? 230 : few && !cells ? 400 : 180 }, /* with stores far apart */
         { (double)(conv->stride[FC_HEIGHT] * conv->stride[FC_WIDTH]) * vectors, 150 }, /* calls */
         { places, turned ? 1 : 4 + 3.7 * fc_group_lanes_sources(l) }, /* copies */
         { rows, 20 },

@@ -148,8 +148,8 @@ static runs_plan plan_of(const fc_conv *conv, const fc_table *table)
     if (p.steps > 1)
         p.x.pitch = p.x.record;
     p.g = side_of(conv, table, conv->out_per_group, groups, fc_min(g, p.part));
-    /* One unit's pixels are whole runs already, but vectors must not reach beyond one. */
-    p.g_in_place = units == 1 && conv->y_stride[FC_C] == 1 && (p.exchanged || p.g.record % lanes == 0);
+    /* Of one group pixels are whole runs already, but vectors must not reach beyond one. */
+    p.g_in_place = conv->groups == 1 && conv->y_stride[FC_C] == 1 && (p.exchanged || p.g.record % lanes == 0);
     return p;
 }
 

@@ -64,6 +64,14 @@ def test_forward(of: Case, layout: str, dtype: Any, name: str) -> None:
         np.testing.assert_array_equal(fastconv.conv2d(x, weight, algorithm="grouped", **how), expected)
 
 
+def check_input_grad(data: Data, name: str) -> None:
+    """Of whole numbers, so that sums are exact."""
+    data.weight, data.grad = np.rint(4 * data.weight), np.rint(4 * data.grad)
+    expected = reference.conv2d_input_grad(data.grad, data.weight, input_shape=data.x.shape, **data.options)
+    with isa(name):
+        np.testing.assert_array_equal(data.input_grad(algorithm="blocks"), expected)
+
+
 @each_case
 @each_layout
 @both_dtypes
@@ -71,10 +79,7 @@ def test_forward(of: Case, layout: str, dtype: Any, name: str) -> None:
 def test_input_grad(of: Case, layout: str, dtype: Any, name: str) -> None:
     options = {name: value for name, value in of.options.items() if name != "activation"}
     data = Data((of.channels, of.outputs, of.size, of.kernel, options), dtype, layout, batch=of.batch)
-    data.weight, data.grad = np.rint(4 * data.weight), np.rint(4 * data.grad)
-    expected = reference.conv2d_input_grad(data.grad, data.weight, input_shape=data.x.shape, **data.options)
-    with isa(name):
-        np.testing.assert_array_equal(data.input_grad(algorithm="blocks"), expected)
+    check_input_grad(data, name)
 
 
 PADDINGS = [0, 1, 2, 3, ((1, 0), (0, 1)), ((0, 1), (1, 0)), ((1, 4), (1, 4)), ((0, 3), (2, 5))]
@@ -89,24 +94,19 @@ def test_cells_of_pixels(padding: Any, channels: Any, layout: str, dtype: Any, n
     """3x3 with a stride of 2: cells that are cut, tiles of each width, outputs that are not there."""
     groups, c, o = channels
     for height, width in ((7, 7), (8, 8), (5, 9), (6, 13), (3, 14), (9, 17), (4, 22), (2, 31)):
-        if np.min(np.array([height, width]) + np.sum(np.broadcast_to(padding, (2, 2)).astype(int), axis=1)) < 3:
+        padded = np.array([height, width]) + np.broadcast_to(padding, (2, 2)).sum(axis=1)
+        if padded.min() < 3:
             continue
         options = {"groups": groups, "padding": padding, "stride": 2}
         data = Data((groups * c, groups * o, (height, width), (3, 3), options), dtype, layout)
-        data.weight, data.grad = np.rint(4 * data.weight), np.rint(4 * data.grad)
-        expected = reference.conv2d_input_grad(data.grad, data.weight, input_shape=data.x.shape, **data.options)
-        with isa(name):
-            np.testing.assert_array_equal(data.input_grad(algorithm="blocks"), expected)
+        check_input_grad(data, name)
 
 
 @each_layout
 @every_isa
 def test_cells_of_several_blocks_of_rows(layout: str, name: str) -> None:
     data = Data((64, 64, (57, 120), (3, 3), {"groups": 8, "padding": 1, "stride": 2}), np.float32, layout)
-    data.weight, data.grad = np.rint(4 * data.weight), np.rint(4 * data.grad)
-    expected = reference.conv2d_input_grad(data.grad, data.weight, input_shape=data.x.shape, **data.options)
-    with isa(name):
-        np.testing.assert_array_equal(data.input_grad(algorithm="blocks"), expected)
+    check_input_grad(data, name)
 
 
 @each_layout

@@ -179,10 +179,10 @@ cdef int take_out(object out, const Problem* p, View* view) except -1:
     return check_out(out, sizes, count, p.conv.dtype, "result", view)
 
 
-cdef object new_out(const Problem* p, View* view):
+cdef object new_out(const Problem* p, const View* x, View* view):
     cdef int64_t sizes[MAX_AXES]
     cdef int count = out_shape(p, sizes)
-    return new_array(sizes, count, p.conv.dtype, "output", view)
+    return new_array(sizes, count, p.conv.dtype, "output", x.data, view)
 
 
 cdef inline bint is_small(const fc_conv* conv) noexcept nogil:
@@ -208,7 +208,7 @@ def conv(int spatial, x, weight, bias, stride, padding, dilation, groups, paddin
                  padding_value, layout, activation)
     cdef void* bias_data = vb.data if has_bias != NULL else NULL
     if out is None:
-        out = new_out(&p, &vy)
+        out = new_out(&p, &vx, &vy)
     else:
         take_out(out, &p, &vy)
         no_overlap(out, &vy, given[0], x, &vx, "x")
@@ -284,7 +284,7 @@ cdef class Plan:
         memcpy(x_stride, p.conv.x_stride, sizeof(x_stride))
         memcpy(y_stride, p.conv.y_stride, sizeof(y_stride))
         if out is None:
-            out = new_out(p, &vy)
+            out = new_out(p, &vx, &vy)
         else:
             take_out(out, p, &vy)
             no_overlap(out, &vy, given, x, &vx, "x")

@@ -123,14 +123,14 @@ cdef int check_out(object out, const int64_t* sizes, int count, fc_dtype dtype, 
     return 0
 
 
-cdef object new_array(const int64_t* sizes, int count, fc_dtype dtype, str what, View* view):
-    """A new array for a result, described."""
+cdef object new_array(const int64_t* sizes, int count, fc_dtype dtype, str what, const void* beside, View* view):
+    """A new array for a result that is made from an array at `beside`, described."""
     cdef int64_t nbytes = 4 if dtype == FC_F32 else 8
     cdef int axis
     cdef tuple shape = make_shape(sizes, count)
     for axis in range(count):
         nbytes *= sizes[axis]
-    out = make_empty(shape, float32 if dtype == FC_F32 else float64, nbytes, what)
+    out = make_empty(shape, float32 if dtype == FC_F32 else float64, nbytes, what, beside)
     if not fill(out, view, PyBUF_WRITABLE):
         raise MemoryError(f"the {what} could not be made")
     return out

@@ -26,11 +26,11 @@ cdef int check_grad_output(const Problem* p, const View* grad) except -1:
     return 0
 
 
-cdef object grad_target(object out, const int64_t* sizes, int count, fc_dtype dtype, View* view):
+cdef object grad_target(object out, const int64_t* sizes, int count, const View* grad, View* view):
     """A new array for a gradient, or `out` once it has been checked."""
     if out is None:
-        return new_array(sizes, count, dtype, "gradient", view)
-    check_out(out, sizes, count, dtype, "gradient", view)
+        return new_array(sizes, count, grad.dtype, "gradient", grad.data, view)
+    check_out(out, sizes, count, grad.dtype, "gradient", view)
     return out
 
 
@@ -53,7 +53,7 @@ def conv_input_grad(int spatial, grad_output, weight, input_shape, stride, paddi
     check_grad_output(&p, &vg)
     given = out is not None
     memcpy(sizes, vx.shape, sizeof(sizes))
-    out = grad_target(out, sizes, vx.ndim, vg.dtype, &vx)
+    out = grad_target(out, sizes, vx.ndim, &vg, &vx)
     if given:
         no_overlap(out, &vx, inputs_given[0], grad_output, &vg, "grad_output")
         no_overlap(out, &vx, inputs_given[1], weight, &vw, "weight")
@@ -84,14 +84,14 @@ def conv_weight_grad(int spatial, grad_output, x, weight_shape, stride, padding,
     check_grad_output(&p, &vg)
     memcpy(sizes, vw.shape, sizeof(sizes))
     given = out is not None
-    out = grad_target(out, sizes, vw.ndim, vg.dtype, &vw)
+    out = grad_target(out, sizes, vw.ndim, &vg, &vw)
     if given:
         no_overlap(out, &vw, inputs_given[0], grad_output, &vg, "grad_output")
         no_overlap(out, &vw, inputs_given[1], x, &vx, "x")
     # C writes contiguous weights; an array with gaps gets a copy of them.
     target = out
     if not vw.contiguous:
-        target = grad_target(None, sizes, vw.ndim, vg.dtype, &vt)
+        target = grad_target(None, sizes, vw.ndim, &vg, &vt)
         vw.data = vt.data
     place(vx.step, &p, p.conv.x_stride)
     place(vg.step, &p, p.conv.y_stride)
@@ -133,12 +133,12 @@ def conv_bias_grad(int spatial, grad_output, layout, out):
         if sizes[FC_D + axis] == 0:
             p.conv.batch = 0
     given = out is not None
-    out = grad_target(out, &sizes[FC_C], 1, vg.dtype, &vb)
+    out = grad_target(out, &sizes[FC_C], 1, &vg, &vb)
     if given:
         no_overlap(out, &vb, input_given, grad_output, &vg, "grad_output")
     target = out
     if not vb.contiguous:
-        target = grad_target(None, &sizes[FC_C], 1, vg.dtype, &vt)
+        target = grad_target(None, &sizes[FC_C], 1, &vg, &vt)
         vb.data = vt.data
     with nogil:
         status = fc_conv_bias_grad(&p.conv, vg.data, vb.data, &error)

@@ -188,10 +188,11 @@ cdef inline int64_t outputs(const fc_pool* pool) noexcept nogil:
     return pool.batch * pool.channels * pool.out_pixels
 
 
-cdef object make_result(object out, tuple shape, int64_t count, object dtype, str name):
-    """`out` after all checks but overlap, or a new array of `count` elements."""
+cdef object make_result(object out, tuple shape, int64_t count, object dtype, str name, const void* beside):
+    """`out` after all checks but overlap, or a new array of `count` elements, made from one at `beside`."""
     if out is None:
-        return make_empty(shape, dtype, count * dtype.itemsize if count >= ALIGNED_OUTPUT // 8 else 0, "output")
+        return make_empty(shape, dtype, count * dtype.itemsize if count >= ALIGNED_OUTPUT // 8 else 0, "output",
+                          beside)
     if not isinstance(out, ndarray):
         raise TypeError(f"{name} must be a numpy.ndarray, got {kind(out)}")
     if not out.flags.writeable:
@@ -222,13 +223,13 @@ cdef object pool_integers(Pooling* p, object x, object return_indices, object ou
     cdef int64_t* indices = NULL
     shape = pool_shape(p, p.pool.out_size)
     given = out
-    out = make_result(out, shape, outputs(&p.pool), x.dtype, "out")
-    to = out if given is None else written(out, (("x", x),))
     fill_any(x, &vx)
+    out = make_result(out, shape, outputs(&p.pool), x.dtype, "out", vx.data)
+    to = out if given is None else written(out, (("x", x),))
     fill_any(to, &vy)
     found = None
     if return_indices:
-        found = make_result(None, shape, outputs(&p.pool), int64, "indices")
+        found = make_result(None, shape, outputs(&p.pool), int64, "indices", NULL)
         fill_any(found, &vi)
         indices = <int64_t*>vi.data
     with nogil:
@@ -248,7 +249,7 @@ cdef object run_pool(Pooling* p, int which, object x, View* vx, object return_in
     cdef int64_t work = pool.batch * pool.channels * (pool.in_pixels + pool.out_pixels * 4)
     shape = pool_shape(p, pool.out_size)
     given = out
-    out = make_result(out, shape, outputs(pool), float32 if pool.dtype == FC_F32 else float64, "out")
+    out = make_result(out, shape, outputs(pool), float32 if pool.dtype == FC_F32 else float64, "out", vx.data)
     to = out if given is None else written(out, (("x", x),))
     fill_any(to, &vy)
     if not in_lanes(p, vx):
@@ -257,7 +258,7 @@ cdef object run_pool(Pooling* p, int which, object x, View* vx, object return_in
     pool_place(vx.step, p, pool.x_stride)
     found = None
     if return_indices:
-        found = make_result(None, shape, outputs(&p.pool), int64, "indices")
+        found = make_result(None, shape, outputs(&p.pool), int64, "indices", NULL)
         fill_any(found, &vi)
         indices = <int64_t*>vi.data
     if work < KEEP_GIL_POOLING_BELOW:
@@ -392,7 +393,8 @@ def avg_pool_grad(int spatial, grad_output, input_shape, kernel_size, stride, pa
     if grad_output.shape != wanted:
         raise ValueError(f"grad_output has shape {grad_output.shape}; these options make {wanted} of {input_shape}")
     given = out
-    out = make_result(out, pool_shape(&p, p.pool.in_size), inputs(&p.pool), float32 if vg.dtype == FC_F32 else float64, "out")
+    out = make_result(out, pool_shape(&p, p.pool.in_size), inputs(&p.pool),
+                      float32 if vg.dtype == FC_F32 else float64, "out", vg.data)
     to = out if given is None else written(out, (("grad_output", grad_output),))
     fill_any(to, &vo)
     if not in_lanes(&p, &vg):
@@ -467,7 +469,8 @@ def move_by_index(int spatial, source, indices, shape, layout, out, bint add):
     given = out
     if given is not None:
         check_indices(&p, &vi, add)
-    out = make_result(out, pool_shape(&p, p.pool.in_size), inputs(&p.pool), float32 if vs.dtype == FC_F32 else float64, "out")
+    out = make_result(out, pool_shape(&p, p.pool.in_size), inputs(&p.pool),
+                      float32 if vs.dtype == FC_F32 else float64, "out", vs.data)
     to = out if given is None else written(out, ((name, source), ("indices", indices)))
     fill_any(to, &vo)
     with nogil:
@@ -500,7 +503,8 @@ def gather_by_index(int spatial, source, indices, layout, out):
     given = out
     if given is not None:
         check_indices(&p, &vi, False)
-    out = make_result(out, pool_shape(&p, p.pool.out_size), outputs(&p.pool), float32 if vs.dtype == FC_F32 else float64, "out")
+    out = make_result(out, pool_shape(&p, p.pool.out_size), outputs(&p.pool),
+                      float32 if vs.dtype == FC_F32 else float64, "out", vs.data)
     to = out if given is None else written(out, (("grad_output", source), ("indices", indices)))
     fill_any(to, &vo)
     with nogil:
@@ -522,9 +526,9 @@ def sampled_pool(x, kernel_size, stride, padding, dilation, ceil_mode, random, l
     pool_windows(&p, kernel_size, stride, padding, dilation, ceil_mode)
     shape = pool_shape(&p, p.pool.out_size)
     given = out
-    out = make_result(out, shape, outputs(&p.pool), float32 if vx.dtype == FC_F32 else float64, "out")
+    out = make_result(out, shape, outputs(&p.pool), float32 if vx.dtype == FC_F32 else float64, "out", vx.data)
     to = out if given is None else written(out, (("x", x),))
-    indices = make_result(None, shape, outputs(&p.pool), int64, "indices")
+    indices = make_result(None, shape, outputs(&p.pool), int64, "indices", NULL)
     numbers = numpy.ascontiguousarray(random(shape), float64)
     fill_any(to, &vy)
     fill_any(indices, &vi)

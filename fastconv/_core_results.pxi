@@ -20,10 +20,13 @@ cdef extern from "Python.h":
 cdef enum:
     MOST_KEPT = 16
     LEAST_KEPT = 1 << 20
+    PAGE = 4096
+    APART = 256                               # bytes, from the place of an input in its page to that of the result
 
 cdef struct Kept:
     PyObject* memory                          # an array of bytes; one reference is ours
-    int64_t start, nbytes                     # the first that begins a cache line, and how many from there on
+    int64_t start, nbytes                     # the first that begins a cache line, and how many a result may have
+    int64_t address                           # of the first
 
 cdef Kept kept[MOST_KEPT]                     # the last used last
 cdef int kept_count = 0
@@ -83,15 +86,27 @@ cdef int find_kept(int64_t nbytes) noexcept:
 cdef object new_memory(int64_t nbytes, str what):
     if nbytes >= LARGE_OUTPUT:
         arrays.check_memory(nbytes, what)
-    return empty(nbytes + CACHE_LINE, numpy.uint8)
+    return empty(nbytes + CACHE_LINE + PAGE, numpy.uint8)
 
 
-cdef object result_memory(int64_t nbytes, str what, int64_t* start):
+cdef int64_t away_from(const void* beside, int64_t address) noexcept:
+    """How far after `address` a result begins that is made from what lies at `beside`, or NULL.
+
+    A load waits for an earlier store to the same place of another page as if that were the same memory: of depthwise
+    rows in NHWC whose pixels are a page apart, up to twice the time.
+    """
+    if beside == NULL:
+        return 0
+    return (<int64_t>beside + APART - address) & (PAGE - CACHE_LINE)
+
+
+cdef object result_memory(int64_t nbytes, str what, const void* beside, int64_t* start):
     """An array of bytes of which `nbytes` from `start` on, the beginning of a cache line, are a result's."""
     global kept_count
     cdef int index = find_kept(nbytes)
+    cdef int64_t address
     if index >= 0:
-        start[0] = kept[index].start
+        start[0] = kept[index].start + away_from(beside, kept[index].address)
         put_last(index)
         return <object>kept[kept_count - 1].memory
     try:
@@ -99,22 +114,26 @@ cdef object result_memory(int64_t nbytes, str what, int64_t* start):
     except MemoryError:
         forget(RESULT_MEMORY)
         memory = new_memory(nbytes, what)
-    start[0] = -<int64_t>memory.ctypes.data & (CACHE_LINE - 1)
+    address = memory.ctypes.data
+    start[0] = -address & (CACHE_LINE - 1)
+    address += start[0]
     if LEAST_KEPT <= nbytes <= RESULT_MEMORY:
         forget(nbytes)
         Py_INCREF(memory)
-        kept[kept_count] = Kept(<PyObject*>memory, start[0], nbytes)
+        kept[kept_count] = Kept(<PyObject*>memory, start[0], nbytes, address)
         kept_count += 1
+    start[0] += away_from(beside, address)
     return memory
 
 
-cdef object make_empty(tuple shape, object dtype, int64_t nbytes, str what):
-    """A new array.  A large one begins on a cache line: vectors that are written across two of them cost up to half
-    of the time where memory is the limit."""
+cdef object make_empty(tuple shape, object dtype, int64_t nbytes, str what, const void* beside):
+    """A new array for what is made from an array at `beside`.  A large one begins on a cache line: vectors that are
+    written across two of them cost up to half of the time where memory is the limit."""
     cdef int64_t start
     if nbytes < ALIGNED_OUTPUT:
         return PyObject_CallFunctionObjArgs(<PyObject*>empty, <PyObject*>shape, <PyObject*>dtype, <PyObject*>NULL)
-    memory = result_memory(nbytes, f"the {what} of shape {shape}" if nbytes >= LARGE_OUTPUT else what, &start)
+    memory = result_memory(nbytes, f"the {what} of shape {shape}" if nbytes >= LARGE_OUTPUT else what, beside,
+                           &start)
     return ndarray(shape, dtype, memory, start)
 
 

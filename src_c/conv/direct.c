@@ -390,7 +390,8 @@ static double cost(const fc_conv *conv, const fc_machine *machine, bool prepared
     const double groups = (double)conv->groups, depth = (double)conv->depth;
     const double vectors = (double)fc_div_up(conv->out_per_group, machine->lanes);
     const double pixels = (double)(conv->batch * conv->out_pixels);
-    const double lines_out = groups * pixels * (double)fc_div_up(conv->out_per_group, wide);
+    const int64_t turned = fc_div_up(conv->out_per_group, wide);
+    const double lines_out = groups * pixels * (conv->taps > 1 ? (double)turned : vectors);
     const double weights = groups * depth * vectors;
     const double band = s.copies ? (double)(s.tasks * s.images * s.band.size) *
                                        (double)fc_div_up(conv->in_per_group, s.band.channels) / (double)wide : 0;
@@ -406,7 +407,8 @@ static double cost(const fc_conv *conv, const fc_machine *machine, bool prepared
     const int64_t elements = fc_x_count(conv) + conv->batch * conv->out_pixels * conv->out_channels;
     const bool held = fc_starts_one(machine) && !fc_past_caches(elements * (int64_t)fc_size_of(conv->dtype));
     const bool half_runs = s.runs && machine->halved;
-    const double beside = fc_starts_one(machine) ? 0.65 : 1; /* of what waits, which products hide */
+    /* Of what waits: products of several taps hide some of it. */
+    const double beside = fc_starts_one(machine) && conv->taps > 1 ? 0.65 : 1;
     const fc_count counts[] = {
         { groups * depth * vectors * pixels, fc_multiply_tile(machine, half_runs ? 0.82 : 0.962, s.vectors) },
         { prepared ? 0 : weights, 11.4 },                                                  /* pack weights */

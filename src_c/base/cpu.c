@@ -48,6 +48,14 @@ static void read_isas(void)
     cpu.has[FC_ISA_AVX512] = cpu.has[FC_ISA_AVX2] && (state & zmm) == zmm && (extended & avx512) == avx512;
 }
 
+/* What Intel's large cores from Sapphire Rapids on have and none of the small ones below: BF16 or FP16 of AVX-512, AMX.
+ * Virtual machines may name another model than what they run on. */
+static bool is_large_core(void)
+{
+    const uint32_t bf16 = 1u << 5, fp16_or_amx = 1u << 23 | 1u << 24;
+    return (cpuid(7, 1).a & bf16) || (cpuid(7, 0).d & fp16_or_amx);
+}
+
 /* Zen 4 computes 512 bits in two halves; the first small cores of Intel's with AVX-512 (Ice Lake, Tiger
  * Lake, Rocket Lake of clients) have one unit that wide.  Makers' optimisation manuals. */
 static void read_width(void)
@@ -60,7 +68,7 @@ static void read_width(void)
         family += signature >> 20 & 255;
     if (maker.b == signature_AMD_ebx)
         cpu.one_wide_fma = family == 0x19;
-    else if (maker.b == signature_INTEL_ebx && family == 6)
+    else if (maker.b == signature_INTEL_ebx && family == 6 && !is_large_core())
         for (size_t i = 0; i < sizeof small_cores / sizeof *small_cores; i++)
             cpu.one_wide_fma |= model == small_cores[i];
 }

@@ -53,6 +53,8 @@ cdef extern from "base/dispatch.h" nogil:
 
     fc_status fc_dispatch_init(const char* forced, fc_error* error)
     fc_isa fc_dispatch_isa()
+    int fc_dispatch_wide_fmas()
+    void fc_dispatch_set_wide_fmas(int count)
     const fc_table* fc_table_of(fc_isa isa, fc_dtype dtype)
 
 

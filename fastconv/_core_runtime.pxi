@@ -60,6 +60,14 @@ def use_isa(name):
     return before
 
 
+def use_wide_fmas(int count):
+    """Choose as for a CPU that starts so many 512-bit multiply-adds in a cycle, 0 for this one; return how many
+    before.  For tests only."""
+    before = fc_dispatch_wide_fmas()
+    fc_dispatch_set_wide_fmas(count)
+    return before
+
+
 def algorithms():
     """Return the names of all convolution algorithms."""
     cdef int index = 0
@@ -79,6 +87,7 @@ def info():
         "cpu": cpu.name.decode(errors="replace"),
         "isa": fc_isa_name(fc_dispatch_isa()).decode(),
         "isas": available_isas(),
+        "wide_fmas": fc_dispatch_wide_fmas(),
         "l1": cpu.l1,
         "l2": cpu.l2,
         "l3": cpu.l3,
@@ -92,6 +101,10 @@ def _choose_isa():
         use_isa(os.environ.get("FASTCONV_ISA", ""))
     except ValueError as error:
         raise ImportError(str(error)) from None
+    count = os.environ.get("FASTCONV_WIDE_FMAS", "0")
+    if count not in ("0", "1", "2"):
+        raise ImportError(f"FASTCONV_WIDE_FMAS must be 1 or 2, or 0 for what the CPU says, got {count!r}")
+    use_wide_fmas(int(count))
 
 
 _choose_isa()

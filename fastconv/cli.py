@@ -94,10 +94,12 @@ def _mib(size: int) -> str:
 def run_info(args: argparse.Namespace) -> int:
     """Print what this machine and this build are."""
     info = _core.info()
+    wide = f"{info['wide_fmas']} multiply-adds a cycle (FASTCONV_WIDE_FMAS corrects)"
     lines = {
         "fastconv": info["version"],
         "cpu": info["cpu"],
         "isa": f"{info['isa']} (available: {', '.join(info['isas'])}; FASTCONV_ISA chooses)",
+        **({"512 bits": wide} if info["isa"] == "avx512" else {}),
         "caches": f"L1 {_mib(info['l1'])}, L2 {_mib(info['l2'])}, L3 {_mib(info['l3'])}",
         "threads": f"{info['threads']} (default {info['default_threads']}; FASTCONV_NUM_THREADS chooses)",
         "compiler": info["compiler"],

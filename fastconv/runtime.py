@@ -125,8 +125,8 @@ def show_config(mode: str = "stdout") -> dict[str, Any] | None:
     -------
     dict or None
         With ``mode="dicts"``: version, compiler, cpu, isa (in use), isas (built in and present),
-        l1, l2, l3 (bytes of cache), threads, default_threads, exact, algorithms, scratch_held,
-        results_held.
+        wide_fmas (512-bit multiply-adds that start in a cycle, where there is AVX-512), l1, l2, l3
+        (bytes of cache), threads, default_threads, exact, algorithms, scratch_held, results_held.
 
     Examples
     --------

@@ -25,6 +25,9 @@ HERE = Path(__file__).parent
 DTYPES = (np.float32, np.float64)
 LAYOUTS = ("NCHW", "NHWC")
 ISAS: tuple[str, ...] = _core.available_isas()
+"""What this machine has, the best last."""
+WIDTHS: tuple[str, ...] = ISAS + (f"avx512:{3 - _core.info()['wide_fmas']}",) * ("avx512" in ISAS)
+"""And its AVX-512 as CPUs use it that start the other number of 512-bit multiply-adds in a cycle."""
 ALGORITHMS: tuple[str, ...] = (*_core.algorithms(), "auto")
 
 
@@ -217,12 +220,15 @@ def same_bits(a: np.ndarray, b: np.ndarray) -> bool:
 
 @contextmanager
 def isa(name: str) -> Iterator[None]:
-    """Use the kernels of an instruction set."""
-    before = _core.use_isa(name)
+    """Use the kernels of an instruction set, one of `WIDTHS`."""
+    kernels, _, wide_fmas = name.partition(":")
+    before, width = _core.use_isa(kernels), _core.info()["wide_fmas"]
+    _core.use_wide_fmas(int(wide_fmas or width))
     try:
         yield
     finally:
         _core.use_isa(before)
+        _core.use_wide_fmas(width)
 
 
 @contextmanager

@@ -81,6 +81,9 @@ def test_info_names_machine_and_build(run: Callable[..., Any]) -> None:
     assert (code, err) == (0, "")
     assert lines["fastconv"] == fastconv.__version__
     assert lines["isa"].split()[0] in re.findall(r"\w+", lines["isa"].split("available:")[1])
+    wide = re.escape("multiply-adds a cycle (FASTCONV_WIDE_FMAS corrects)")
+    assert "512 bits" not in out or re.search(rf"^512 bits  [12] {wide}$", out, re.MULTILINE)
+    assert ("512 bits" in out) == lines["isa"].startswith("avx512")
     assert re.fullmatch(r"L1 [\d.]+ KiB, L2 .*iB, L3 .*iB", lines["caches"])
     assert int(lines["threads"].split()[0]) == fastconv.get_num_threads()
     assert lines["numpy"] == np.__version__

@@ -17,6 +17,7 @@ from support import (
     DTYPES,
     ISAS,
     LAYOUTS,
+    WIDTHS,
     Poisoned,
     amid_nan,
     assert_conv2d,
@@ -422,10 +423,12 @@ def test_one_channel_broadcast_to_all(size: tuple[int, int], name: str) -> None:
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs mprotect")
-@pytest.mark.parametrize("name", ISAS)
+@pytest.mark.parametrize("name", WIDTHS)
 def test_no_byte_beyond_an_array_is_touched(name: str) -> None:
     """Arrays that end, or begin, at a page that cannot be read: a process that reads on is killed."""
-    done = run_python("import guard_pages; guard_pages.main()", FASTCONV_ISA=name, FASTCONV_NUM_THREADS="1")
+    kernels, _, wide = name.partition(":")
+    settings = {"FASTCONV_ISA": kernels, "FASTCONV_WIDE_FMAS": wide or "0", "FASTCONV_NUM_THREADS": "1"}
+    done = run_python("import guard_pages; guard_pages.main()", **settings)
     where = done.stdout.rstrip().rpartition("\n")[2]
     assert done.returncode == 0, f"exit code {done.returncode} in {where}: {done.stderr[-1500:]}"
     assert done.stdout.endswith("done\n")

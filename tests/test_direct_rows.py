@@ -10,8 +10,18 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support import DTYPES, LAYOUTS, amid_nan, assert_within, isa, normal, same_bits, threads, to_layout
-from support import ISAS as NAMES
+from support import (
+    DTYPES,
+    LAYOUTS,
+    WIDTHS,
+    amid_nan,
+    assert_within,
+    isa,
+    normal,
+    same_bits,
+    threads,
+    to_layout,
+)
 
 import fastconv
 from fastconv import reference
@@ -59,7 +69,7 @@ def arrays(case: str, dtype: Any, layout: str) -> tuple[np.ndarray, np.ndarray, 
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("dtype", DTYPES, ids=lambda dtype: dtype.__name__)
 @pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", WIDTHS)
 @both
 def test_against_the_reference(case: str, dtype: Any, layout: str, name: str, algorithm: str) -> None:
     x, weight, bias, how = arrays(case, dtype, layout)

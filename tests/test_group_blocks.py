@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from conv_case import Case
 from grad_cases import Data
-from support import DTYPES, ISAS, LAYOUTS, isa, to_layout
+from support import DTYPES, LAYOUTS, WIDTHS, isa, to_layout
 
 import fastconv
 from fastconv import reference
 
 both_dtypes = pytest.mark.parametrize("dtype", DTYPES)
-every_isa = pytest.mark.parametrize("name", ISAS)
+every_isa = pytest.mark.parametrize("name", WIDTHS)
 each_layout = pytest.mark.parametrize("layout", LAYOUTS)
 
 
@@ -59,7 +59,8 @@ def test_forward(of: Case, layout: str, dtype: Any, name: str) -> None:
     expected = reference.conv2d(x, weight, **how)
     with isa(name):
         plan = fastconv.plan_conv2d(x.shape, weight, algorithm="grouped", **how)
-        assert layout == "NHWC" or of is not CASES[0] or "in blocks with" in plan.explain()
+        if of is CASES[0] and layout == "NCHW" and dtype is np.float32:
+            assert "in blocks with" in plan.explain()
         np.testing.assert_array_equal(plan(x), expected)
         np.testing.assert_array_equal(fastconv.conv2d(x, weight, algorithm="grouped", **how), expected)
 

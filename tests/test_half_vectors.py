@@ -1,5 +1,6 @@
 """Channels, or pixels of one plane, that leave half of a vector empty go in half vectors, where a CPU starts
-two multiply-adds of those for one of whole ones.  Elsewhere the same cases go in whole vectors."""
+two multiply-adds of those for one of whole ones.  Elsewhere the same cases go in whole vectors: both are
+tried."""
 
 from __future__ import annotations
 
@@ -10,11 +11,11 @@ import numpy as np
 import pytest
 from conv_case import Case
 from grad_cases import Data
-from support import DTYPES, ISAS, LAYOUTS, isa
+from support import DTYPES, LAYOUTS, WIDTHS, isa
 from tap_checks import check_threads, check_values, check_views, check_what_is_not_finite
 
 both_dtypes = pytest.mark.parametrize("dtype", DTYPES)
-every_isa = pytest.mark.parametrize("name", ISAS)
+every_isa = pytest.mark.parametrize("name", WIDTHS)
 each_layout = pytest.mark.parametrize("layout", LAYOUTS)
 
 

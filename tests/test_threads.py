@@ -415,6 +415,21 @@ def test_an_instruction_set_that_is_not_there(name: str) -> None:
         assert present in last
 
 
+@pytest.mark.parametrize("count", [1, 2])
+def test_wide_multiply_adds_from_the_environment(count: int) -> None:
+    code = "import fastconv; print(fastconv.show_config('dicts')['wide_fmas'])"
+    assert run_python(code, FASTCONV_WIDE_FMAS=str(count)).stdout.strip() == str(count)
+    assert run_python(code, FASTCONV_WIDE_FMAS="0").stdout == run_python(code).stdout
+
+
+@pytest.mark.parametrize("text", ["3", "-1", "", "two", "1.0"])
+def test_wide_multiply_adds_that_no_cpu_has(text: str) -> None:
+    done = run_python("import fastconv; print('imported')", FASTCONV_WIDE_FMAS=text)
+    assert (done.returncode, done.stdout) == (1, "")
+    wanted = "FASTCONV_WIDE_FMAS must be 1 or 2, or 0 for what the CPU says"
+    assert f"ImportError: {wanted}, got {text!r}" in done.stderr
+
+
 def test_no_instruction_set_named_means_the_best() -> None:
     code = "import fastconv; print(fastconv.show_config('dicts')['isa'])"
     done: Any = run_python(code, FASTCONV_ISA="")

@@ -28,6 +28,7 @@ static const build builds[] = {
 enum { BUILDS = sizeof builds / sizeof builds[0] };
 
 static const build *chosen = &builds[BUILDS - 1];
+static int wide_fmas;       /* 0 for those of the CPU */
 
 /* The build of an ISA, or NULL where this library has none or this CPU cannot run it. */
 static const build *find(fc_isa isa)
@@ -75,6 +76,16 @@ fc_status fc_dispatch_init(const char *forced, fc_error *error)
 fc_isa fc_dispatch_isa(void)
 {
     return chosen->isa;
+}
+
+int fc_dispatch_wide_fmas(void)
+{
+    return wide_fmas ? wide_fmas : fc_cpu_get()->one_wide_fma ? 1 : 2;
+}
+
+void fc_dispatch_set_wide_fmas(int count)
+{
+    wide_fmas = count;
 }
 
 const fc_table *fc_table_for(fc_dtype dtype)

@@ -14,18 +14,18 @@ static const double peak_f32[FC_ISA_COUNT] = {
 };
 static const double l2_bandwidth = 60e9, memory_bandwidth = 12e9;
 
-static fc_machine machines[FC_ISA_COUNT][2], halves[2];
+static fc_machine machines[2][FC_ISA_COUNT][2], halves[2]; /* by wide multiply-adds in a cycle, less one */
 static pthread_once_t machines_once = PTHREAD_ONCE_INIT;
 
-static void fill_machines(void)
+static void fill_machines(int wide_fmas)
 {
     const fc_cpu *cpu = fc_cpu_get();
     for (int isa = 0; isa < FC_ISA_COUNT; isa++)
         for (int dtype = FC_F32; dtype <= FC_F64; dtype++) {
             const fc_table *table = fc_table_of((fc_isa)isa, (fc_dtype)dtype);
-            machines[isa][dtype] = (fc_machine){
+            machines[wide_fmas - 1][isa][dtype] = (fc_machine){
                 .flops = dtype == FC_F32 ? peak_f32[isa] : peak_f32[isa] / 2,
-                .multiply = isa == FC_ISA_AVX512 && cpu->one_wide_fma ? 2 : 1,
+                .multiply = isa == FC_ISA_AVX512 && wide_fmas == 1 ? 2 : 1,
                 .l2_bytes = l2_bandwidth, .memory_bytes = memory_bandwidth,
                 .l1 = cpu->l1, .l2 = cpu->l2, .l3 = cpu->l3,
                 .lanes = table ? table->lanes : 1,
@@ -38,10 +38,10 @@ static void fill_machines(void)
 static void fill_halves(void)
 {
     for (int dtype = FC_F32; dtype <= FC_F64; dtype++) {
-        fc_machine *whole = &machines[FC_ISA_AVX512][dtype], *half = &halves[dtype];
+        fc_machine *whole = &machines[0][FC_ISA_AVX512][dtype], *half = &halves[dtype];
         *half = *whole;
         half->table = fc_table_of(FC_ISA_AVX2, (fc_dtype)dtype);
-        if (whole->multiply == 1 || !half->table)
+        if (!half->table)
             continue;
         half->flops = whole->flops / 2;
         half->multiply = 1;
@@ -53,14 +53,15 @@ static void fill_halves(void)
 
 static void fill(void)
 {
-    fill_machines();
+    fill_machines(1);
+    fill_machines(2);
     fill_halves();
 }
 
 const fc_machine *fc_machine_for(fc_dtype dtype)
 {
     pthread_once(&machines_once, fill);
-    return &machines[fc_dispatch_isa()][dtype];
+    return &machines[fc_dispatch_wide_fmas() - 1][fc_dispatch_isa()][dtype];
 }
 
 const fc_machine *fc_machine_fitting(const fc_machine *machine, int64_t channels)

@@ -26,10 +26,11 @@ static fc_depthwise_axis axis_of(const fc_conv *conv, const fc_depthwise_view *v
 void fc_depthwise_slide_down(const fc_conv_run *run, const fc_depthwise_view *v, int64_t channels, int64_t depth,
                         const fc_depthwise_part *p)
 {
-    enum { MOST_ROWS = 8, LEAST_ROWS = 3, PIXELS = 4 * FC_SLIDE_COLS };
+    enum { MOST_ROWS = 8, FAR_ROWS = 4, LEAST_ROWS = 3, PIXELS = 4 * FC_SLIDE_COLS };
     const fc_conv *conv = run->conv;
     const int64_t lanes = run->table->lanes, size = (int64_t)fc_size_of(conv->dtype);
-    const int64_t l2 = fc_machine_for(conv->dtype)->l2 / size;
+    const fc_machine *machine = fc_machine_for(conv->dtype);
+    const int64_t l2 = machine->l2 / size, most_rows = v->far && machine->multiply == 1 ? FAR_ROWS : MOST_ROWS;
     fc_depthwise_slide d = {
         .x = fc_at(v->x, depth * v->x_stride[FC_D], (size_t)size), .weight = v->weight, .bias = v->bias,
         .y = fc_at_mut(v->y, depth * v->y_stride[FC_D], (size_t)size),
@@ -45,9 +46,7 @@ void fc_depthwise_slide_down(const fc_conv_run *run, const fc_depthwise_view *v,
     const int64_t first = p->first[FC_WIDTH], width = p->end[FC_WIDTH] - first;
     const int64_t fit = l2 / (4 * (LEAST_ROWS + 1) * channels);
     const int64_t parts = fc_div_up(width, fc_max(PIXELS, fit)), cols = fc_div_up(width, parts);
-    d.rows = fc_max(LEAST_ROWS, fc_min(MOST_ROWS, l2 / (4 * cols * channels) - 1));
-    d.x_ahead = d.rows * d.row.x;
-    d.y_ahead = d.rows * d.row.y;
+    d.rows = fc_max(LEAST_ROWS, fc_min(most_rows, l2 / (4 * cols * channels) - 1));
     for (int64_t i = 0, col = first, end; i < parts; i++, col = end) {
         end = first + width * (i + 1) / parts;
         d.col = axis_of(conv, v, FC_WIDTH, col, end);

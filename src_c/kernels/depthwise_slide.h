@@ -2,6 +2,7 @@
  * conv/depthwise_slide.c. */
 #ifndef FC_KERNELS_DEPTHWISE_SLIDE_H
 #define FC_KERNELS_DEPTHWISE_SLIDE_H
+#include "ahead.h"
 #include "depthwise.h"
 
 enum { FC_SLIDE_LEAST_COLS = 4, FC_SLIDE_COLS = 7, FC_SLIDE_LEAST_ROWS = 2, FC_SLIDE_KERNEL = 3 };
@@ -15,8 +16,7 @@ typedef struct fc_depthwise_slide {
     int64_t rows;                             /* computed before the next columns are: more than LEAST_ROWS */
     int64_t w_step;                           /* weights from tap to tap */
     int64_t blocks, lead, overlap;            /* vectors of channels, as in fc_depthwise */
-    int far, stream;                          /* as in fc_depthwise */
-    int64_t x_ahead, y_ahead;
+    int far, stream;                          /* as in fc_depthwise, but that the next `rows` of both are asked for */
     fc_activation activation;
 } fc_depthwise_slide;
 #endif

@@ -40,8 +40,10 @@ typedef struct pointwise_split {
 /* Vectors of a block of pixels, `depth` channels deep, at most: it stays in L2 beside what streams past it. */
 static int64_t most_vectors(const fc_conv *conv, const fc_table *table, int64_t depth)
 {
+    const fc_machine *machine = fc_machine_for(conv->dtype);
     const int64_t vector = table->lanes * (int64_t)fc_size_of(conv->dtype);
-    return fc_max(table->panel_vectors, fc_machine_for(conv->dtype)->l2 * 3 / 8 / (depth * vector));
+    const int64_t held = machine->multiply > 1 ? machine->l2 * 3 / 8 : machine->l2 / 4;
+    return fc_max(table->panel_vectors, held / (depth * vector));
 }
 
 /* Images of a task: as many as fill vectors with what is left of their pixels after whole ones, if that takes less
@@ -196,11 +198,24 @@ static void multiply(const fc_conv_run *run, const fc_gemm *whole, const fc_tail
     }
 }
 
-/* Whether x is read before it is multiplied, a few rows at a time: where it comes from memory, which the
- * pieces of a panel, read as they are multiplied, do not reach early enough. */
-static bool packs(const fc_conv *conv, int64_t rows)
+/* Whether the pieces of a panel, read as they are multiplied, do not reach x early enough. */
+static bool is_late(const fc_conv *conv, int64_t rows)
 {
     return fc_far(conv, rows <= FEW_ROWS ? fc_x_count(conv) : fc_x_count(conv) / MANY_L2);
+}
+
+/* Whether x then is read before it is multiplied, a few rows at a time.  Where two products start in a cycle that takes
+ * longer than to wait for what is asked for a panel ahead: measured. */
+static bool packs(const fc_conv *conv, int64_t rows)
+{
+    return is_late(conv, rows) && fc_starts_one(fc_machine_for(conv->dtype));
+}
+
+/* Whether the next block is asked for too, a row of it after the other. */
+static bool asks_soon(const fc_conv *conv, int64_t rows)
+{
+    const bool past = fc_past_caches(fc_x_count(conv) * (int64_t)fc_size_of(conv->dtype));
+    return fc_starts_one(fc_machine_for(conv->dtype)) ? packs(conv, rows) : past;
 }
 
 /* The block as panels cut as gemm cuts them, those of one width together. */
@@ -227,7 +242,7 @@ static void pack_panels(const fc_table *table, size_t size, fc_gemm *g, void *pa
 static bool streams(const fc_conv *conv, int64_t rows)
 {
     return rows <= STREAM_ROWS && conv->out_pixels * (int64_t)fc_size_of(conv->dtype) >= 2 * STREAM_BYTES &&
-           packs(conv, rows);
+           is_late(conv, rows);
 }
 
 /* x is read along its rows, a few of them at a time, which the processor foresees; a panel's reads jump from channel
@@ -374,7 +389,7 @@ static void stream_or_pack(const pointwise_job *job, const pointwise_part *p, fc
         g->b_copy = memory;
 }
 
-/* What this thread packs next: the next channels, or image, of its task, or its next task if all threads take turns. */
+/* What this thread reads next: the next channels, or image, of its task, or its next task if all threads take turns. */
 static fc_ahead next_of(const pointwise_job *job, int64_t task, const pointwise_part *p, int64_t k1)
 {
     const pointwise_split *s = &job->split;
@@ -445,7 +460,7 @@ static void run_task(void *context, int64_t task, void *memory)
                 weights[row] = fc_at(run->weight, (oc + row) * conv->depth + k0, size);
             if (s->joined)
                 pack_joined(job, &p, i, (char *)memory + s->tail_at);
-            fc_ahead soon = packs(conv, p.rows) ? next_of(job, task, &p, k0 + g.k) : (fc_ahead){ 0 };
+            fc_ahead soon = asks_soon(conv, p.rows) ? next_of(job, task, &p, k0 + g.k) : (fc_ahead){ 0 };
             run_part(job, &p, &g, k0, &soon, memory);
         }
     if (s->joined) {

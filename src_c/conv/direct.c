@@ -8,6 +8,7 @@
 #include "../base/scratch.h"
 #include "cost.h"
 #include "direct.h"
+#include "outputs.h"
 #include "pixel_tile.h"
 #include <stdio.h>
 #include <string.h>
@@ -69,12 +70,14 @@ static bool by_runs(const fc_conv *conv, const fc_direct_split *s)
     return s->vectors == 1 && !s->points && !in_a_row(conv, s) && s->cols >= LEAST * fc_div_up(s->cols, TILE);
 }
 
-/* `prepared`: weights are packed before the tasks, by a plan or at the start of the call. */
-static fc_direct_split split_of(const fc_conv *conv, const fc_table *table, bool prepared)
+/* `prepared`: weights are packed before the tasks, by a plan or at the start of the call.  `whole` has conv's channels
+ * and the order of its weights, conv some of its outputs or all. */
+static fc_direct_split split_part(const fc_conv *whole, const fc_conv *conv, const fc_table *table, bool prepared)
 {
     fc_direct_split s = { 0 };
     const size_t size = fc_size_of(conv->dtype);
-    fc_direct_split_channels(&s, conv, table);
+    fc_direct_split_channels(&s, whole, table);
+    s.copies = s.copies && !fc_unpadded(conv);
     split_pixels(&s, conv);
     const int64_t blocks = s.image_blocks * conv->out_size[FC_DEPTH] * s.row_blocks * s.col_blocks;
     split_panels(&s, conv, blocks * conv->groups);
@@ -94,13 +97,45 @@ static fc_direct_split split_of(const fc_conv *conv, const fc_table *table, bool
     return s;
 }
 
+static fc_direct_split split_of(const fc_conv *conv, const fc_table *table, bool prepared)
+{
+    return split_part(conv, conv, table, prepared);
+}
+
 static const char *supports(const fc_conv *conv)
 {
     (void)conv;
     return NULL;
 }
 
-static size_t scratch(const fc_conv *conv, const fc_table *table) { return split_of(conv, table, false).bytes; }
+/* Outputs that see no padding: few channels of most pixels are then read where they lie, those along the borders from
+ * bands.  Every output has the same sum in the same order either way. */
+static bool has_inside(const fc_conv *conv, const fc_direct_split *s, fc_outputs *inside)
+{
+    enum { LEAST_PIXELS = 2048, LEAST_COLS = 56 };
+    if (!s->copies || !conv->channels_last || s->k_blocks > 1 || conv->batch * conv->out_pixels < LEAST_PIXELS)
+        return false;
+    return conv->out_size[FC_WIDTH] >= LEAST_COLS && fc_outputs_inside(conv, inside) &&
+           fc_outputs_count(inside) >= conv->out_pixels / 16 * 15;
+}
+
+/* The largest of all parts, so that none lacks memory after another. */
+static size_t scratch_of(const fc_conv *conv, const fc_table *table, bool prepared)
+{
+    const fc_direct_split s = split_of(conv, table, prepared);
+    fc_outputs inside;
+    if (!has_inside(conv, &s, &inside))
+        return s.bytes;
+    int64_t bytes = 0, x, y;
+    for (int i = 0; i < FC_OUTPUT_PARTS; i++) {
+        fc_conv part;
+        if (fc_outputs_part(conv, &inside, i, &part, &x, &y))
+            bytes = fc_max(bytes, (int64_t)split_part(conv, &part, table, true).bytes);
+    }
+    return (size_t)bytes;
+}
+
+static size_t scratch(const fc_conv *conv, const fc_table *table) { return scratch_of(conv, table, false); }
 
 static size_t prepared_size(const fc_conv *conv, const fc_table *table)
 {
@@ -264,10 +299,15 @@ static int64_t y_offset(const fc_conv *conv, const direct_block *b, int64_t imag
            (b->at.row + row) * conv->y_stride[FC_H] + b->at.col * conv->y_stride[FC_W];
 }
 
+/* From a pixel of the block to the next in y, of a column down. */
+static int64_t y_step(const fc_conv *conv, const direct_block *b) { return conv->y_stride[b->cols > 1 ? FC_W : FC_H]; }
+
 /* Pixels of the block that lie evenly in y from its first on: all, an image's, or a row's. */
 static int64_t even_pixels(const fc_conv *conv, const direct_block *b)
 {
     const int64_t *y = conv->y_stride;
+    if (b->cols == 1)
+        return b->images > 1 && y[FC_N] != b->rows * y[FC_H] ? b->rows : b->pixels;
     if (b->rows > 1 && y[FC_H] != b->cols * y[FC_W])
         return b->cols;
     if (b->images > 1 && y[FC_N] != b->rows * b->cols * y[FC_W])
@@ -321,7 +361,7 @@ static void multiply(const direct_job *job, const direct_block *b, const void *w
         .accumulate = k0 > 0, .finish = k1 == conv->depth,
         .bias = run->bias ? fc_at(run->bias, channel, fc_size_of(conv->dtype)) : NULL, .bias_on_lanes = 1,
         .activation = conv->activation,
-        .c_row = in_place ? conv->y_stride[FC_W] : b->channels,
+        .c_row = in_place ? y_step(conv, b) : b->channels,
         .c_reach = in_place ? fc_reach_of_y(conv) : FC_C_NEAR,
     };
     multiply_pixels(job, b, &g);
@@ -396,6 +436,9 @@ static double cost(const fc_conv *conv, const fc_machine *machine, bool prepared
     const double band = s.copies ? (double)(s.tasks * s.images * s.band.size) *
                                        (double)fc_div_up(conv->in_per_group, s.band.channels) / (double)wide : 0;
     const double nchw = !conv->channels_last;
+    fc_outputs inside;
+    const double bordering = has_inside(conv, &s, &inside)
+        ? 1 - (double)fc_outputs_count(&inside) / (double)conv->out_pixels : 1; /* share of bands that are copied */
     /* Rows of a tile: what its accumulators leave of the registers. */
     const double tile_rows = (s.table->widest_panel > 3 ? 26.0 : 12.0) / s.vectors;
     const double lines = (double)fc_size_of(conv->dtype) / 64, x_far = fc_far(conv, fc_x_count(conv));
@@ -413,7 +456,7 @@ static double cost(const fc_conv *conv, const fc_machine *machine, bool prepared
         { groups * depth * vectors * pixels, fc_multiply_tile(machine, half_runs ? 0.82 : 0.962, s.vectors) },
         { prepared ? 0 : weights, 11.4 },                                                  /* pack weights */
         { weights, 0 },                                                                    /* and read them */
-        { band, copy * beside },                                                           /* copy bands */
+        { band * bordering, copy * beside },                                                           /* copy bands */
         { s.points ? 0 : (double)s.tasks * depth, 16.9 },                                  /* offsets */
         { groups * pixels / tile_rows * (double)s.panels * (double)s.k_blocks, 67.6 },     /* tiles */
         { nchw * lines_out, 11.2 * beside },                                               /* transposes out */
@@ -434,6 +477,29 @@ static double cost(const fc_conv *conv, const fc_machine *machine, bool prepared
     return FC_COST(counts, machine);
 }
 
+/* The inside and its borders, one after the other. */
+static fc_status run_parts(const direct_job *whole, const fc_outputs *inside, double seconds, fc_error *error)
+{
+    const fc_conv *conv = whole->run->conv;
+    const size_t size = fc_size_of(conv->dtype), bytes = scratch_of(conv, whole->run->table, true);
+    fc_status status = FC_OK;
+    for (int i = 0; i < FC_OUTPUT_PARTS && status == FC_OK; i++) {
+        fc_conv part;
+        fc_conv_run run = *whole->run;
+        direct_job job = *whole;
+        int64_t x, y;
+        if (!fc_outputs_part(conv, inside, i, &part, &x, &y))
+            continue;
+        run.conv = &part;
+        run.x = fc_at(run.x, x, size);
+        run.y = fc_at_mut(run.y, y, size);
+        job.run = &run;
+        job.split = split_part(conv, &part, run.table, true);
+        status = fc_parallel(job.split.tasks, seconds * part.flops / conv->flops, bytes, run_task, &job, error);
+    }
+    return status;
+}
+
 static fc_status forward(const fc_conv_run *run, fc_error *error)
 {
     const fc_conv *conv = run->conv;
@@ -443,13 +509,17 @@ static fc_status forward(const fc_conv_run *run, fc_error *error)
     };
     const double seconds = cost(conv, fc_machine_for(conv->dtype), run->prepared != NULL);
     void *packed = NULL;
-    if (!run->prepared && !job.split.packs) {
+    fc_outputs inside;
+    const bool parts = has_inside(conv, &job.split, &inside);
+    if (!run->prepared && (parts || !job.split.packs)) {
         packed = fc_direct_borrow(run, &job.split, error);
         if (!packed)
             return FC_NO_MEMORY;
         job.prepared = packed;
     }
-    const fc_status status = fc_parallel(job.split.tasks, seconds, job.split.bytes, run_task, &job, error);
+    const fc_status status = parts
+        ? run_parts(&job, &inside, seconds, error)
+        : fc_parallel(job.split.tasks, seconds, job.split.bytes, run_task, &job, error);
     fc_scratch_give_back(packed);
     return status;
 }

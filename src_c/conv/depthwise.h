@@ -53,6 +53,9 @@ static inline int64_t fc_depthwise_repeat(const fc_conv *conv) { return conv->ou
  * tenth); but of more than a small part of that cache, which others share, much comes from memory, in half the time if
  * it is asked for. */
 bool fc_depthwise_far(const fc_conv *conv);
+/* Whether results of channels as lanes are written past the caches.  Where two multiply-adds start in a cycle lines
+ * that are asked for before they are written take less time (1.0 to 1.4), while a cache may hold them: measured. */
+bool fc_depthwise_streams(const fc_conv *conv);
 /* All of one image from an output channel on, which is the first of its input's. */
 fc_depthwise_view fc_depthwise_view_of(const fc_conv_run *run, int64_t image, int64_t channel);
 /* Bytes of the lists of one kernel call, wherever `list` is asked for. */

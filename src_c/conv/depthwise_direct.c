@@ -40,6 +40,13 @@ bool fc_depthwise_far(const fc_conv *conv)
     return bytes > fmax(held, (conv->taps < FEW_TAPS || conv->in_per_group > 1 ? 0.75 : 4) * (double)machine->l2);
 }
 
+bool fc_depthwise_streams(const fc_conv *conv)
+{
+    enum { MOST = 64 << 20 };
+    const int64_t bytes = conv->batch * conv->out_channels * conv->out_pixels * (int64_t)fc_size_of(conv->dtype);
+    return fc_machine_for(conv->dtype)->multiply > 1 ? fc_streams_y(conv) : bytes > MOST;
+}
+
 fc_depthwise_view fc_depthwise_view_of(const fc_conv_run *run, int64_t image, int64_t channel)
 {
     const fc_conv *conv = run->conv;
@@ -351,7 +358,7 @@ static void compute_channels(const fc_conv_run *run, const fc_depthwise_view *v,
     d.x_again = conv->stride[FC_HEIGHT] * v->x_stride[FC_H];
     d.y_again = v->y_stride[FC_H];
     d.far = v->far;
-    d.stream = v->far && v->lead == 0 && fc_streams_y(conv) && channels % lanes == 0 &&
+    d.stream = v->far && v->lead == 0 && fc_depthwise_streams(conv) && channels % lanes == 0 &&
                v->y_stride[FC_W] % lanes == 0 && v->y_stride[FC_H] % lanes == 0 &&
                (uintptr_t)d.y % ((uintptr_t)lanes * size) == 0;
     if (d.far) {                              /* the next row of outputs */
@@ -400,7 +407,7 @@ static int64_t lead_of(const fc_conv_run *run, const fc_depthwise_view *v, int64
     if (run->conv->in_per_group > 1 || channels < LEAST * lanes || off % size != 0 || v->x_stride[FC_W] % lanes != 0 ||
         v->x_stride[FC_H] % lanes != 0 || v->x_stride[FC_D] % lanes != 0)
         return 0;
-    if (fc_streams_y(run->conv) && (uintptr_t)v->y % (uintptr_t)(lanes * size) == 0)
+    if (fc_depthwise_streams(run->conv) && (uintptr_t)v->y % (uintptr_t)(lanes * size) == 0)
         return 0;
     return off > 0 ? lanes - off / size : 0;
 }

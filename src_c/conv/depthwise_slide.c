@@ -39,7 +39,7 @@ void fc_depthwise_slide_down(const fc_conv_run *run, const fc_depthwise_view *v,
         .lead = v->lead > 0 ? lanes - v->lead : 0, .far = v->far, .activation = conv->activation,
     };
     d.overlap = d.blocks * lanes - d.lead - channels;
-    d.stream = v->far && v->lead == 0 && fc_streams_y(conv) && channels % lanes == 0 &&
+    d.stream = v->far && v->lead == 0 && fc_depthwise_streams(conv) && channels % lanes == 0 &&
                v->y_stride[FC_W] % lanes == 0 && v->y_stride[FC_H] % lanes == 0 &&
                (uintptr_t)d.y % (uintptr_t)(lanes * size) == 0;
     /* As many columns as let some rows of x and y stay in L2, with the next ones of both. */

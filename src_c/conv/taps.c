@@ -294,6 +294,15 @@ static void prepare(const fc_conv *conv, const fc_table *table, const void *weig
     fc_direct_prepare(conv, &s, weight, prepared, false);
 }
 
+/* Lines of planes that come from memory, in pieces of a tile's pixels, and are waited for: measured where two products
+ * start in a cycle. */
+static double lines_waited_for(const fc_conv *conv, const fc_machine *machine)
+{
+    enum { HELD = 12 << 20, LINE = 64 };
+    const int64_t bytes = fc_x_count(conv) * (int64_t)fc_size_of(conv->dtype);
+    return conv->channels_last || fc_starts_one(machine) || bytes <= HELD ? 0 : (double)bytes / LINE;
+}
+
 static double cost(const fc_conv *conv, const fc_machine *machine, bool prepared)
 {
     const double met = fc_met_share(conv, 0) * fc_met_share(conv, 1) * fc_met_share(conv, 2);
@@ -322,6 +331,7 @@ static double cost(const fc_conv *conv, const fc_machine *machine, bool prepared
         { x_far * (double)(s.channel_blocks * fc_x_count(conv)) * lines, 0.506 },
         { y_far * pixels * (double)conv->out_channels * lines, 1.1 },
         { nchw > 0 ? 0 : fc_lines_seen_in_pieces(conv, s.channel_blocks), 150 },
+        { lines_waited_for(conv, machine), 90 },
         { (double)(s.tasks * conv->taps * s.k_blocks), 250 },                              /* products */
         { (double)s.tasks, 1150 },
         { 1, 4030 },

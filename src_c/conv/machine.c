@@ -12,6 +12,8 @@
 static const double peak_f32[FC_ISA_COUNT] = {
     [FC_ISA_SCALAR] = 12e9, [FC_ISA_AVX2] = 102e9, [FC_ISA_AVX512] = 170e9, [FC_ISA_NEON] = 51e9,
 };
+/* Of a cache that many cores share, which may be hundreds of megabytes and as slow as memory: measured. */
+static const int64_t most_l3 = 32 << 20;
 static const double l2_bandwidth = 60e9, memory_bandwidth = 12e9;
 
 static fc_machine machines[2][FC_ISA_COUNT][2], halves[2]; /* by wide multiply-adds in a cycle, less one */
@@ -27,7 +29,7 @@ static void fill_machines(int wide_fmas)
                 .flops = dtype == FC_F32 ? peak_f32[isa] : peak_f32[isa] / 2,
                 .multiply = isa == FC_ISA_AVX512 && wide_fmas == 1 ? 2 : 1,
                 .l2_bytes = l2_bandwidth, .memory_bytes = memory_bandwidth,
-                .l1 = cpu->l1, .l2 = cpu->l2, .l3 = cpu->l3,
+                .l1 = cpu->l1, .l2 = cpu->l2, .l3 = fc_min(cpu->l3, most_l3),
                 .lanes = table ? table->lanes : 1,
                 .table = table,
             };

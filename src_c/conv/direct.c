@@ -409,14 +409,16 @@ static void run_task(void *context, int64_t task, void *memory)
         scatter(job, &b);
 }
 
-/* Lines of planes that come from memory and are waited for, times their price by the vectors of outputs: measured
- * where one product starts in a cycle.  Of planes that do not begin with a line a tile of pixels needs those of some
+/* Lines of planes that come from memory and are waited for, times their price by the vectors of outputs: measured.
+ * Where one product starts in a cycle they come beside it; of planes that do not begin with a line a tile of pixels needs those of some
  * channels first, its neighbour those of others; a tap with a stride uses a part of each. */
-static double lines_waited_for(const fc_conv *conv, double vectors)
+static double lines_waited_for(const fc_conv *conv, const fc_machine *machine, double vectors)
 {
     enum { HELD = 12 << 20, LINE = 64 };
     const int64_t size = (int64_t)fc_size_of(conv->dtype), plane = conv->in_size[1] * conv->in_size[2] * size;
     const int64_t x = fc_x_count(conv) * size, y = conv->batch * conv->out_channels * conv->out_pixels * size;
+    if (!fc_starts_one(machine))
+        return conv->taps == 1 && fc_past_caches(x) ? 100 * fc_seen_share(conv) * (double)x / LINE : 0;
     const double uneven = plane % LINE != 0 && fc_past_caches(x + y) ? fmax(0, 80 - 16 * vectors) : 0;
     const bool parts = conv->taps > 1 && conv->stride[FC_WIDTH] > 1 && x + y > HELD;
     return (double)x / LINE * (parts ? 25 : uneven);
@@ -464,7 +466,7 @@ static double cost(const fc_conv *conv, const fc_machine *machine, bool prepared
         { nchw * !s.copies * groups * depth * pixels * (double)s.channel_blocks, 0.25 },   /* pixels far apart */
         /* from lines not in cache, which products hide where one of them starts in a cycle */
         { nchw * !s.copies * x_far * groups * depth / (double)conv->taps * pixels, fc_starts_one(machine) ? 0 : 1.86 },
-        { nchw * !s.copies * fc_starts_one(machine), lines_waited_for(conv, vectors) },
+        { nchw * !s.copies, lines_waited_for(conv, machine, vectors) },
         { x_far * (double)(s.channel_blocks * fc_x_count(conv)) * lines, 0.506 },
         { y_far * pixels * (double)conv->out_channels * lines, 1.1 },
         { fc_lines_seen_in_pieces(conv, s.channel_blocks), held ? 8 : nchw > 0 ? 45 : 75 },

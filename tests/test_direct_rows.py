@@ -58,7 +58,7 @@ CASES: dict[str, tuple[int, int, int, tuple[int, int], tuple[int, int], dict[str
     "borders apart": (1, 3, 5, (70, 66), (3, 3), {"padding": 1}),
     "borders apart, stride 2": (2, 3, 20, (140, 130), (3, 3), {"padding": 1, "stride": 2}),
     "borders apart, uneven": (2, 4, 4, (60, 90), (3, 4), {"padding": ((0, 1), (2, 1))}),
-    "borders apart, 2 groups dilated": (1, 6, 34, (80, 95), (3, 2), {"padding": (2, 1), "dilation": 2, "groups": 2}),
+    "borders apart, 2 groups": (1, 6, 34, (80, 95), (3, 2), {"padding": (2, 1), "dilation": 2, "groups": 2}),
     "borders apart, stride 3 of 4x4": (3, 2, 17, (104, 200), (4, 4), {"padding": (1, 2), "stride": 3}),
     "borders apart, one row": (1, 3, 4, (1, 2100), (1, 5), {"padding": (0, 2)}),
     "blocks of rows": (1, 24, 8, (300, 12), (9, 3), {"padding": (60, 1), "dilation": (15, 1)}),

@@ -14,6 +14,7 @@ from support import (
     DTYPES,
     ISAS,
     LAYOUTS,
+    WIDTHS,
     Poisoned,
     amid_nan,
     assert_conv2d,
@@ -122,6 +123,22 @@ def test_the_cheapest_prediction_is_taken() -> None:
         plan = fastconv.plan_conv2d(x_shape, np.ones(weight_shape, np.float32), **options)
         seconds = {c["name"]: c["seconds"] for c in plan.candidates() if c["reason"] is None}
         assert seconds[plan.algorithm] == min(seconds.values())
+
+
+@pytest.mark.parametrize("name", WIDTHS)
+def test_a_choice_that_is_remembered_is_the_cheapest_candidate(name: str) -> None:
+    """More problems than a thread remembers, each asked for twice, in two orders."""
+    rng = np.random.default_rng(3)
+    problems = []
+    for _ in range(150):
+        channels, outputs, size = (int(n) for n in 2 ** rng.uniform((0, 0, 3), (6, 6, 5)))
+        weight = (outputs, channels, *rng.integers(1, 4, 2))
+        problems.append(((1, channels, size, size), weight, int(rng.integers(1, 3))))
+    with isa(name):
+        for shape, weight, stride in (*problems, *reversed(problems)):
+            plan = fastconv.plan_conv2d(shape, np.ones(weight, np.float32), stride=stride)
+            seconds = {c["name"]: c["seconds"] for c in plan.candidates() if c["reason"] is None}
+            assert seconds[plan.algorithm] == min(seconds.values())
 
 
 def test_a_plan_keeps_copies() -> None:

@@ -5,6 +5,7 @@
 #include "input_grad.h"
 #include "../base/scratch.h"
 #include "geometry.h"
+#include "remember.h"
 #include "trim.h"
 #include <math.h>
 #include <string.h>
@@ -52,7 +53,9 @@ static const fc_input_method *cheapest(fc_input_call *call, bool any)
 static fc_status choose(fc_input_call *call, const fc_input_method **chosen, fc_error *error)
 {
     const bool any = same(call->algorithm, "auto");
-    *chosen = named(call->algorithm);
+    *chosen = any ? fc_recall(call->conv, FC_OF_INPUT_GRAD) : named(call->algorithm);
+    if (any && *chosen)
+        return FC_OK;
     const char *reason = *chosen ? (*chosen)->supports(call->conv) : NULL;
     if (reason)
         return fc_fail(error, FC_BAD_VALUE, "algorithm=\"%s\" cannot compute this gradient: %s", call->algorithm,
@@ -63,6 +66,8 @@ static fc_status choose(fc_input_call *call, const fc_input_method **chosen, fc_
         *chosen = cheapest(call, any);
     if (!*chosen)
         *chosen = fc_input_rows.supports(call->conv) ? &fc_input_phases : &fc_input_rows;
+    if (any)
+        fc_remember(call->conv, FC_OF_INPUT_GRAD, *chosen);
     return FC_OK;
 }
 

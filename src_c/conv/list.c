@@ -2,6 +2,7 @@
  * A new algorithm is its file and one line in each of the two lists below. */
 #include "algorithm.h"
 #include "cost.h"
+#include "remember.h"
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -72,7 +73,12 @@ fc_status fc_algorithm_choose(const fc_conv *conv, const char *name, bool prepar
                               const fc_algorithm **chosen, fc_error *error)
 {
     if (strcmp(name, "auto") == 0) {
+        const fc_chooser chooser = prepared ? FC_OF_PLAN : FC_OF_CALL;
+        *chosen = fc_recall(conv, chooser);
+        if (*chosen)
+            return FC_OK;
         *chosen = cheapest(conv, prepared);
+        fc_remember(conv, chooser, *chosen);
         return *chosen ? FC_OK : fc_fail(error, FC_BAD_VALUE, "algorithm=\"auto\": none can compute this convolution");
     }
     const fc_algorithm *algorithm = named(name);

@@ -10,6 +10,7 @@
 #include "../base/size.h"
 #include "geometry.h"
 #include "nonfinite.h"
+#include "remember.h"
 #include "thin.h"
 #include "trim.h"
 #include <string.h>
@@ -77,7 +78,9 @@ static fc_status choose(const fc_conv *conv, const char *name, const fc_weight_m
     const char *reason = NULL;
     bool known = any;
     double best = 0;
-    *chosen = NULL;
+    *chosen = any ? fc_recall(conv, FC_OF_WEIGHT_GRAD) : NULL;
+    if (*chosen)
+        return FC_OK;
     for (const fc_weight_method *const *m = methods; *m; m++) {
         if (!any && strcmp((*m)->name, name) != 0)
             continue;
@@ -95,6 +98,8 @@ static fc_status choose(const fc_conv *conv, const char *name, const fc_weight_m
         return unknown(name, error);
     if (!*chosen)
         return fc_fail(error, FC_BAD_VALUE, "algorithm=\"%s\" cannot compute this gradient: %s", name, reason);
+    if (any)
+        fc_remember(conv, FC_OF_WEIGHT_GRAD, *chosen);
     return FC_OK;
 }
 

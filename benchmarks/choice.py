@@ -1,7 +1,7 @@
 """How often `algorithm="auto"` is right: random layers, every algorithm timed, the choice compared.
 
-Run as `python benchmarks/choice.py [--layers 300] [--seed 0] [--json out.json]`; prints the share of
-layers on which the chosen algorithm is within 10% of the fastest, and the worst choices.
+Run as `python benchmarks/choice.py [--operator forward] [--layers 300] [--seed 0] [--json out.json]`; prints
+the share of layers on which the chosen algorithm is within 10% of the fastest, and the worst choices.
 """
 
 from __future__ import annotations
@@ -19,8 +19,10 @@ from rich.console import Console
 from rich.progress import track
 
 import fastconv
+from fastconv.bench.contender import Tensors
+from fastconv.bench.gradients import FastconvGradient, Which
 from fastconv.bench.layers import Layer, pair
-from fastconv.bench.operators import conv_tensors
+from fastconv.bench.operators import conv_grad_tensors, conv_tensors
 from fastconv.bench.peers import Fastconv
 from fastconv.bench.report import milliseconds
 from fastconv.bench.run import Timing, measure, pinned
@@ -30,6 +32,17 @@ MOST_FLOPS = 2e9
 """Larger ones take seconds."""
 ROUND_SECONDS = 4e-3
 """For each algorithm in each round."""
+SHARED = ("direct", "im2col", "dot", "taps", "depthwise", "grouped", "winograd2", "winograd4")
+GRADIENTS = {
+    "input": (
+        "planes", "lanes", "blocks", "strided", "multiplied", "patches", "pixels", "exchanged", "dense",
+        "rows", *SHARED,
+    ),
+    "weight": (
+        "pointwise", "direct", "rows", "planes", "channels", "pixels", "mixed", "runs", "dot", "winograd4",
+    ),
+}  # fmt: skip
+"""The names that a gradient takes."""
 
 
 @dataclass(frozen=True)
@@ -98,10 +111,9 @@ def random_cases(count: int, seed: int) -> Iterator[Case]:
             count -= 1
 
 
-def choose(case: Case, rounds: int, prepared: bool) -> Choice:
-    """Time every algorithm that can compute the layer."""
+def forward(case: Case, tensors: Tensors, prepared: bool) -> tuple[str, dict[str, Any]]:
+    """Return the choice, and the jobs of all algorithms that can compute the layer."""
     layer = case.layer
-    tensors = conv_tensors(layer, case.dtype)
     n, c, h, w = layer.x_shape
     shape = (n, h, w, c) if case.layout == "NHWC" else (n, c, h, w)
     options: dict[str, Any] = {
@@ -110,10 +122,30 @@ def choose(case: Case, rounds: int, prepared: bool) -> Choice:
     plan = fastconv.plan_conv2d(shape, np.asarray(tensors.weight), **options, layout=case.layout)
     candidates = [entry for entry in plan.candidates() if entry["reason"] is None]
     chosen = min(candidates, key=lambda entry: entry["seconds" if prepared else "call_seconds"])["name"]
+    names = [entry["name"] for entry in candidates]
+    return chosen, {
+        name: Fastconv(case.layout, 1, prepared=prepared, algorithm=name).prepare(layer, tensors)
+        for name in names
+    }
+
+
+def gradient(which: Which, case: Case, tensors: Tensors) -> tuple[str, dict[str, Any]]:
+    """Return "auto", whose choice a gradient does not tell, and its job beside the others'."""
     jobs = {}
-    for entry in candidates:
-        ours = Fastconv(case.layout, 1, prepared=prepared, algorithm=entry["name"])
-        jobs[entry["name"]] = ours.prepare(layer, tensors)
+    for name in ("auto", *GRADIENTS[which]):
+        ours = FastconvGradient(which, case.layout, 1, algorithm=name)
+        if ours.refuse(case.layer, case.dtype) is None:
+            jobs[name] = ours.prepare(case.layer, tensors)
+    return "auto", jobs
+
+
+def choose(case: Case, operator: str, rounds: int, prepared: bool) -> Choice:
+    """Time every algorithm that can compute the layer."""
+    if operator == "forward":
+        chosen, jobs = forward(case, conv_tensors(case.layer, case.dtype), prepared)
+    else:
+        which: Which = "input" if operator == "input_grad" else "weight"
+        chosen, jobs = gradient(which, case, conv_grad_tensors(case.layer, case.dtype))
     timings = {name: Timing(prepared) for name in jobs}
     measure(jobs, timings, rounds, budget=ROUND_SECONDS * rounds * len(jobs))
     return Choice(case, chosen, {name: timing.best for name, timing in timings.items()})
@@ -122,10 +154,11 @@ def choose(case: Case, rounds: int, prepared: bool) -> Choice:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--operator", choices=("forward", "input_grad", "weight_grad"), default="forward")
     parser.add_argument("--layers", type=int, default=300)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--prepared", action="store_true", help="plans rather than plain calls")
+    parser.add_argument("--prepared", action="store_true", help="plans rather than calls, forward only")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     cases = track(
@@ -135,7 +168,7 @@ def main() -> None:
         console=Console(stderr=True),
     )
     with pinned(1):
-        choices = [choose(case, arguments.rounds, arguments.prepared) for case in cases]
+        choices = [choose(case, arguments.operator, arguments.rounds, arguments.prepared) for case in cases]
     choices.sort(key=lambda choice: -choice.loss)
     for choice in choices[:25]:
         print(choice.describe())

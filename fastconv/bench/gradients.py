@@ -44,13 +44,12 @@ class FastconvGradient(FastconvBase):
         return lambda: functions.conv2d_weight_grad(grad, x, weight_shape=weight.shape, **options)
 
     def refuse(self, layer: Layer, dtype: str) -> str | None:
-        """Refuse what the algorithm cannot compute: tried on one image of zeros."""
+        """Refuse what the algorithm cannot compute: tried on zeros."""
         if self._algorithm == "auto" or self._which == "bias":
             return None
-        one = replace(layer, batch=1)
-        zeros = [np.zeros(shape, dtype) for shape in (one.x_shape, one.weight_shape, one.y_shape)]
+        zeros = [np.zeros(shape, dtype) for shape in (layer.x_shape, layer.weight_shape, layer.y_shape)]
         try:
-            self._call(one, Tensors(zeros[0], zeros[1], grad=zeros[2]))()
+            self._call(layer, Tensors(zeros[0], zeros[1], grad=zeros[2]))()
         except ValueError as error:
             return str(error)
         return None

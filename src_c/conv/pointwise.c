@@ -118,10 +118,11 @@ static pointwise_split split_of(const fc_conv *conv)
     const int64_t pixels = conv->out_pixels - s.tail - s.joined, vectors = fc_div_up(pixels, s.lanes);
     const int64_t most = most_vectors(conv, table, s.k_block);
     const int64_t wished = fc_div_up(fc_worth_tasks(conv), conv->groups * fc_max(conv->batch, 1));
-    /* The larger side is split first: of the other one every task reads all. */
-    s.row_blocks = rows > conv->out_pixels ? fc_max(1, fc_min(rows / LEAST_ROWS, wished)) : 1;
+    const int64_t least = fc_div_up(vectors, most);
+    /* The larger side is split first, no more than needed: of the other one every task reads all. */
+    s.row_blocks = rows > conv->out_pixels ? fc_max(1, fc_min(rows / LEAST_ROWS, fc_div_up(wished, least))) : 1;
     const int64_t worth = fc_min(fc_div_up(vectors, 2 * table->panel_vectors), fc_div_up(wished, s.row_blocks));
-    const int64_t blocks = fc_max(fc_div_up(vectors, most), worth);
+    const int64_t blocks = fc_max(least, worth);
     s.block = fc_div_up(vectors, blocks) * s.lanes;
     s.blocks = fc_div_up(pixels, s.block);
     s.row_blocks = fc_max(s.row_blocks, fc_min(rows / LEAST_ROWS, wished / s.blocks));

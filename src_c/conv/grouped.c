@@ -215,6 +215,17 @@ static void run_task(void *context, int64_t task, void *memory)
         move_out(job->run, s, &b, (char *)memory + s->tile_at);
 }
 
+/* Whether many outputs of few inputs, which leave L2, are written sooner row by row of all channels: measured where two
+ * products start in a cycle. */
+static bool leaves_soon(const fc_conv *conv)
+{
+    enum { INPUTS = 3, OUTPUTS = 32, PIXELS = 64 * 64 };
+    return conv->groups == 1 && conv->in_per_group <= INPUTS && conv->out_per_group >= OUTPUTS &&
+           (conv->in_per_group == 1 || conv->out_pixels <= PIXELS) &&
+           fc_far(conv, conv->batch * conv->out_pixels * conv->out_channels) &&
+           !fc_starts_one(fc_machine_for(conv->dtype));
+}
+
 /* Whether the depthwise kernel does it, from x to y directly: four filters share what it loads. */
 static bool by_rows(const fc_conv *conv, const fc_table *table)
 {
@@ -222,8 +233,7 @@ static bool by_rows(const fc_conv *conv, const fc_table *table)
     const int64_t width = conv->out_size[FC_WIDTH];
     return !conv->channels_last && beside && table->depthwise_filters > 0 &&
            conv->out_per_group % table->depthwise_filters == 0 && conv->in_per_group <= 32 &&
-           conv->stride[FC_WIDTH] == 1 &&
-           5 * width >= 3 * fc_round_up(width, table->lanes);
+           conv->stride[FC_WIDTH] == 1 && 5 * width >= 3 * fc_round_up(width, table->lanes) && !leaves_soon(conv);
 }
 
 typedef struct rows_job {

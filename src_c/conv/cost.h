@@ -36,6 +36,9 @@ static inline double fc_multiply_loaded(const fc_machine *machine, double price)
     return machine->multiply > 1 ? 1.6 * price : price;
 }
 
+/* The part of a price that CPUs take which start two multiply-adds of whole vectors in a cycle: measured on one. */
+static inline double fc_of_two(const fc_machine *machine, double part) { return fc_starts_one(machine) ? 1 : part; }
+
 /* Seconds of a price of one. */
 static inline double fc_cost_unit(const fc_machine *machine) { return 2 * machine->lanes / machine->flops; }
 

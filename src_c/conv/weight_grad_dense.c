@@ -569,7 +569,7 @@ static double cost(const fc_conv *conv, const fc_machine *machine)
         { (double)c.groups * (1 + (double)(c.batch * c.out_pixels) / PIXELS), 600 },
         { 1, 9000 },
     };
-    return FC_COST(counts, machine);
+    return FC_COST(counts, machine) * (!conv->channels_last && conv->groups == 1 ? fc_of_two(machine, 0.87) : 1);
 }
 
 static const fc_weight_method plain = { "direct", supports, cost, split_plain, task, NULL };

@@ -170,7 +170,7 @@ static double cost(const fc_conv *conv, const fc_machine *machine)
     const double x = (double)conv->in_channels * (double)s.a[OUT_BLOCKS], y = (double)conv->out_channels *
                                                                              (double)s.a[IN_BLOCKS];
     const fc_count counts[] = {
-        { weights * steps, fc_multiply(machine, fc_starts_one(machine) ? 1.1 : 1.5) },
+        { weights * steps, fc_multiply(machine, 1.1) * fc_of_two(machine, 1.36) },
         { weights * (double)s.blocks.count, 6 },                                   /* sums read and written */
         { (x + y) * steps, 4 },                                                    /* from beyond L2 */
         { weights, 6 },                                                            /* sums of lanes */

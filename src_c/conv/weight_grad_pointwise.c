@@ -347,7 +347,7 @@ static double cost(const fc_conv *conv, const fc_machine *machine)
         { (double)conv->groups, 300 },
         { 1, 5000 },
     };
-    return FC_COST(counts, machine);
+    return FC_COST(counts, machine) * (conv->groups == 1 ? fc_of_two(machine, 0.87) : 1);
 }
 
 const fc_weight_method fc_weight_pointwise = { "pointwise", supports, cost, split, task, NULL };

@@ -307,8 +307,8 @@ static double tile_price(const fc_machine *machine, int64_t taps, int64_t outs)
 {
     const double rows = (double)fc_min(taps, 5), cols = (double)fc_min(outs, 5), load = machine->multiply;
     /* Where two products start in a cycle they wait for their loads. */
-    const double waits = fc_starts_one(machine) ? 1 : 1.15;
-    return waits * fmax(fc_multiply(machine, 1.05), load * (1.6 / cols + 1 / rows)) + 4 / (rows * cols);
+    return fc_of_two(machine, 1.15) * fmax(fc_multiply(machine, 1.05), load * (1.6 / cols + 1 / rows)) +
+           4 / (rows * cols);
 }
 
 /* Time of a vector that is copied; adjacent channels are turned, those of a part together. */

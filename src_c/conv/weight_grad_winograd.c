@@ -302,7 +302,7 @@ static double cost(const fc_conv *conv, const fc_machine *machine)
         { groups * XIS * ceil(channels / 13) * ceil(out / 2) * (double)s.blocks.count, 75 }, /* tiles of the product */
         { 1, 14000 },
     };
-    return FC_COST(counts, machine);
+    return FC_COST(counts, machine) * (conv->channels_last ? 1 : fc_of_two(machine, 0.87));
 }
 
 const fc_weight_method fc_weight_winograd = { "winograd4", supports, cost, split, task, NULL };

@@ -210,7 +210,7 @@ double fc_winograd_cost(const fc_conv *conv, const fc_machine *machine, bool pre
         { fc_lines_in_pieces(conv, 1), fc_starts_one(machine) ? 5 : 50 },
         { 1, FC_WINOGRAD_LEAST },
     };
-    return FC_COST(counts, machine);
+    return FC_COST(counts, machine) * (m == 4 && conv->groups == 1 ? fc_of_two(machine, 0.87) : 1);
 }
 
 void fc_winograd_describe(const fc_conv *conv, const fc_table *table, char *text, size_t size, int m)

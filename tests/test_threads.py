@@ -78,11 +78,54 @@ def test_same_bits_for_every_number_of_threads(case: Case, algorithm: str) -> No
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_the_choice_does_not_depend_on_the_number_of_threads(case: Case) -> None:
     x, weight, bias = case.arrays(np.float32)
-    texts = set()
+    found = set()
     for count in COUNTS:
         with threads(count):
-            texts.add(fastconv.plan_conv2d(x.shape, weight, bias, **case.options).explain())
-    assert len(texts) == 1
+            plan = fastconv.plan_conv2d(x.shape, weight, bias, **case.options)
+        able = [c for c in plan.candidates() if not c["reason"]]
+        prices = tuple((c["name"], c["seconds"], c["call_seconds"]) for c in able)
+        found.add((plan.algorithm, prices))
+    assert len(found) == 1
+
+
+# Of several threads Winograd cuts images into other blocks; each may transform the weights itself.
+WINOGRAD_CASES = [
+    Case("two blocks", 48, 64, (20, 21), padding=1, activation="relu"),
+    Case("blocks of rows", 64, 80, (29, 30), padding=1),
+    Case("chunks of channels", 300, 40, (19, 18), padding=1),
+    Case("images", 33, 64, (14, 14), batch=5, padding=1),
+    Case("dilated", 40, 48, (33, 32), padding=3, dilation=3),
+    Case("long taps", 40, 64, (17, 18), (1, 7), padding=(0, 3)),
+    Case("few tiles", 96, 96, (8, 8), padding=1),
+]
+
+
+@pytest.mark.parametrize(
+    ("case", "algorithm"),
+    [
+        pytest.param(case, algorithm, id=f"{case.name}-{algorithm}")
+        for case in WINOGRAD_CASES
+        for algorithm in ("winograd2", "winograd4")
+        if case.supports(algorithm)
+    ],
+)
+def test_winograd_of_several_threads_has_the_bits_of_one(case: Case, algorithm: str) -> None:
+    x, weight, bias = case.arrays(np.float32)
+    for layout in LAYOUTS:
+        image = to_layout(x, layout)
+        plan = fastconv.plan_conv2d(
+            image.shape, weight, bias, layout=layout, algorithm=algorithm, **case.options
+        )
+        with threads(1):
+            alone = plan(image)
+        case.check(alone, layout, algorithm)
+        for count in COUNTS:
+            with threads(count):
+                call = fastconv.conv2d(
+                    image, weight, bias, layout=layout, algorithm=algorithm, **case.options
+                )
+                assert same_bits(call, alone), f"a call, {count} threads, {layout}"
+                assert same_bits(plan(image), alone), f"a plan, {count} threads, {layout}"
 
 
 def test_many_callers_at_once() -> None:

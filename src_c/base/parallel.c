@@ -5,6 +5,10 @@
  * have not begun, waits for those that have, and puts all of them back.  So a caller waits for
  * nothing but tasks of its own, and where another caller holds the workers it runs alone.
  *
+ * Each thread begins with a share of its own, tasks that follow each other and mostly read and write
+ * the same memory, the same in the next loop and the next call: what is in its cache stays there.
+ * Who is done helps the others with theirs.
+ *
  * A worker is driven by one word, `state`:
  *   IDLE      spins for a while, then -> SLEEPING                        by the worker
  *   SLEEPING  asleep, or about to be: a call needs a wake-up too         (-> IDLE if nobody called)
@@ -33,25 +37,33 @@
 #include <string.h>
 
 enum { IDLE, SLEEPING, STIRRED, CALLED, RUNNING, AWAITED, QUIT };
-enum { LINE = 64, STACK = 1 << 20 };
+enum { LINE = 64, STACK = 1 << 20, MOST_SHARES = 16 };
 /* A worker looks out for the next call this long before it sleeps, a caller for its last worker.
  * Waking a sleeper costs a few microseconds here and some tens until it runs. */
 enum { SPIN_IDLE = 30000, SPIN_FINISH = 40000 };
 
 typedef struct worker worker;
+/* Tasks next .. end - 1 are left of a share. */
+typedef struct share {
+    alignas(LINE) _Atomic int64_t next;
+    int64_t end;
+} share;
+
 typedef struct job {
     fc_task run;
     void *context;
-    int64_t tasks;
     size_t scratch;
     _Atomic(worker *) asleep;        /* called workers that somebody must wake */
-    alignas(LINE) _Atomic int64_t next;
+    _Atomic unsigned joined;         /* threads of a lent team that have begun */
+    unsigned shares;
+    share share[MOST_SHARES];
 } job;
 
 struct worker {
     alignas(LINE) fc_park state;
     /* Only the caller that took the worker touches these; the worker reads while RUNNING. */
     alignas(LINE) job *job;
+    unsigned share;                  /* that it begins with */
     fc_scratch scratch;
     uint32_t was;                    /* state before CALLED */
     worker *next;                    /* in the idle list or in a caller's team */
@@ -126,18 +138,25 @@ static void wake_two(job *j)
     }
 }
 
-static void run_tasks(job *j, void *scratch)
+/* Tasks of a share until none is left. */
+static void run_share(job *j, share *mine, void *scratch)
 {
-    const uint64_t mode = fc_fp_enter();
-    const bool nested = inside_task;
-    inside_task = true;
     for (;;) {
-        const int64_t task = atomic_fetch_add_explicit(&j->next, 1, memory_order_relaxed);
-        if (task >= j->tasks)
+        const int64_t task = atomic_fetch_add_explicit(&mine->next, 1, memory_order_relaxed);
+        if (task >= mine->end)
             break;
         wake_two(j);
         j->run(j->context, task, scratch);
     }
+}
+
+static void run_tasks(job *j, unsigned first, void *scratch)
+{
+    const uint64_t mode = fc_fp_enter();
+    const bool nested = inside_task;
+    inside_task = true;
+    for (unsigned i = 0; i < j->shares; i++)
+        run_share(j, &j->share[(first + i) % j->shares], scratch);
     inside_task = nested;
     fc_fp_leave(mode);
 }
@@ -165,7 +184,7 @@ static void *work(void *argument)
                 return NULL;
             continue;                /* called back in the meantime */
         }
-        run_tasks(w->job, w->scratch.base);
+        run_tasks(w->job, w->share, w->scratch.base);
         if (atomic_exchange(&w->state.word, IDLE) == AWAITED)
             fc_park_wake(&w->state);
     }
@@ -275,10 +294,13 @@ static void give_back(worker *team, unsigned stops)
 static void call(worker *team, job *j)
 {
     worker *asleep = NULL, **end = &asleep;
+    unsigned member = 0;
     for (worker *w = team; w; w = w->next) {
+        member++;
         if (!fc_scratch_reserve(&w->scratch, j->scratch))
             continue;
         w->job = j;
+        w->share = member;
         w->next_asleep = NULL;
         /* `was` is read by this thread only, so it may be written after the exchange. */
         w->was = atomic_exchange(&w->state.word, CALLED);
@@ -318,13 +340,26 @@ static int64_t helpers(int64_t tasks, double seconds)
     return (worth < (double)most ? (int64_t)worth : most) - 1;
 }
 
+/* Even shares for so many threads. */
+static void split(job *j, int64_t tasks, int64_t threads)
+{
+    const int64_t shares = fc_min(fc_min(threads, MOST_SHARES), tasks);
+    int64_t first = 0;
+    j->shares = (unsigned)shares;
+    for (int64_t i = 0; i < shares; i++) {
+        atomic_init(&j->share[i].next, first);
+        first += (tasks - first) / (shares - i);
+        j->share[i].end = first;
+    }
+}
+
 /* What each thread of a lent team does, the caller's among them. */
-static void run_share(void *argument)
+static void help(void *argument)
 {
     job *j = argument;
     fc_scratch *mine = fc_scratch_of_thread();
     if (mine && fc_scratch_reserve(mine, j->scratch))
-        run_tasks(j, mine->base);
+        run_tasks(j, atomic_fetch_add(&j->joined, 1), mine->base);
 }
 
 static void clear_share(void *argument)
@@ -335,7 +370,7 @@ static void clear_share(void *argument)
 
 fc_status fc_parallel(int64_t tasks, double seconds, size_t scratch, fc_task run, void *context, fc_error *error)
 {
-    job j = { .run = run, .context = context, .tasks = tasks, .scratch = scratch };
+    job j;
     fc_scratch own = { 0 };          /* of this call alone: a task's own scratch is in use */
     fc_scratch *mine = inside_task ? NULL : fc_scratch_of_thread();
     worker *team = NULL;
@@ -347,15 +382,21 @@ fc_status fc_parallel(int64_t tasks, double seconds, size_t scratch, fc_task run
     if (!fc_scratch_reserve(mine, scratch))
         return fc_fail(error, FC_NO_MEMORY, "cannot allocate %zu bytes of scratch memory for one thread", scratch);
     const int64_t want = helpers(tasks, seconds);
+    j.run = run;
+    j.context = context;
+    j.scratch = scratch;
+    atomic_init(&j.asleep, NULL);
+    atomic_init(&j.joined, 0);
+    split(&j, tasks, 1 + want);
     if (want > 0) {
         pthread_once(&once, initialise);
         /* A caller whose scratch is not its thread's has no memory left to speak of. */
-        if (forkable && mine != &own && fc_team_run(fc_get_num_threads(), run_share, &j))
+        if (forkable && mine != &own && fc_team_run(fc_get_num_threads(), help, &j))
             return FC_OK;
         team = forkable ? take(want, &stops) : NULL; /* else the child of a fork would hang */
         call(team, &j);
     }
-    run_tasks(&j, mine->base);
+    run_tasks(&j, 0, mine->base);
     finish(team);
     give_back(team, stops);
     fc_scratch_release(&own);

@@ -11,8 +11,9 @@
 typedef void (*fc_task)(void *context, int64_t task, void *scratch);
 
 /* Runs task 0 .. tasks - 1, each once, on at most fc_get_num_threads() threads, the caller among
- * them; returns when all are done.  Which thread runs which task is not fixed, so a task's result
- * must not depend on it.  `seconds` is the predicted time of all tasks on one thread: below about
+ * them; returns when all are done.  A thread begins with tasks that follow each other, the same ones
+ * in every loop of as many; which thread runs which task is not fixed, so a task's result must not
+ * depend on it.  `seconds` is the predicted time of all tasks on one thread: below about
  * 20 microseconds no other thread is woken, and one more for each 10 microseconds.  Scratch is
  * reserved before the first task runs; if the caller's cannot be, FC_NO_MEMORY and nothing has run,
  * and a worker without scratch does not take part.  Inside tasks denormals are flushed, rounding is

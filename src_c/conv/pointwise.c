@@ -390,12 +390,12 @@ static void stream_or_pack(const pointwise_job *job, const pointwise_part *p, fc
         g->b_copy = memory;
 }
 
-/* What this thread reads next: the next channels, or image, of its task, or its next task if all threads take turns. */
+/* What this thread reads next: the next channels, or image, of its task, or the next task of its share. */
 static fc_ahead next_of(const pointwise_job *job, int64_t task, const pointwise_part *p, int64_t k1)
 {
     const pointwise_split *s = &job->split;
     const fc_conv *conv = job->run->conv;
-    const int64_t size = (int64_t)fc_size_of(conv->dtype), next = task + fc_get_num_threads();
+    const int64_t size = (int64_t)fc_size_of(conv->dtype), next = task + 1;
     pointwise_part of = *p;
     int64_t k0 = k1;
     if (k1 >= conv->depth) {

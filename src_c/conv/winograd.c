@@ -83,7 +83,7 @@ static void keep_panel(const fc_conv *conv, const fc_table *table, const fc_wino
 
 static void prepare_of(const fc_conv *conv, const fc_table *table, const void *weight, void *prepared, int m)
 {
-    const fc_winograd_split s = fc_winograd_split_of(conv, table, m);
+    const fc_winograd_split s = fc_winograd_split_of(conv, table, m, 1);
     for (int64_t index = 0; index < conv->groups * s.panels; index++)
         keep_panel(conv, table, &s, weight, index, prepared);
 }
@@ -95,6 +95,7 @@ typedef struct winograd_job {
     void *v;                                  /* of all blocks, NULL: each task its own */
     void *products;                           /* of all tasks, where those that share V have several chunks */
     int64_t chunk;                            /* number of the one that tasks which share V are at */
+    int64_t alone;                            /* tasks of several blocks, each with a U of its own; 0: none */
 } winograd_job;
 
 static void keep_task(void *context, int64_t task, void *scratch)
@@ -151,6 +152,9 @@ static void place_tiles(const fc_winograd_split *s, winograd_block *b)
     b->out_cols = fc_min(fc_winograd_outputs_of(&s->x, b->cols), s->x.size - b->at.col);
 }
 
+/* The first of `all` that block `index` has, of which each has as many as the others or one less. */
+static int64_t first_of(int64_t all, int64_t blocks, int64_t index) { return all * index / blocks; }
+
 static winograd_block block_of(const winograd_job *job, int64_t task, void *memory)
 {
     const fc_winograd_split *s = &job->split;
@@ -162,17 +166,18 @@ static winograd_block block_of(const winograd_job *job, int64_t task, void *memo
     b.panels = fc_min(s->range_panels, s->panels - b.panel);
     task /= s->ranges;
     b.v = job->v ? (char *)job->v + (size_t)task * s->v_bytes : (char *)memory + s->v_at;
-    b.col = task % s->col_blocks * s->cols;
-    b.cols = fc_min(s->cols, s->x.tiles - b.col);
-    task /= s->col_blocks;
-    b.row = task % s->row_blocks * s->rows;
-    b.rows = fc_min(s->rows, s->y.tiles - b.row);
-    task /= s->row_blocks;
+    const int64_t across = task % s->col_blocks, down = task / s->col_blocks % s->row_blocks;
+    b.col = first_of(s->wide, s->col_blocks, across) * s->x.phases;
+    b.cols = fc_min(first_of(s->wide, s->col_blocks, across + 1) * s->x.phases, s->x.tiles) - b.col;
+    b.row = first_of(s->high, s->row_blocks, down) * s->y.phases;
+    b.rows = fc_min(first_of(s->high, s->row_blocks, down + 1) * s->y.phases, s->y.tiles) - b.row;
+    task /= s->col_blocks * s->row_blocks;
     b.at.depth = task % conv->out_size[FC_DEPTH];
     task /= conv->out_size[FC_DEPTH];
     b.group = task % conv->groups;
-    b.at.image = task / conv->groups * s->images;
-    b.images = fc_min(s->images, conv->batch - b.at.image);
+    task /= conv->groups;
+    b.at.image = first_of(conv->batch, s->image_blocks, task);
+    b.images = first_of(conv->batch, s->image_blocks, task + 1) - b.at.image;
     b.u = (char *)memory + s->u_at;
     b.turned = (char *)memory + s->turned_at;
     b.tile = (char *)memory + s->tile_at;
@@ -370,6 +375,21 @@ static void run_task(void *context, int64_t task, void *memory)
     }
 }
 
+/* A thread's blocks of a call, with a U of its own: what another thread has made takes longer to come than to make. */
+static void run_alone(void *context, int64_t task, void *memory)
+{
+    const winograd_job *job = context;
+    const fc_winograd_split *s = &job->split;
+    const fc_conv *conv = job->run->conv;
+    winograd_job mine = *job;
+    mine.kept = (char *)memory + s->bytes;
+    for (int64_t panel = 0; panel < s->panels; panel++)
+        keep_panel(conv, job->run->table, s, job->run->weight, panel, mine.kept);
+    const int64_t end = first_of(s->blocks, job->alone, task + 1);
+    for (int64_t block = first_of(s->blocks, job->alone, task); block < end; block++)
+        run_task(&mine, block, memory);
+}
+
 /* Tasks that share V: all of a chunk is made before its products. */
 static fc_status run_shared(winograd_job *job, double seconds, fc_error *error)
 {
@@ -403,11 +423,18 @@ static fc_status reserve(winograd_job *job, bool keep, int m, fc_error *error)
 static fc_status forward_of(const fc_conv_run *run, fc_error *error, int m)
 {
     const fc_conv *conv = run->conv;
-    winograd_job job = { .run = run, .split = fc_winograd_split_of(conv, run->table, m),
+    winograd_job job = { .run = run, .split = fc_winograd_split_of(conv, run->table, m, fc_get_num_threads()),
                          .kept = (void *)run->prepared };
     const fc_winograd_split *s = &job.split;
     const double seconds = fc_winograd_cost(conv, fc_machine_for(conv->dtype), run->prepared != NULL, m);
-    const bool keep = !run->prepared && s->blocks > conv->groups;
+    const int64_t threads = fc_min(fc_get_num_threads(), s->blocks);
+    const bool apart = threads > 1 && s->ranges == 1 && conv->groups == 1 && s->keeps == FC_WINOGRAD_KEPT_U;
+    const bool keep = !run->prepared && s->blocks > (apart ? threads : conv->groups);
+    if (keep && apart) {
+        job.alone = threads;
+        return fc_parallel(job.alone, seconds, s->bytes + fc_winograd_prepared_size(conv, run->table, m), run_alone,
+                           &job, error);
+    }
     fc_status status = reserve(&job, keep, m, error);
     if (keep && status == FC_OK)
         status = fc_parallel(s->panels * conv->groups, seconds / 8, 0, keep_task, &job, error);
@@ -421,10 +448,15 @@ static fc_status forward_of(const fc_conv_run *run, fc_error *error, int m)
     return status;
 }
 
+static size_t bytes_of(const fc_conv *conv, const fc_table *table, int m)
+{
+    return fc_winograd_split_of(conv, table, m, fc_get_num_threads()).bytes;
+}
+
 #define FC_WINOGRAD(M, SUMMARY)                                                                                        \
     static const char *supports_##M(const fc_conv *c) { return fc_winograd_supports(c, M); }                           \
     static double cost_##M(const fc_conv *c, const fc_machine *m, bool p) { return fc_winograd_cost(c, m, p, M); }     \
-    static size_t scratch_##M(const fc_conv *c, const fc_table *t) { return fc_winograd_split_of(c, t, M).bytes; }     \
+    static size_t scratch_##M(const fc_conv *c, const fc_table *t) { return bytes_of(c, t, M); }                   \
     static size_t size_##M(const fc_conv *c, const fc_table *t) { return fc_winograd_prepared_size(c, t, M); }         \
     static void prepare_##M(const fc_conv *c, const fc_table *t, const void *w, void *p)                               \
     {                                                                                                                  \

@@ -1,5 +1,6 @@
 /* Blocks, scratch and predicted time of Winograd convolutions: see winograd_split.h. */
 #include "winograd_split.h"
+#include "../base/parallel.h"
 #include "cost.h"
 #include "geometry.h"
 #include <math.h>
@@ -12,10 +13,11 @@ enum {
     PANEL_VECTORS = 2,
     LEAST_TILES = 28,         /* per block: fewer would make U too often, or read it */
     MOST_TILES = 200,         /* of blocks that make U themselves */
-    ONE_BLOCK = 56,           /* so few tiles are one block: U is made once, and not kept */
+    ONE_BLOCK = 56,           /* so few tiles are one block: U is made once, and not kept; */
+    TWO_BLOCKS = 24,          /* of several threads two, from so many on: what another has made is far */
     PRODUCT_BYTES = 8 << 20,
     MOST_PHASE_BYTES = 64 << 20,
-    WISHED_TASKS = 8,         /* where there are fewer blocks, tasks share V and have some of its panels each */
+    WISHED_TASKS = 8,         /* where threads are more than blocks, tasks share V and have some of its panels each */
     MOST_ODD = 15,            /* more tasks may be an odd number */
     MOST_DILATION = 24,       /* a block has a tile of every phase at least */
 };
@@ -70,12 +72,17 @@ static void split_channels(fc_winograd_split *s, const fc_conv *conv, const fc_t
 static int64_t rounds_of(const fc_winograd_axis *axis) { return fc_div_up(axis->tiles, axis->phases); }
 
 /* Tasks that share the V of a block. */
-static int64_t ranges_of(const fc_winograd_split *s) { return fc_max(1, fc_min(s->panels, WISHED_TASKS / s->blocks)); }
+static int64_t ranges_of(const fc_winograd_split *s, int threads)
+{
+    return s->blocks >= threads ? 1 : fc_max(1, fc_min(s->panels, WISHED_TASKS / s->blocks));
+}
 
 /* Images, tile rows and tile columns of a block of about `most` tiles. */
-static void split_tiles(fc_winograd_split *s, const fc_conv *conv, int64_t most)
+static void split_tiles(fc_winograd_split *s, const fc_conv *conv, int64_t most, int threads)
 {
     const int64_t of_image = s->y.tiles * s->x.tiles, high = rounds_of(&s->y), wide = rounds_of(&s->x);
+    s->high = high;
+    s->wide = wide;
     if (2 * of_image <= 3 * most)             /* a block too large is better than two too small */
         most = fc_max(most, high * s->y.phases * wide * s->x.phases);
     s->images = fc_max(1, fc_min(conv->batch, most / of_image));
@@ -93,8 +100,8 @@ static void split_tiles(fc_winograd_split *s, const fc_conv *conv, int64_t most)
         s->rows = fc_min(s->y.tiles, even * s->y.phases);
         s->blocks = others * s->row_blocks * s->col_blocks;
         /* A few tasks should be an even number, of which two threads have as many each. */
-        const int64_t tasks = s->blocks * ranges_of(s);
-        if (least == 2 || wide == 1 || tasks % 2 == 0 || tasks > MOST_ODD || fc_worth_tasks(conv) == 1)
+        const int64_t tasks = s->blocks * ranges_of(s, threads);
+        if (least == 2 || wide == 1 || tasks % 2 == 0 || tasks > MOST_ODD || threads == 1)
             break;
     }
     s->tiles = s->images * s->rows * s->cols;
@@ -130,26 +137,30 @@ static void split_scratch(fc_winograd_split *s, const fc_conv *conv, const fc_ta
     s->u_at = s->p_at + (shared && s->chunks > 1 ? 0 : s->p_bytes * (size_t)(s->chunks > 1 ? s->range_panels : 1));
     s->turned_at = s->u_at + (size_t)fc_round_up(s->xis * s->u_xi * size, 64);
     s->tile_at = s->turned_at + (size_t)(FC_WINOGRAD_TAP_CHANNELS * conv->taps * s->panel * size);
-    s->bytes = s->tile_at + (size_t)(tile * size);
+    s->bytes = s->tile_at + (size_t)fc_round_up(tile * size, 64);
 }
 
 /* Tiles of a block.  Few where U is in the cache and V is to stay there too; else many, so that U is seldom
  * made, as long as the products of all panels find room. */
-static int64_t most_tiles(const fc_winograd_split *s, const fc_conv *conv, const fc_table *table)
+static int64_t most_tiles(const fc_winograd_split *s, const fc_conv *conv, const fc_table *table, int threads)
 {
     const int64_t all = conv->batch * conv->out_size[FC_DEPTH] * s->y.tiles * s->x.tiles;
     if (s->keeps == FC_WINOGRAD_KEPT_U && all > ONE_BLOCK)
         return LEAST_TILES;
+    if (s->keeps == FC_WINOGRAD_KEPT_U && threads > 1 && conv->batch == 1 && all >= TWO_BLOCKS)
+        return fc_div_up(rounds_of(&s->y), 2) * s->y.phases * s->x.tiles;
     const int64_t products = s->xis * fc_round_up(conv->out_per_group, table->lanes) * (int64_t)fc_size_of(conv->dtype);
     return fc_max(LEAST_TILES, fc_min(MOST_TILES, PRODUCT_BYTES / products));
 }
 
-fc_winograd_split fc_winograd_split_of(const fc_conv *conv, const fc_table *table, int m)
+fc_winograd_split fc_winograd_split_of(const fc_conv *conv, const fc_table *table, int m, int threads)
 {
     fc_winograd_split s = { 0 };
+    if (fc_worth_tasks(conv) == 1)
+        threads = 1;
     split_channels(&s, conv, table, m);
-    split_tiles(&s, conv, most_tiles(&s, conv, table));
-    s.range_panels = fc_div_up(s.panels, ranges_of(&s));
+    split_tiles(&s, conv, most_tiles(&s, conv, table, threads), threads);
+    s.range_panels = fc_div_up(s.panels, ranges_of(&s, threads));
     s.ranges = fc_div_up(s.panels, s.range_panels);
     s.tasks = s.blocks * s.ranges;
     split_scratch(&s, conv, table);
@@ -177,7 +188,8 @@ double fc_winograd_error(const fc_conv *conv, int m)
 
 double fc_winograd_cost(const fc_conv *conv, const fc_machine *machine, bool prepared, int m)
 {
-    const fc_winograd_split s = fc_winograd_split_of(conv, fc_table_for(conv->dtype), m);
+    /* Of one thread, whatever their number: the same is chosen. */
+    const fc_winograd_split s = fc_winograd_split_of(conv, fc_table_for(conv->dtype), m, 1);
     const double images = (double)(conv->batch * conv->out_size[FC_DEPTH] * conv->groups);
     const double in = (double)fc_div_up(conv->in_per_group, machine->lanes);
     const double out = (double)(s.panels * s.vectors), filters = (double)(conv->groups * conv->in_per_group) * out;
@@ -215,7 +227,7 @@ double fc_winograd_cost(const fc_conv *conv, const fc_machine *machine, bool pre
 
 void fc_winograd_describe(const fc_conv *conv, const fc_table *table, char *text, size_t size, int m)
 {
-    const fc_winograd_split s = fc_winograd_split_of(conv, table, m);
+    const fc_winograd_split s = fc_winograd_split_of(conv, table, m, fc_get_num_threads());
     snprintf(text, size,
              "F(%dx%d, %dx%d), %.3g products per output; blocks of %lld tiles, panels of %lld channels; %lld tasks",
              s.y.m, s.x.m, s.y.taps, s.x.taps, s.y.products * s.x.products / (double)(s.y.size * s.x.size),

@@ -17,8 +17,9 @@ typedef enum fc_winograd_kept { FC_WINOGRAD_KEPT_U, FC_WINOGRAD_KEPT_TAPS } fc_w
 typedef struct fc_winograd_split {
     fc_winograd_axis y, x;
     int xis, vectors;                         /* vectors: of a panel */
-    int64_t images, rows, cols;               /* images, tile rows and tile columns per block */
-    int64_t image_blocks, row_blocks, col_blocks, blocks; /* blocks of all groups */
+    int64_t images, rows, cols;               /* images, tile rows and tile columns per block, at most */
+    int64_t image_blocks, row_blocks, col_blocks, blocks; /* blocks of all groups; as even as can be */
+    int64_t high, wide;                       /* an image in tiles of all phases, of which a block has whole ones */
     int64_t tiles;                            /* per block */
     int64_t panel, panels;                    /* lanes; per group */
     int64_t range_panels, ranges;             /* panels per task; tasks per block */
@@ -35,7 +36,8 @@ typedef struct fc_winograd_split {
 
 /* m: outputs per tile and axis, 2 or 4. */
 const char *fc_winograd_supports(const fc_conv *conv, int m);
-fc_winograd_split fc_winograd_split_of(const fc_conv *conv, const fc_table *table, int m);
+/* For so many threads: tiles, not sums, are cut by them, so results have the same bits. */
+fc_winograd_split fc_winograd_split_of(const fc_conv *conv, const fc_table *table, int m, int threads);
 enum { FC_WINOGRAD_LEAST = 9070 };            /* of its cost, whatever the problem */
 double fc_winograd_cost(const fc_conv *conv, const fc_machine *machine, bool prepared, int m);
 double fc_winograd_error(const fc_conv *conv, int m);

@@ -28,6 +28,9 @@ typedef struct fc_conv_run {
     const void *x, *weight, *bias;            /* bias may be NULL */
     const void *prepared;                     /* from prepare(), or NULL */
     void *y;
+    /* The weights, not prepared, are those of the convolution whose input gradient this is, groups * in_per_group
+     * filters of out_per_group channels, their taps in reverse: for algorithms that turn them round. */
+    bool reversed;
 } fc_conv_run;
 
 typedef struct fc_algorithm {
@@ -46,6 +49,7 @@ typedef struct fc_algorithm {
     void (*prepare)(const fc_conv *conv, const fc_table *table, const void *weight, void *prepared);
     /* Checks nothing; fails for lack of memory only, before y is touched. */
     fc_status (*forward)(const fc_conv_run *run, fc_error *error);
+    bool turns;                               /* weights that are `reversed` */
     /* One clause with the tile and the split for explain(), at most `size` characters. */
     void (*describe)(const fc_conv *conv, const fc_table *table, char *text, size_t size);
     /* As fc_algorithm_error; NULL for a plain sum of products. */

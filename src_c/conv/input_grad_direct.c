@@ -249,7 +249,8 @@ static void turn(const direct_job *job, const int64_t *order, int64_t *at, int64
         at[order[i]] = i * outs * s->panel;
     const fc_turn_panel w = {
         .outs = outs, .ins = fc_min(panels * s->panel, conv->in_per_group - panel * s->panel), .taps = conv->taps,
-        .src_o = conv->depth, .panel = s->panel, .dst_panel = conv->taps * outs * s->panel, .at = at,
+        .src_o = conv->depth, .panel = s->panel, .dst_panel = conv->taps * outs * s->panel,
+        .dst_o = s->panel, .at = at,
         .src = fc_at(job->weight, (group * conv->out_per_group + oc) * conv->depth + panel * s->panel * conv->taps,
                      fc_size_of(conv->dtype)),
         .dst = to,

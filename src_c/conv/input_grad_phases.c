@@ -126,8 +126,9 @@ static fc_status make_phase(fc_grad_phases *phases, int64_t index, const char *a
         status = choose(phase, algorithm, prepare, error);
     if (status != FC_OK)
         return status;
+    const bool turned = prepare || !fc_phase_turns(phases, phase);
     phases->covered += phase->conv.out_pixels;
-    phases->seconds += phase->seconds + TURN_SECONDS * (double)phase->conv.depth * (double)conv->in_channels;
+    phases->seconds += phase->seconds + turned * TURN_SECONDS * (double)phase->conv.depth * (double)conv->in_channels;
     return FC_OK;
 }
 
@@ -209,6 +210,11 @@ fc_status fc_turn_filters(const fc_grad_phases *phases, const fc_grad_phase *pha
     return fc_parallel(conv->groups * job.bands, elements * TURN_SECONDS, 0, turn_task, &job, error);
 }
 
+bool fc_phase_turns(const fc_grad_phases *phases, const fc_grad_phase *phase)
+{
+    return phase->algorithm->turns && phase->conv.taps == phases->conv->taps;
+}
+
 int64_t fc_turn_block(const fc_grad_phases *phases, const fc_grad_phase *phase)
 {
     const fc_conv *conv = phases->conv;
@@ -252,7 +258,7 @@ static fc_status reserve(fc_grad_phases *phases, bool prepare, fc_error *error)
         fc_grad_phase *phase = &phases->phase[i];
         if (!phase->live)
             continue;
-        const size_t weights = weight_size(phases, phase, prepare);
+        const size_t weights = prepare || !fc_phase_turns(phases, phase) ? weight_size(phases, phase, prepare) : 0;
         bytes = prepare ? bytes + weights + prepared_size(phases, phase) : weights > bytes ? weights : bytes;
         fill_taps(phases->conv, phase, taps);
         phase->taps = taps;

@@ -57,6 +57,8 @@ fc_status fc_grad_phases_make(fc_grad_phases *phases, const fc_conv *conv, const
 /* Memory for filters.  With `prepare`, as given to make, all of them are turned round and prepared as a plan
  * does; without, fc_turn_filters makes them when they are needed. */
 fc_status fc_grad_phases_reserve(fc_grad_phases *phases, const void *weight, bool prepare, fc_error *error);
+/* Whether the phase's algorithm turns filters round itself, and all are there: it is given phases->weight as they are. */
+bool fc_phase_turns(const fc_grad_phases *phases, const fc_grad_phase *phase);
 /* Input channels whose filters phase->weight has room for: all, or so many of one group as a cache holds. */
 int64_t fc_turn_block(const fc_grad_phases *phases, const fc_grad_phase *phase);
 /* Filters of input channels first .. first + count of every group, which is all of them unless there is

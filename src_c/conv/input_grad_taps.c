@@ -174,7 +174,8 @@ static void turn(const taps_job *job, const taps_block *b, int64_t oc, int64_t o
         b->at[t] = (meets ? t : conv->taps) * outs * panel;
     }
     const fc_turn_panel w = {
-        .outs = outs, .ins = b->lanes, .taps = conv->taps, .src_o = conv->depth, .panel = panel, .at = b->at,
+        .outs = outs, .ins = b->lanes, .taps = conv->taps, .src_o = conv->depth, .panel = panel,
+        .dst_o = panel, .at = b->at,
         .src = fc_at(job->weight, (b->group * conv->out_per_group + oc) * conv->depth + b->lane * conv->taps,
                      fc_size_of(conv->dtype)),
         .dst = b->filters,

@@ -57,15 +57,17 @@ static fc_status run_phases(const fc_grad_phases *phases, const void *grad_outpu
         const fc_grad_phase *phase = &phases->phase[i];
         if (!phase->live)
             continue;
-        const int64_t block = fc_turn_block(phases, phase);
+        const bool turns = fc_phase_turns(phases, phase);
+        const int64_t block = turns ? conv->in_per_group : fc_turn_block(phases, phase);
         for (int64_t first = 0; first < conv->in_per_group && status == FC_OK; first += block) {
             const int64_t count = fc_min(block, conv->in_per_group - first);
-            status = fc_turn_filters(phases, phase, first, count, error);
+            status = turns ? FC_OK : fc_turn_filters(phases, phase, first, count, error);
             fc_conv sub = phase->conv;
             sub.out_per_group = count;
             sub.out_channels = count * conv->groups;
             const fc_conv_run run = {
-                .conv = &sub, .table = phases->table, .x = fc_at(grad_output, phase->x, size), .weight = phase->weight,
+                .conv = &sub, .table = phases->table, .x = fc_at(grad_output, phase->x, size),
+                .weight = turns ? phases->weight : phase->weight, .reversed = turns,
                 .y = fc_at_mut(grad_input, phase->y + first * conv->x_stride[FC_C], size),
             };
             if (status == FC_OK)

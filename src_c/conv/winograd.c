@@ -19,16 +19,36 @@ typedef struct winograd_maker {
     const fc_table *table;
     const fc_winograd_split *split;
     const void *weight, *taps;                /* taps: kept ones of the panel, or NULL */
+    bool reversed;                            /* as of fc_conv_run */
     int64_t group, panel;                     /* of output channels */
     int64_t first, count;                     /* input channels */
     void *turned, *u;                         /* turned: room for FC_WINOGRAD_TAP_CHANNELS */
 } winograd_maker;
+
+/* As turn_weights, from the filters of another convolution: `at` counts those of `conv->taps` before the first. */
+static void turn_reversed(const winograd_maker *k, int64_t at, int64_t lanes, int64_t count, void *taps)
+{
+    const fc_conv *conv = k->conv;
+    int64_t to[FC_WINOGRAD_MOST_TAPS];
+    for (int64_t t = 0; t < conv->taps; t++)
+        to[t] = (conv->taps - 1 - t) * k->split->panel;
+    const fc_turn_panel turn = {
+        .outs = count, .ins = lanes, .taps = conv->taps, .src_o = conv->out_per_group * conv->taps,
+        .panel = k->split->panel, .dst_o = conv->taps * k->split->panel, .at = to,
+        .src = fc_at(k->weight, at * conv->taps, fc_size_of(conv->dtype)), .dst = taps,
+    };
+    k->table->turn_panel(&turn);
+}
 
 /* Filters of `count` input channels of a panel with its output channels adjacent: taps[channel * taps + tap][lane]. */
 static void turn_weights(const winograd_maker *k, int64_t c, int64_t count, void *taps)
 {
     const fc_conv *conv = k->conv;
     const int64_t channel = k->panel * k->split->panel, lanes = fc_min(k->split->panel, conv->out_per_group - channel);
+    if (k->reversed) {
+        turn_reversed(k, (k->group * conv->in_per_group + c) * conv->out_per_group + channel, lanes, count, taps);
+        return;
+    }
     const int64_t filter = (k->group * conv->out_per_group + channel) * conv->depth;
     const fc_move move = {
         .rows = count * conv->taps, .cols = lanes,
@@ -57,15 +77,15 @@ static void make_weights(const winograd_maker *k)
 }
 
 /* What is kept of one panel. */
-static void keep_panel(const fc_conv *conv, const fc_table *table, const fc_winograd_split *s, const void *weight,
-                       int64_t index, void *kept)
+static void keep_panel(const fc_conv_run *run, const fc_winograd_split *s, int64_t index, void *kept)
 {
+    const fc_conv *conv = run->conv;
     const size_t size = fc_size_of(conv->dtype);
     const int64_t channels = conv->in_per_group;
     _Alignas(64) unsigned char turned[FC_WINOGRAD_TAP_CHANNELS * FC_WINOGRAD_MOST_TAPS * FC_WINOGRAD_PANEL_BYTES];
     winograd_maker k = {
-        .conv = conv, .table = table, .split = s, .weight = weight, .group = index / s->panels,
-        .panel = index % s->panels, .turned = turned,
+        .conv = conv, .table = run->table, .split = s, .weight = run->weight, .reversed = run->reversed,
+        .group = index / s->panels, .panel = index % s->panels, .turned = turned,
     };
     void *to = fc_at_mut(kept, index * s->kept_panel, size);
     if (s->keeps == FC_WINOGRAD_KEPT_TAPS)
@@ -84,8 +104,9 @@ static void keep_panel(const fc_conv *conv, const fc_table *table, const fc_wino
 static void prepare_of(const fc_conv *conv, const fc_table *table, const void *weight, void *prepared, int m)
 {
     const fc_winograd_split s = fc_winograd_split_of(conv, table, m, 1);
+    const fc_conv_run run = { .conv = conv, .table = table, .weight = weight };
     for (int64_t index = 0; index < conv->groups * s.panels; index++)
-        keep_panel(conv, table, &s, weight, index, prepared);
+        keep_panel(&run, &s, index, prepared);
 }
 
 typedef struct winograd_job {
@@ -102,7 +123,7 @@ static void keep_task(void *context, int64_t task, void *scratch)
 {
     (void)scratch;
     const winograd_job *job = context;
-    keep_panel(job->run->conv, job->run->table, &job->split, job->run->weight, task, job->kept);
+    keep_panel(job->run, &job->split, task, job->kept);
 }
 
 /* Tiles of one class along each axis: `rows` x `cols` from (row, col) of the block on; tile numbers from
@@ -338,9 +359,9 @@ static const void *chunk_of(const winograd_job *job, const winograd_block *b, in
     if (kept && s->keeps == FC_WINOGRAD_KEPT_U)
         return fc_at(kept, c / s->chunk * s->xis * s->u_xi, size);
     const winograd_maker maker = {
-        .conv = conv, .table = job->run->table, .split = s, .weight = job->run->weight, .taps = kept,
-        .group = b->group, .panel = panel, .first = c, .count = fc_min(s->chunk, conv->in_per_group - c),
-        .turned = b->turned, .u = b->u,
+        .conv = conv, .table = job->run->table, .split = s, .weight = job->run->weight,
+        .reversed = job->run->reversed, .taps = kept, .group = b->group, .panel = panel, .first = c,
+        .count = fc_min(s->chunk, conv->in_per_group - c), .turned = b->turned, .u = b->u,
     };
     make_weights(&maker);
     return b->u;
@@ -380,11 +401,10 @@ static void run_alone(void *context, int64_t task, void *memory)
 {
     const winograd_job *job = context;
     const fc_winograd_split *s = &job->split;
-    const fc_conv *conv = job->run->conv;
     winograd_job mine = *job;
     mine.kept = (char *)memory + s->bytes;
     for (int64_t panel = 0; panel < s->panels; panel++)
-        keep_panel(conv, job->run->table, s, job->run->weight, panel, mine.kept);
+        keep_panel(job->run, s, panel, mine.kept);
     const int64_t end = first_of(s->blocks, job->alone, task + 1);
     for (int64_t block = first_of(s->blocks, job->alone, task); block < end; block++)
         run_task(&mine, block, memory);
@@ -472,7 +492,7 @@ static size_t bytes_of(const fc_conv *conv, const fc_table *table, int m)
         .name = "winograd" #M, .summary = SUMMARY, .supports = supports_##M, .cost = cost_##M,                         \
         .least = FC_WINOGRAD_LEAST, .scratch = scratch_##M,                                                            \
         .prepared_size = size_##M, .prepare = prepare_##M, .forward = forward_##M, .describe = describe_##M,           \
-        .error = error_##M,                                                                                            \
+        .error = error_##M, .turns = true,                                                                             \
     };
 FC_WINOGRAD(2, "Winograd with two outputs per tile and axis: 2.25 times fewer multiplications for 3x3")
 FC_WINOGRAD(4, "Winograd with four outputs per tile and axis: 4 times fewer multiplications for 3x3")

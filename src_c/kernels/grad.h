@@ -64,10 +64,10 @@ typedef struct fc_swap_weight {
 } fc_swap_weight;
 
 /* Filters as panels of the dense product whose lanes are input channels:
- *     dst[i / panel * dst_panel + at[t] + o * panel + i % panel] = src[o * src_o + i * taps + t]
+ *     dst[i / panel * dst_panel + at[t] + o * dst_o + i % panel] = src[o * src_o + i * taps + t]
  * for o < outs, i < ins, t < taps; lanes of the last panel that have no input are zero. */
 typedef struct fc_turn_panel {
-    int64_t outs, ins, taps, src_o, panel, dst_panel;
+    int64_t outs, ins, taps, src_o, panel, dst_panel, dst_o;
     const int64_t *at;
     const void *src;
     void *dst;

@@ -155,6 +155,7 @@ typedef struct direct_job {
     const fc_conv_run *run;
     fc_direct_split split;
     const void *prepared;                     /* NULL where tasks pack */
+    int64_t sides;                            /* parts of the channel blocks that go to one thread each */
     bool x_far, weights_far;                  /* too large to be in L2 */
 } direct_job;
 
@@ -173,8 +174,10 @@ static direct_block block_of(const direct_job *job, int64_t task, void *memory)
     const fc_direct_split *s = &job->split;
     const fc_conv *conv = job->run->conv;
     direct_block b = { .weights = memory };
-    const int64_t channel_block = task % s->channel_blocks;
-    task /= s->channel_blocks;
+    const int64_t of_side = s->tasks / job->sides, blocks = s->channel_blocks / job->sides, side = task / of_side;
+    task %= of_side;
+    const int64_t channel_block = side * blocks + task % blocks;
+    task /= blocks;
     b.at.col = task % s->col_blocks * s->cols;
     task /= s->col_blocks;
     b.at.row = task % s->row_blocks * s->rows;
@@ -502,11 +505,20 @@ static fc_status run_parts(const direct_job *whole, const fc_outputs *inside, do
     return status;
 }
 
+/* Threads that have packed the weights of some channels each are best at these themselves, of all pixels: what another
+ * one has written comes at a few GB/s.  Not where x, which all then read, is more. */
+static int64_t sides_of(const fc_conv *conv, const fc_direct_split *s)
+{
+    const int64_t threads = fc_get_num_threads();
+    return conv->groups == 1 && s->channel_blocks % threads == 0 && fc_x_count(conv) <= 2 * conv->depth * conv->out_channels
+               ? threads : 1;
+}
+
 static fc_status forward(const fc_conv_run *run, fc_error *error)
 {
     const fc_conv *conv = run->conv;
     direct_job job = {
-        .run = run, .split = split_of(conv, run->table, run->prepared != NULL), .prepared = run->prepared,
+        .run = run, .split = split_of(conv, run->table, run->prepared != NULL), .prepared = run->prepared, .sides = 1,
         .x_far = fc_far(conv, fc_x_count(conv)), .weights_far = fc_far(conv, conv->depth * conv->out_channels),
     };
     const double seconds = cost(conv, fc_machine_for(conv->dtype), run->prepared != NULL);
@@ -518,6 +530,7 @@ static fc_status forward(const fc_conv_run *run, fc_error *error)
         if (!packed)
             return FC_NO_MEMORY;
         job.prepared = packed;
+        job.sides = parts ? 1 : sides_of(conv, &job.split);
     }
     const fc_status status = parts
         ? run_parts(&job, &inside, seconds, error)

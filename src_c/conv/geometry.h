@@ -40,9 +40,9 @@ static inline int64_t fc_panel_depth(const fc_conv *conv, int64_t lanes)
 static inline int64_t fc_worth_tasks(const fc_conv *conv)
 {
     enum { MOST = 8 };
-    const double task_flops = 12e6;           /* some 70 microseconds */
+    const double task_flops = 12e6, two = 6e6; /* some 70 microseconds; so many are worth two tasks */
     const int64_t tasks = conv->flops < (MOST - 1) * task_flops ? 1 + (int64_t)(conv->flops / task_flops) : MOST;
-    return tasks > 1 ? fc_round_up(tasks, 2) : 1;
+    return conv->flops >= two ? fc_round_up(tasks, 2) : 1;
 }
 
 static inline int64_t fc_x_count(const fc_conv *conv)

@@ -29,7 +29,7 @@ static const double JOINS = 1.2, TAILS = 0.3, TAIL = 0.05;
 typedef struct pointwise_split {
     int64_t lanes, panel;                     /* of a vector, of a panel */
     int64_t k_block, k_blocks;
-    int64_t block, blocks;                    /* pixels of a task, whole vectors; per image */
+    int64_t vectors, block, blocks;           /* of an image; pixels of a task, whole vectors, at most; per image */
     int64_t rows, row_blocks;                 /* output channels of a task; per group */
     int64_t images;                           /* of a task */
     int64_t tail, joined;                     /* pixels of an image after the last block; joined: multiplied */
@@ -105,6 +105,18 @@ bool fc_pointwise_supports(const fc_conv *conv)
            fc_pixels_uniform(conv->y_stride, conv->out_size);
 }
 
+/* A few tasks should be an even number, of which two threads have as many each. */
+static int64_t even_tasks(int64_t blocks, int64_t least, int64_t others)
+{
+    enum { MOST_ODD = 15 };
+    if (blocks % 2 == 0 || others % 2 == 0 || blocks == 1 || blocks * others > MOST_ODD)
+        return blocks;
+    return blocks > least ? blocks - 1 : blocks + 1;
+}
+
+/* First pixel of a block; blocks are as even as whole vectors can be. */
+static int64_t block_at(const pointwise_split *s, int64_t block) { return s->vectors * block / s->blocks * s->lanes; }
+
 static pointwise_split split_of(const fc_conv *conv)
 {
     const fc_table *table = fc_pointwise_machine(conv)->table;
@@ -122,9 +134,10 @@ static pointwise_split split_of(const fc_conv *conv)
     /* The larger side is split first, no more than needed: of the other one every task reads all. */
     s.row_blocks = rows > conv->out_pixels ? fc_max(1, fc_min(rows / LEAST_ROWS, fc_div_up(wished, least))) : 1;
     const int64_t worth = fc_min(fc_div_up(vectors, 2 * table->panel_vectors), fc_div_up(wished, s.row_blocks));
-    const int64_t blocks = fc_max(least, worth);
-    s.block = fc_div_up(vectors, blocks) * s.lanes;
-    s.blocks = fc_div_up(pixels, s.block);
+    const int64_t others = fc_div_up(conv->batch, s.images) * conv->groups * s.row_blocks;
+    s.vectors = vectors;
+    s.blocks = fc_max(1, fc_min(vectors, even_tasks(fc_max(least, worth), least, others)));
+    s.block = fc_div_up(vectors, s.blocks) * s.lanes;
     s.row_blocks = fc_max(s.row_blocks, fc_min(rows / LEAST_ROWS, wished / s.blocks));
     s.rows = fc_div_up(rows, s.row_blocks);
     s.row_blocks = fc_div_up(rows, s.rows);
@@ -155,8 +168,8 @@ static pointwise_part part_of(const pointwise_job *job, int64_t task)
     const pointwise_split *s = &job->split;
     const fc_conv *conv = job->run->conv;
     const int64_t block = task % s->blocks, rest = task / s->blocks, rows = rest / s->row_blocks;
-    pointwise_part p = { .first = block * s->block, .row = rest % s->row_blocks * s->rows };
-    p.pixels = fc_min(s->block, conv->out_pixels - s->tail - s->joined - p.first);
+    pointwise_part p = { .first = block_at(s, block), .row = rest % s->row_blocks * s->rows };
+    p.pixels = fc_min(block_at(s, block + 1), conv->out_pixels - s->tail - s->joined) - p.first;
     p.rows = fc_min(s->rows, conv->out_per_group - p.row);
     p.group = rows % conv->groups;
     p.image = rows / conv->groups * s->images;
@@ -287,7 +300,7 @@ static bool in_place(const fc_conv *conv, const pointwise_split *s)
     return s->k_blocks == 1 && conv->out_pixels >= LEAST_IN_PLACE * s->lanes &&
            (aligns(conv, s) ? s->rows <= ROWS || conv->depth <= DEPTH
                             : s->rows <= ACROSS_ROWS && s->blocks == 1) &&
-           (s->blocks == 1 || conv->out_pixels - (s->blocks - 1) * s->block >= 2 * s->lanes) &&
+           (s->blocks == 1 || conv->out_pixels - block_at(s, s->blocks - 1) >= 2 * s->lanes) &&
            !fc_far(conv, fc_x_count(conv) / 2);
 }
 

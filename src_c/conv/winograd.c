@@ -176,6 +176,14 @@ static void place_tiles(const fc_winograd_split *s, winograd_block *b)
 /* The first of `all` that block `index` has, of which each has as many as the others or one less. */
 static int64_t first_of(int64_t all, int64_t blocks, int64_t index) { return all * index / blocks; }
 
+/* Where some rows of blocks have far more tiles than others, few of them are taken diagonally: half the tasks then have
+ * about as many tiles as the others. */
+static bool is_diagonal(const fc_winograd_split *s)
+{
+    enum { MOST = 15 };
+    return s->row_blocks * s->col_blocks <= MOST && s->high % s->row_blocks > 0 && s->high < 4 * s->row_blocks;
+}
+
 static winograd_block block_of(const winograd_job *job, int64_t task, void *memory)
 {
     const fc_winograd_split *s = &job->split;
@@ -187,7 +195,12 @@ static winograd_block block_of(const winograd_job *job, int64_t task, void *memo
     b.panels = fc_min(s->range_panels, s->panels - b.panel);
     task /= s->ranges;
     b.v = job->v ? (char *)job->v + (size_t)task * s->v_bytes : (char *)memory + s->v_at;
-    const int64_t across = task % s->col_blocks, down = task / s->col_blocks % s->row_blocks;
+    int64_t across = task % s->col_blocks, down = task / s->col_blocks % s->row_blocks;
+    if (is_diagonal(s)) {
+        const int64_t within = task % (s->col_blocks * s->row_blocks);
+        down = within % s->row_blocks;
+        across = (within / s->row_blocks + down) % s->col_blocks;
+    }
     b.col = first_of(s->wide, s->col_blocks, across) * s->x.phases;
     b.cols = fc_min(first_of(s->wide, s->col_blocks, across + 1) * s->x.phases, s->x.tiles) - b.col;
     b.row = first_of(s->high, s->row_blocks, down) * s->y.phases;
@@ -448,7 +461,7 @@ static fc_status forward_of(const fc_conv_run *run, fc_error *error, int m)
     const fc_winograd_split *s = &job.split;
     const double seconds = fc_winograd_cost(conv, fc_machine_for(conv->dtype), run->prepared != NULL, m);
     const int64_t threads = fc_min(fc_get_num_threads(), s->blocks);
-    const bool apart = threads > 1 && s->ranges == 1 && conv->groups == 1 && s->keeps == FC_WINOGRAD_KEPT_U;
+    const bool apart = threads > 1 && s->ranges == 1 && conv->groups == 1;
     const bool keep = !run->prepared && s->blocks > (apart ? threads : conv->groups);
     if (keep && apart) {
         job.alone = threads;

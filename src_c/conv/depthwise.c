@@ -318,7 +318,9 @@ static fc_status forward(const fc_conv_run *run, fc_error *error)
         return fc_depthwise_strided_forward(run, error);
     fc_conv_run prepared = *run;
     fc_depthwise_job job = { &prepared, split_of(conv, run->table) };
-    const double seconds = cost(conv, fc_machine_for(conv->dtype), run->prepared != NULL);
+    /* Filters of as many taps as outputs are left to one thread: packed by two they come late to both. */
+    const bool alone = !run->prepared && job.split.by_channel && conv->batch == 1 && conv->taps >= conv->out_pixels;
+    const double seconds = alone ? 0 : cost(conv, fc_machine_for(conv->dtype), run->prepared != NULL);
     void *packed = NULL;
     fc_status status = FC_OK;
     if (job.split.by_channel && !run->prepared) {
@@ -328,7 +330,7 @@ static fc_status forward(const fc_conv_run *run, fc_error *error)
                            job.split.weight_bytes);
         pack_job pack = { run, job.split.w_tap, packed };
         status = fc_parallel(fc_div_up(conv->out_channels, PACKED_CHANNELS),
-                             (double)(conv->out_channels * conv->taps) * 6e-10, 0, pack_task, &pack, error);
+                             alone ? 0 : (double)(conv->out_channels * conv->taps) * 6e-10, 0, pack_task, &pack, error);
         prepared.prepared = packed;
     }
     if (status == FC_OK)

@@ -14,7 +14,8 @@
 #include <string.h>
 
 enum {
-    LEAST_PIXELS = 256,       /* per task: fewer would pack weights for too little work */
+    LEAST_PIXELS = 256,       /* per task: fewer would pack weights for too little work; */
+    LEAST_OF_FEW = 64,        /* but where tasks are wanted that channels are too few for */
     MOST_PIXELS = 1024,
     MOST_POINTS = 16384,
     WISHED_TASKS = 8,
@@ -31,7 +32,10 @@ static void split_pixels(fc_direct_split *s, const fc_conv *conv)
     const int64_t width = conv->out_size[FC_WIDTH], height = conv->out_size[FC_HEIGHT];
     const int64_t all = conv->out_pixels * fc_max(conv->batch, 1);
     const int64_t most_pixels = s->points ? fc_min(MOST_PIXELS, MOST_POINTS / conv->taps) : MOST_PIXELS;
-    const int64_t wished = fc_max(LEAST_PIXELS, fc_min(most_pixels, all / WISHED_TASKS));
+    const int64_t worth = fc_worth_tasks(conv);
+    const bool few = s->panels * conv->groups < worth;
+    const int64_t least = few ? LEAST_OF_FEW : LEAST_PIXELS, parts = few ? worth : WISHED_TASKS;
+    const int64_t wished = fc_max(least, fc_min(most_pixels, all / parts));
     s->images = fc_max(1, fc_min(conv->batch, wished / conv->out_pixels));
     s->cols = fc_min(width, MOST_PIXELS);
     s->rows = fc_max(1, fc_min(height, wished / s->cols));
@@ -39,10 +43,12 @@ static void split_pixels(fc_direct_split *s, const fc_conv *conv)
     if (s->copies)
         fc_band_fit(conv, band_channels(s, conv), conv->channels_last, most, &s->images, &s->rows, &s->cols);
     s->image_blocks = fc_div_up(conv->batch, s->images);
+    s->col_blocks = fc_div_up(width, s->cols);
     s->row_blocks = fc_div_up(height, s->rows);
+    if (few)
+        s->row_blocks = fc_even_tasks(s->row_blocks, s->row_blocks, s->image_blocks * s->col_blocks * conv->groups);
     s->rows = fc_div_up(height, s->row_blocks);
     s->row_blocks = fc_div_up(height, s->rows);
-    s->col_blocks = fc_div_up(width, s->cols);
     s->band = fc_band_make(conv, band_channels(s, conv), s->rows, s->cols, conv->channels_last, 1);
 }
 

@@ -45,6 +45,16 @@ static inline int64_t fc_worth_tasks(const fc_conv *conv)
     return conv->flops >= two ? fc_round_up(tasks, 2) : 1;
 }
 
+/* `blocks`, times `others` all tasks, or one less, but `least`, or one more: a few tasks should be an even number, of
+ * which two threads have as many each. */
+static inline int64_t fc_even_tasks(int64_t blocks, int64_t least, int64_t others)
+{
+    enum { MOST_ODD = 15 };
+    if (blocks % 2 == 0 || others % 2 == 0 || blocks == 1 || blocks * others > MOST_ODD)
+        return blocks;
+    return blocks > least ? blocks - 1 : blocks + 1;
+}
+
 static inline int64_t fc_x_count(const fc_conv *conv)
 {
     return conv->batch * conv->in_channels * conv->in_size[0] * conv->in_size[1] * conv->in_size[2];

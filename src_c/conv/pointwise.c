@@ -105,15 +105,6 @@ bool fc_pointwise_supports(const fc_conv *conv)
            fc_pixels_uniform(conv->y_stride, conv->out_size);
 }
 
-/* A few tasks should be an even number, of which two threads have as many each. */
-static int64_t even_tasks(int64_t blocks, int64_t least, int64_t others)
-{
-    enum { MOST_ODD = 15 };
-    if (blocks % 2 == 0 || others % 2 == 0 || blocks == 1 || blocks * others > MOST_ODD)
-        return blocks;
-    return blocks > least ? blocks - 1 : blocks + 1;
-}
-
 /* First pixel of a block; blocks are as even as whole vectors can be. */
 static int64_t block_at(const pointwise_split *s, int64_t block) { return s->vectors * block / s->blocks * s->lanes; }
 
@@ -136,7 +127,7 @@ static pointwise_split split_of(const fc_conv *conv)
     const int64_t worth = fc_min(fc_div_up(vectors, 2 * table->panel_vectors), fc_div_up(wished, s.row_blocks));
     const int64_t others = fc_div_up(conv->batch, s.images) * conv->groups * s.row_blocks;
     s.vectors = vectors;
-    s.blocks = fc_max(1, fc_min(vectors, even_tasks(fc_max(least, worth), least, others)));
+    s.blocks = fc_max(1, fc_min(vectors, fc_even_tasks(fc_max(least, worth), least, others)));
     s.block = fc_div_up(vectors, s.blocks) * s.lanes;
     s.row_blocks = fc_max(s.row_blocks, fc_min(rows / LEAST_ROWS, wished / s.blocks));
     s.rows = fc_div_up(rows, s.row_blocks);

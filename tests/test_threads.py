@@ -128,6 +128,45 @@ def test_winograd_of_several_threads_has_the_bits_of_one(case: Case, algorithm: 
                 assert same_bits(plan(image), alone), f"a plan, {count} threads, {layout}"
 
 
+# Several tasks: each of several threads may turn or pack the weights itself, or have narrower panels.
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize(
+    ("case", "algorithm"),
+    [
+        (Case("strided", 64, 128, (32, 30), (4, 4), stride=2, padding=1), "taps"),
+        (Case("two passes of one panel", 48, 300, (15, 14), padding=1), "taps"),
+        (Case("strided", 24, 64, (57, 56), padding=1, stride=2), "direct"),
+        (Case("two passes", 40, 300, (28, 29), padding=1), "direct"),
+        (Case("patches", 3, 96, (128, 112), (8, 8), stride=8), "direct"),
+        (Case("winograd", 64, 80, (29, 30), padding=1), "winograd4"),
+        (Case("winograd of few tiles", 200, 136, (12, 13), padding=1), "winograd2"),
+        (Case("1x1", 96, 128, (28, 28), (1, 1)), "auto"),
+        (Case("depthwise", 96, 96, (40, 41), (5, 5), groups=96, padding=2), "auto"),
+        (Case("grouped", 64, 64, (40, 41), groups=16, padding=1), "auto"),
+    ],
+    ids=lambda value: getattr(value, "name", value),
+)
+def test_large_gradients_have_the_bits_of_one_thread(case: Case, algorithm: str, layout: str) -> None:
+    x, weight, _ = case.arrays(np.float32)
+    image = to_layout(x, layout)
+    options = {name: value for name, value in case.options.items() if name != "activation"}
+    shape = fastconv.conv2d(image, weight, layout=layout, **options).shape
+    grad = normal(shape, np.float32, 3)
+    results = []
+    for count in COUNTS:
+        with threads(count):
+            inputs = fastconv.conv2d_input_grad(
+                grad, weight, input_shape=image.shape, layout=layout, algorithm=algorithm, **options
+            )
+            weights = fastconv.conv2d_weight_grad(
+                grad, image, weight_shape=weight.shape, layout=layout, **options
+            )
+        results.append((inputs, weights))
+    for count, (inputs, weights) in zip(COUNTS, results, strict=True):
+        assert same_bits(inputs, results[0][0]), f"input gradient, {count} threads"
+        assert same_bits(weights, results[0][1]), f"weight gradient, {count} threads"
+
+
 def test_many_callers_at_once() -> None:
     """Each with problems of its own, small and large, and numbers of threads that change meanwhile."""
     jobs = []

@@ -51,6 +51,7 @@ typedef struct share {
 
 typedef struct job {
     fc_task run;
+    fc_begin begin;                  /* or NULL */
     void *context;
     size_t scratch;
     _Atomic(worker *) asleep;        /* called workers that somebody must wake */
@@ -138,14 +139,17 @@ static void wake_two(job *j)
     }
 }
 
-/* Tasks of a share until none is left. */
-static void run_share(job *j, share *mine, void *scratch)
+/* Tasks of a share until none is left; whether this thread has begun. */
+static bool run_share(job *j, share *mine, bool begun, void *scratch)
 {
     for (;;) {
         const int64_t task = atomic_fetch_add_explicit(&mine->next, 1, memory_order_relaxed);
         if (task >= mine->end)
-            break;
+            return begun;
         wake_two(j);
+        if (!begun && j->begin)
+            j->begin(j->context, scratch);
+        begun = true;
         j->run(j->context, task, scratch);
     }
 }
@@ -154,9 +158,10 @@ static void run_tasks(job *j, unsigned first, void *scratch)
 {
     const uint64_t mode = fc_fp_enter();
     const bool nested = inside_task;
+    bool begun = false;
     inside_task = true;
     for (unsigned i = 0; i < j->shares; i++)
-        run_share(j, &j->share[(first + i) % j->shares], scratch);
+        begun = run_share(j, &j->share[(first + i) % j->shares], begun, scratch);
     inside_task = nested;
     fc_fp_leave(mode);
 }
@@ -370,6 +375,12 @@ static void clear_share(void *argument)
 
 fc_status fc_parallel(int64_t tasks, double seconds, size_t scratch, fc_task run, void *context, fc_error *error)
 {
+    return fc_parallel_each(tasks, seconds, scratch, NULL, run, context, error);
+}
+
+fc_status fc_parallel_each(int64_t tasks, double seconds, size_t scratch, fc_begin begin, fc_task run, void *context,
+                           fc_error *error)
+{
     job j;
     fc_scratch own = { 0 };          /* of this call alone: a task's own scratch is in use */
     fc_scratch *mine = inside_task ? NULL : fc_scratch_of_thread();
@@ -383,6 +394,7 @@ fc_status fc_parallel(int64_t tasks, double seconds, size_t scratch, fc_task run
         return fc_fail(error, FC_NO_MEMORY, "cannot allocate %zu bytes of scratch memory for one thread", scratch);
     const int64_t want = helpers(tasks, seconds);
     j.run = run;
+    j.begin = begin;
     j.context = context;
     j.scratch = scratch;
     atomic_init(&j.asleep, NULL);
@@ -401,6 +413,12 @@ fc_status fc_parallel(int64_t tasks, double seconds, size_t scratch, fc_task run
     give_back(team, stops);
     fc_scratch_release(&own);
     return FC_OK;
+}
+
+bool fc_makes_own(size_t size)
+{
+    enum { MOST = 4 << 20 };         /* of each thread: its scratch stays in cache, or nearly */
+    return fc_get_num_threads() > 1 && size <= MOST;
 }
 
 int fc_get_num_threads(void)

@@ -2,6 +2,7 @@
 #ifndef FC_BASE_PARALLEL_H
 #define FC_BASE_PARALLEL_H
 #include "status.h"
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -9,6 +10,8 @@
  * for in fc_parallel, holding whatever was left there; no task that runs at the same time has the
  * same.  NULL or not where that size is 0.  A task may call fc_parallel, but does not fork. */
 typedef void (*fc_task)(void *context, int64_t task, void *scratch);
+/* What a thread makes in its scratch for all of its tasks. */
+typedef void (*fc_begin)(void *context, void *scratch);
 
 /* Runs task 0 .. tasks - 1, each once, on at most fc_get_num_threads() threads, the caller among
  * them; returns when all are done.  A thread begins with tasks that follow each other, the same ones
@@ -23,6 +26,12 @@ typedef void (*fc_task)(void *context, int64_t task, void *scratch);
  * another's job), from a task (runs inline, with scratch of its own), and after a fork, also one
  * made while other threads are in here: the child starts workers of its own. */
 fc_status fc_parallel(int64_t tasks, double seconds, size_t scratch, fc_task run, void *context, fc_error *error);
+/* The same; a thread that has a task calls `begin` before the first. */
+fc_status fc_parallel_each(int64_t tasks, double seconds, size_t scratch, fc_begin begin, fc_task run, void *context,
+                           fc_error *error);
+/* Whether each thread should make for itself `size` bytes that all its tasks read: there are several, and what another
+ * has written comes at a few GB/s, slower than most things are made. */
+bool fc_makes_own(size_t size);
 
 /* At first fc_default_num_threads(). */
 int fc_get_num_threads(void);

@@ -309,6 +309,26 @@ static void prepare(const fc_conv *conv, const fc_table *table, const void *weig
     pack_weights(conv, table, 0, conv->out_channels, split_of(conv, table).w_tap, weight, prepared);
 }
 
+/* Of a call: the weights that each thread packs for itself, after its scratch. */
+static size_t own_at(const fc_depthwise_split *s) { return (scratch_of(s) + 63) / 64 * 64; }
+
+static void pack_all(void *context, void *memory)
+{
+    const fc_depthwise_job *job = context;
+    const fc_conv *conv = job->run->conv;
+    pack_weights(conv, job->run->table, 0, conv->out_channels, job->split.w_tap, job->run->weight,
+                 (char *)memory + own_at(&job->split));
+}
+
+static void run_own(void *context, int64_t task, void *memory)
+{
+    fc_depthwise_job mine = *(const fc_depthwise_job *)context;
+    fc_conv_run run = *mine.run;
+    run.prepared = (char *)memory + own_at(&mine.split);
+    mine.run = &run;
+    run_task(&mine, task, memory);
+}
+
 static fc_status forward(const fc_conv_run *run, fc_error *error)
 {
     const fc_conv *conv = run->conv;
@@ -318,19 +338,25 @@ static fc_status forward(const fc_conv_run *run, fc_error *error)
         return fc_depthwise_strided_forward(run, error);
     fc_conv_run prepared = *run;
     fc_depthwise_job job = { &prepared, split_of(conv, run->table) };
-    /* Filters of as many taps as outputs are left to one thread: packed by two they come late to both. */
-    const bool alone = !run->prepared && job.split.by_channel && conv->batch == 1 && conv->taps >= conv->out_pixels;
-    const double seconds = alone ? 0 : cost(conv, fc_machine_for(conv->dtype), run->prepared != NULL);
+    const double seconds = cost(conv, fc_machine_for(conv->dtype), run->prepared != NULL);
+    const bool packs = job.split.by_channel && !run->prepared, own = packs && fc_makes_own(job.split.weight_bytes);
     void *packed = NULL;
     fc_status status = FC_OK;
-    if (job.split.by_channel && !run->prepared) {
+    if (own) {
+        status = fc_parallel_each(job.split.tasks, seconds, own_at(&job.split) + job.split.weight_bytes, pack_all,
+                                  run_own, &job, error);
+        if (status == FC_OK)
+            fc_nonfinite_padding(run, run->weight, conv->taps, 1);
+        return status;
+    }
+    if (packs) {
         packed = fc_scratch_borrow(job.split.weight_bytes);
         if (!packed)
             return fc_fail(error, FC_NO_MEMORY, "weight: no memory for %zu bytes of packed weights",
                            job.split.weight_bytes);
         pack_job pack = { run, job.split.w_tap, packed };
         status = fc_parallel(fc_div_up(conv->out_channels, PACKED_CHANNELS),
-                             alone ? 0 : (double)(conv->out_channels * conv->taps) * 6e-10, 0, pack_task, &pack, error);
+                             (double)(conv->out_channels * conv->taps) * 6e-10, 0, pack_task, &pack, error);
         prepared.prepared = packed;
     }
     if (status == FC_OK)

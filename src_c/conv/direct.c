@@ -99,7 +99,7 @@ static fc_direct_split split_part(const fc_conv *whole, const fc_conv *conv, con
     s.zeros_at = s.tile_at + (size_t)fc_round_up(tile * (int64_t)size, 64);
     s.offsets_at = s.zeros_at + (size_t)fc_round_up((s.points ? s.together : 0) * (int64_t)size, 64);
     s.pixels_at = s.offsets_at + (size_t)(s.points ? 0 : s.k_block) * sizeof(int64_t);
-    s.bytes = s.pixels_at + (size_t)(s.points ? pixels * conv->taps : pixels) * sizeof(void *);
+    s.bytes = s.pixels_at + (size_t)fc_round_up((s.points ? pixels * conv->taps : pixels) * (int64_t)sizeof(void *), 64);
     return s;
 }
 
@@ -418,6 +418,20 @@ static void run_task(void *context, int64_t task, void *memory)
         scatter(job, &b);
 }
 
+/* Of a call: the weights that each thread packs for itself. */
+static void pack_all(void *context, void *memory)
+{
+    const direct_job *job = context;
+    fc_direct_prepare(job->run->conv, &job->split, job->run->weight, (char *)memory + job->split.bytes, false);
+}
+
+static void run_own(void *context, int64_t task, void *memory)
+{
+    direct_job mine = *(const direct_job *)context;
+    mine.prepared = (char *)memory + mine.split.bytes;
+    run_task(&mine, task, memory);
+}
+
 /* Lines of planes that come from memory and are waited for, times their price by the vectors of outputs: measured.
  * Where one product starts in a cycle they come beside it; of planes that do not begin with a line a tile of pixels needs those of some
  * channels first, its neighbour those of others; a tap with a stride uses a part of each. */
@@ -531,7 +545,11 @@ static fc_status forward(const fc_conv_run *run, fc_error *error)
     void *packed = NULL;
     fc_outputs inside;
     const bool parts = has_inside(conv, &job.split, &inside);
-    if (!run->prepared && (parts || !job.split.packs)) {
+    const bool packs = !run->prepared && (parts || !job.split.packs);
+    const size_t bytes = packs ? fc_direct_prepared_size(conv, &job.split) : 0;
+    if (packs && !parts && conv->groups == 1 && sides_of(conv, &job.split) == 1 && fc_makes_own(bytes))
+        return fc_parallel_each(job.split.tasks, seconds, job.split.bytes + bytes, pack_all, run_own, &job, error);
+    if (packs) {
         packed = fc_direct_borrow(run, &job.split, error);
         if (!packed)
             return FC_NO_MEMORY;

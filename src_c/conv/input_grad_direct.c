@@ -136,7 +136,7 @@ static direct_split split_of(const fc_conv *conv, const fc_table *table)
     s.tile_at = s.filters_at + (size_t)fc_round_up(filters * size, 64);
     s.offsets_at = s.tile_at + (size_t)fc_round_up(tile * size, 64);
     s.pixels_at = s.offsets_at + (size_t)(conv->taps * (s.channels + 2)) * sizeof(int64_t);
-    s.bytes = s.pixels_at + (size_t)(s.images * s.rows * s.cols) * sizeof(void *);
+    s.bytes = s.pixels_at + (size_t)fc_round_up(s.images * s.rows * s.cols * (int64_t)sizeof(void *), 64);
     return s;
 }
 
@@ -267,17 +267,30 @@ static int64_t turned_at(const direct_job *job, int64_t group, int64_t panel, in
            filter_elements(s, conv, panel, outs);
 }
 
-static void turn_task(void *context, int64_t task, void *scratch)
+static void turn_pass(const direct_job *job, int64_t task, int64_t *order, void *filters)
 {
-    const direct_job *job = context;
     const direct_split *s = &job->split;
     const fc_conv *conv = job->conv;
-    int64_t *order = scratch;
     const int64_t passes = fc_div_up(conv->out_per_group, s->channels), group = task / passes;
     const int64_t oc = task % passes * s->channels, outs = fc_min(s->channels, conv->out_per_group - oc);
     order_taps(conv, s, order);
     turn(job, order, order + conv->taps, group, 0, s->panels, oc, outs,
-         fc_at_mut((void *)(uintptr_t)job->filters, turned_at(job, group, 0, oc, outs), fc_size_of(conv->dtype)));
+         fc_at_mut(filters, turned_at(job, group, 0, oc, outs), fc_size_of(conv->dtype)));
+}
+
+static void turn_task(void *context, int64_t task, void *scratch)
+{
+    const direct_job *job = context;
+    turn_pass(job, task, scratch, (void *)(uintptr_t)job->filters);
+}
+
+/* All passes, by each thread for itself. */
+static void turn_all(void *context, void *memory)
+{
+    const direct_job *job = context;
+    const direct_split *s = &job->split;
+    for (int64_t pass = 0; pass < fc_div_up(job->conv->out_per_group, s->channels); pass++)
+        turn_pass(job, pass, (void *)((char *)memory + s->offsets_at), (char *)memory + s->bytes);
 }
 
 /* The address of output q of every pair, less the taps' reach where there is a band. */
@@ -456,6 +469,13 @@ static void run_task(void *context, int64_t task, void *memory)
         scatter(job, &b);
 }
 
+static void run_own(void *context, int64_t task, void *memory)
+{
+    direct_job mine = *(const direct_job *)context;
+    mine.filters = (char *)memory + mine.split.bytes;
+    run_task(&mine, task, memory);
+}
+
 static double seconds_of(const fc_conv *conv, const fc_machine *machine)
 {
     const direct_split s = split_of(conv, fc_table_for(conv->dtype));
@@ -499,8 +519,11 @@ static fc_status run(fc_input_call *call, fc_error *error)
     const size_t size = fc_size_of(conv->dtype);
     fc_status status = FC_OK;
     void *filters = NULL;
+    const double seconds = seconds_of(conv, fc_machine_for(conv->dtype));
+    const size_t bytes = (size_t)filter_elements(&job.split, conv, job.split.panels, conv->out_channels) * size;
+    if (job.split.blocks > 1 && conv->groups == 1 && fc_makes_own(bytes))
+        return fc_parallel_each(job.split.tasks, seconds, job.split.bytes + bytes, turn_all, run_own, &job, error);
     if (job.split.blocks > 1) {
-        const size_t bytes = (size_t)filter_elements(&job.split, conv, job.split.panels, conv->out_channels) * size;
         filters = fc_scratch_borrow(bytes);
         if (!filters)
             return fc_fail(error, FC_NO_MEMORY, "weight: no memory for %zu bytes of filters turned round", bytes);
@@ -510,8 +533,7 @@ static fc_status run(fc_input_call *call, fc_error *error)
                              (size_t)(2 * conv->taps) * sizeof(int64_t), turn_task, &job, error);
     }
     if (status == FC_OK)
-        status = fc_parallel(job.split.tasks, seconds_of(conv, fc_machine_for(conv->dtype)), job.split.bytes,
-                             run_task, &job, error);
+        status = fc_parallel(job.split.tasks, seconds, job.split.bytes, run_task, &job, error);
     fc_scratch_give_back(filters);
     return status;
 }

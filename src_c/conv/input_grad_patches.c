@@ -26,20 +26,21 @@ static const char *supports(const fc_conv *conv)
 typedef struct patches_job {
     const fc_conv *conv;
     const fc_table *table;
-    const void *g, *filters;                  /* filters: [value of a patch][output channel] */
+    const void *g, *weight, *filters;         /* filters: [value of a patch][output channel] */
     void *grad;
     int64_t rows, blocks, pitch;              /* rows of patches of a task; tasks of an image's depth; pixels */
     bool last;                                /* a patch's channels are adjacent, and written together */
+    size_t own_at;                            /* where in scratch a thread has filters of its own */
 } patches_job;
 
-static void turn(const patches_job *job, const void *weight, void *filters)
+static void turn(const patches_job *job, void *filters)
 {
     const fc_conv *conv = job->conv;
     const size_t size = fc_size_of(conv->dtype);
     const int64_t outs = conv->out_channels, channels = conv->in_channels;
     for (int64_t c = 0; c < channels; c++) {
         const fc_move move = {
-            .rows = conv->taps, .cols = outs, .src = fc_at(weight, c * conv->taps, size), .src_row = 1,
+            .rows = conv->taps, .cols = outs, .src = fc_at(job->weight, c * conv->taps, size), .src_row = 1,
             .src_col = conv->depth, .dst = fc_at_mut(filters, (job->last ? c : c * conv->taps) * outs, size),
             .dst_row = job->last ? channels * outs : outs, .dst_col = 1,
         };
@@ -106,29 +107,44 @@ static void run_task(void *context, int64_t task, void *scratch)
     write_patches(job, image, depth, row, rows, tile);
 }
 
+static void turn_own(void *context, void *scratch)
+{
+    const patches_job *job = context;
+    turn(job, (char *)scratch + job->own_at);
+}
+
+static void run_own(void *context, int64_t task, void *scratch)
+{
+    patches_job mine = *(const patches_job *)context;
+    mine.filters = (char *)scratch + mine.own_at;
+    run_task(&mine, task, scratch);
+}
+
 static fc_status run(fc_input_call *call, fc_error *error)
 {
     const fc_conv *conv = call->conv;
     const fc_table *table = call->table;
     const size_t size = fc_size_of(conv->dtype), bytes = (size_t)(conv->depth * conv->out_channels) * size;
     const int64_t height = conv->out_size[FC_HEIGHT], width = conv->out_size[FC_WIDTH];
-    patches_job job = { .conv = conv, .table = table, .g = call->g, .grad = call->grad };
+    patches_job job = { .conv = conv, .table = table, .g = call->g, .weight = call->weight, .grad = call->grad };
     job.last = conv->x_stride[FC_C] == 1 && conv->x_stride[FC_W] == conv->in_channels;
     job.blocks = fc_div_up(height, fc_max(1, fc_min(height, TILE / ((conv->depth + conv->out_channels) * width))));
     job.rows = fc_div_up(height, job.blocks);
     job.blocks = fc_div_up(height, job.rows);
     /* Whole vectors are read; a line more, so that rows do not share cache sets. */
     job.pitch = fc_round_up(job.rows * width, table->lanes) + table->lanes;
+    const int64_t tasks = conv->batch * conv->out_size[FC_DEPTH] * job.blocks;
+    const double seconds = conv->flops / fc_machine_for(conv->dtype)->flops;
+    job.own_at = (size_t)fc_round_up((conv->depth + conv->out_channels) * job.pitch * (int64_t)size + 64 +
+                                         conv->depth * (int64_t)sizeof(void *), 64);
+    if (fc_makes_own(bytes))
+        return fc_parallel_each(tasks, seconds, job.own_at + bytes, turn_own, run_own, &job, error);
     void *filters = fc_scratch_borrow(bytes);
     if (!filters)
         return fc_fail(error, FC_NO_MEMORY, "weight: no memory for %zu bytes of filters turned round", bytes);
-    turn(&job, call->weight, filters);
+    turn(&job, filters);
     job.filters = filters;
-    const size_t scratch = (size_t)((conv->depth + conv->out_channels) * job.pitch) * size + 64 +
-                           (size_t)conv->depth * sizeof(void *);
-    const fc_status status = fc_parallel(conv->batch * conv->out_size[FC_DEPTH] * job.blocks,
-                                         conv->flops / fc_machine_for(conv->dtype)->flops, scratch, run_task,
-                                         &job, error);
+    const fc_status status = fc_parallel(tasks, seconds, job.own_at, run_task, &job, error);
     fc_scratch_give_back(filters);
     return status;
 }

@@ -62,22 +62,27 @@ static const char *supports(const fc_conv *conv)
     return pixels_of(conv) <= TILE / 16 ? NULL : "taps needs smaller images";
 }
 
-static taps_split split_of(const fc_conv *conv, const fc_table *table)
+/* Where there are several threads and one panel, it is halved: passes, and so the sums, are those of a whole one. */
+static taps_split split_of(const fc_conv *conv, const fc_table *table, bool threads)
 {
     taps_split s = { .inner = FC_WIDTH, .in_place = conv->x_stride[FC_C] == 1 };
     const int64_t size = (int64_t)fc_size_of(conv->dtype), pixels = pixels_of(conv);
     for (int axis = FC_HEIGHT; axis >= 0; axis--)
         if (conv->out_size[axis] > conv->out_size[s.inner])
             s.inner = axis;
+    const double seconds = conv->flops / fc_machine_for(conv->dtype)->flops;
+    const int64_t worth = (int64_t)fc_min(seconds / TASK_SECONDS, WISHED_TASKS);
     s.vectors = fc_panel_vectors(table, fc_div_up(conv->in_per_group, table->lanes));
     s.panel = s.vectors * (int64_t)table->lanes;
-    s.panels = fc_div_up(conv->in_per_group, s.panel);
     const int64_t most = fc_max(LEAST_CHANNELS, FILTERS / (conv->taps * s.panel));
+    if (threads && worth > 1 && conv->batch * conv->groups == 1 && conv->in_per_group <= s.panel)
+        s.vectors = (int)fc_div_up(s.vectors, 2);
+    s.panel = s.vectors * (int64_t)table->lanes;
+    s.panels = fc_div_up(conv->in_per_group, s.panel);
     s.passes = fc_div_up(conv->out_per_group, most);
     s.channels = fc_div_up(conv->out_per_group, s.passes);
     s.passes = fc_div_up(conv->out_per_group, s.channels);
-    const double seconds = conv->flops / fc_machine_for(conv->dtype)->flops;
-    const int64_t tasks = conv->groups * s.panels, worth = (int64_t)fc_min(seconds / TASK_SECONDS, WISHED_TASKS);
+    const int64_t tasks = conv->groups * s.panels;
     s.image_blocks = fc_max(1, fc_min(conv->batch, fc_div_up(worth, tasks)));
     s.images = fc_div_up(conv->batch, s.image_blocks);
     s.image_blocks = fc_div_up(conv->batch, s.images);
@@ -286,7 +291,7 @@ static void run_task(void *context, int64_t task, void *memory)
 
 static double seconds_of(const fc_conv *conv, const fc_machine *machine)
 {
-    const taps_split s = split_of(conv, fc_table_for(conv->dtype));
+    const taps_split s = split_of(conv, fc_table_for(conv->dtype), false);
     const double groups = (double)conv->groups, outs = (double)conv->out_per_group, passes = (double)s.passes;
     const double vectors = (double)fc_div_up(conv->in_per_group, machine->lanes), images = (double)conv->batch;
     const double inner = (double)pairs(conv, s.inner), taps = (double)conv->kernel[s.inner];
@@ -315,7 +320,7 @@ static double cost(fc_input_call *call) { return seconds_of(call->conv, fc_machi
 static fc_status run(fc_input_call *call, fc_error *error)
 {
     taps_job job = { .conv = call->conv, .table = call->table, .g = call->g, .weight = call->weight,
-                     .grad = call->grad, .split = split_of(call->conv, call->table) };
+                     .grad = call->grad, .split = split_of(call->conv, call->table, fc_get_num_threads() > 1) };
     return fc_parallel(job.split.tasks, cost(call), job.split.bytes, run_task, &job, error);
 }
 

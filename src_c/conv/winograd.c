@@ -116,7 +116,6 @@ typedef struct winograd_job {
     void *v;                                  /* of all blocks, NULL: each task its own */
     void *products;                           /* of all tasks, where those that share V have several chunks */
     int64_t chunk;                            /* number of the one that tasks which share V are at */
-    int64_t alone;                            /* tasks of several blocks, each with a U of its own; 0: none */
 } winograd_job;
 
 static void keep_task(void *context, int64_t task, void *scratch)
@@ -409,18 +408,20 @@ static void run_task(void *context, int64_t task, void *memory)
     }
 }
 
-/* A thread's blocks of a call, with a U of its own: what another thread has made takes longer to come than to make. */
-static void run_alone(void *context, int64_t task, void *memory)
+/* Of a call: what each thread keeps of the weights for itself. */
+static void keep_all(void *context, void *memory)
 {
     const winograd_job *job = context;
     const fc_winograd_split *s = &job->split;
-    winograd_job mine = *job;
-    mine.kept = (char *)memory + s->bytes;
     for (int64_t panel = 0; panel < s->panels; panel++)
-        keep_panel(job->run, s, panel, mine.kept);
-    const int64_t end = first_of(s->blocks, job->alone, task + 1);
-    for (int64_t block = first_of(s->blocks, job->alone, task); block < end; block++)
-        run_task(&mine, block, memory);
+        keep_panel(job->run, s, panel, (char *)memory + s->bytes);
+}
+
+static void run_own(void *context, int64_t task, void *memory)
+{
+    winograd_job mine = *(const winograd_job *)context;
+    mine.kept = (char *)memory + mine.split.bytes;
+    run_task(&mine, task, memory);
 }
 
 /* Tasks that share V: all of a chunk is made before its products. */
@@ -460,14 +461,11 @@ static fc_status forward_of(const fc_conv_run *run, fc_error *error, int m)
                          .kept = (void *)run->prepared };
     const fc_winograd_split *s = &job.split;
     const double seconds = fc_winograd_cost(conv, fc_machine_for(conv->dtype), run->prepared != NULL, m);
-    const int64_t threads = fc_min(fc_get_num_threads(), s->blocks);
-    const bool apart = threads > 1 && s->ranges == 1 && conv->groups == 1;
-    const bool keep = !run->prepared && s->blocks > (apart ? threads : conv->groups);
-    if (keep && apart) {
-        job.alone = threads;
-        return fc_parallel(job.alone, seconds, s->bytes + fc_winograd_prepared_size(conv, run->table, m), run_alone,
-                           &job, error);
-    }
+    const size_t bytes = fc_winograd_prepared_size(conv, run->table, m);
+    const bool own = s->ranges == 1 && conv->groups == 1 && fc_makes_own(bytes);
+    const bool keep = !run->prepared && s->blocks > (own ? fc_get_num_threads() : conv->groups);
+    if (keep && own)
+        return fc_parallel_each(s->tasks, seconds, s->bytes + bytes, keep_all, run_own, &job, error);
     fc_status status = reserve(&job, keep, m, error);
     if (keep && status == FC_OK)
         status = fc_parallel(s->panels * conv->groups, seconds / 8, 0, keep_task, &job, error);

@@ -144,7 +144,7 @@ static int64_t chunks_of(const fc_weight_run *run, int64_t elements, double seco
     chunks = fc_min(chunks, 1 + conv->batch * conv->out_pixels / CHUNK_PIXELS);
     if ((double)chunks * CHUNK_SECONDS > seconds)
         chunks = (int64_t)(seconds / CHUNK_SECONDS);
-    return fc_max(1, chunks);
+    return fc_even_tasks(fc_max(1, chunks), 1, run->split.parts);
 }
 
 /* Pixels of a 1x1 convolution that lie evenly are one long row, of all images if these follow each other. */

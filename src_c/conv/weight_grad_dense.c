@@ -28,7 +28,7 @@ enum {
     MOST_UNIT_SUMS = 1 << 17, /* elements of a part with several units */
     LEAST_INS = 12,           /* rows of a product: fewer leave too much to its edges */
 };
-static const double PART_FLOPS = 4e7;         /* a part is worth a thread */
+static const double PART_FLOPS = 1e7;         /* a part is worth a thread */
 static const double MOST_MET = 0.98;          /* with a larger share of pixels no product is left out */
 static const double LEAST_LEFT_OUT = 8;       /* pixels of a tap: fewer are less than to bring the sums in order */
 /* Of split.a: groups of a unit; units of a part, blocks of them; channels of a unit

@@ -13,7 +13,8 @@
 enum {
     ROWS = 512,               /* channels of a part, as rows */
     LANES = 384,              /* and as lanes */
-    LEAST_ROWS = 128,         /* where parts are cut further for more tasks */
+    LEAST_ROWS = 64,          /* where parts are cut further for more tasks, */
+    MOST_UNEVEN = 5,          /* and before so few panels, if they are an odd number */
     WISHED_PARTS = 4,         /* parts that share a tensor each copy it, so rather few */
     LEAST_PIXELS = 128,       /* of a block */
     CHUNK_PIXELS = 1024,      /* pixels that may be a task of their own */
@@ -21,7 +22,7 @@ enum {
     FEW_ROWS = 64,            /* for which copying lanes does not pay */
     CHAIN = 4096,             /* pixels summed in one chain before they are added to the rest */
 };
-static const double PART_FLOPS = 3e7;         /* a part is worth a thread */
+static const double PART_FLOPS = 8e6;         /* a part is worth a thread */
 static const double LEAST_PRICE = 34;         /* of a pixel with few products, which wait for each other: measured */
 enum { ROW, ROW_BLOCKS, LANE, LANE_BLOCKS, PANEL, EXCHANGED, BLOCKS }; /* of split.a */
 enum { SUMS_AT, CHAIN_AT, ROWS_AT, LANES_AT }; /* of split.at */
@@ -107,7 +108,9 @@ static void cut_channels(fc_weight_split *s, const fc_conv *conv, const side *ro
         if (s->parts * (1 + conv->batch * conv->out_pixels / CHUNK_PIXELS) >= WISHED_PARTS ||
             (double)s->parts * 2 * PART_FLOPS > conv->flops)
             return;
-        if (s->a[LANE] >= 2 * s->a[PANEL] && s->a[LANE] * 2 > s->a[ROW])
+        const int64_t panels = s->a[LANE] / s->a[PANEL];
+        const bool even = panels % 2 == 0 || panels > MOST_UNEVEN || s->a[ROW] < 2 * LEAST_ROWS;
+        if (even && s->a[LANE] >= 2 * s->a[PANEL] && s->a[LANE] * 2 > s->a[ROW])
             most_lanes = fc_round_up(s->a[LANE] / 2, s->a[PANEL]);
         else if (s->a[ROW] >= 2 * LEAST_ROWS)
             most_rows = fc_div_up(s->a[ROW], 2);

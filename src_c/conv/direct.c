@@ -99,7 +99,8 @@ static fc_direct_split split_part(const fc_conv *whole, const fc_conv *conv, con
     s.zeros_at = s.tile_at + (size_t)fc_round_up(tile * (int64_t)size, 64);
     s.offsets_at = s.zeros_at + (size_t)fc_round_up((s.points ? s.together : 0) * (int64_t)size, 64);
     s.pixels_at = s.offsets_at + (size_t)(s.points ? 0 : s.k_block) * sizeof(int64_t);
-    s.bytes = s.pixels_at + (size_t)fc_round_up((s.points ? pixels * conv->taps : pixels) * (int64_t)sizeof(void *), 64);
+    const int64_t places = s.points ? pixels * conv->taps : pixels;
+    s.bytes = s.pixels_at + (size_t)fc_round_up(places * (int64_t)sizeof(void *), 64);
     return s;
 }
 
@@ -433,8 +434,8 @@ static void run_own(void *context, int64_t task, void *memory)
 }
 
 /* Lines of planes that come from memory and are waited for, times their price by the vectors of outputs: measured.
- * Where one product starts in a cycle they come beside it; of planes that do not begin with a line a tile of pixels needs those of some
- * channels first, its neighbour those of others; a tap with a stride uses a part of each. */
+ * Where one product starts in a cycle they come beside it; of planes that do not begin with a line a tile of pixels
+ * needs those of some channels first, its neighbour those of others; a tap with a stride uses a part of each. */
 static double lines_waited_for(const fc_conv *conv, const fc_machine *machine, double vectors)
 {
     enum { HELD = 12 << 20, LINE = 64 };
@@ -529,9 +530,8 @@ static fc_status run_parts(const direct_job *whole, const fc_outputs *inside, do
  * one has written comes at a few GB/s.  Not where x, which all then read, is more. */
 static int64_t sides_of(const fc_conv *conv, const fc_direct_split *s)
 {
-    const int64_t threads = fc_get_num_threads();
-    return conv->groups == 1 && s->channel_blocks % threads == 0 && fc_x_count(conv) <= 2 * conv->depth * conv->out_channels
-               ? threads : 1;
+    const int64_t threads = fc_get_num_threads(), weights = conv->depth * conv->out_channels;
+    return conv->groups == 1 && s->channel_blocks % threads == 0 && fc_x_count(conv) <= 2 * weights ? threads : 1;
 }
 
 static fc_status forward(const fc_conv_run *run, fc_error *error)

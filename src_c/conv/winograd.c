@@ -424,6 +424,41 @@ static void run_own(void *context, int64_t task, void *memory)
     run_task(&mine, task, memory);
 }
 
+/* V of the one block, which each thread makes for itself; products of several chunks follow it. */
+static size_t own_v_bytes(const fc_winograd_split *s) { return (size_t)s->chunks * s->v_bytes; }
+
+static void transform_all(void *context, void *memory)
+{
+    const winograd_job *job = context;
+    const fc_winograd_split *s = &job->split;
+    winograd_block b = block_of(job, 0, memory);
+    for (int64_t c = 0; c < job->run->conv->in_per_group; c += s->chunk) {
+        b.v = (char *)memory + s->bytes + (size_t)(c / s->chunk) * s->v_bytes;
+        transform_input(job, &b, c, fc_min(c + s->chunk, job->run->conv->in_per_group));
+    }
+}
+
+static void run_range(void *context, int64_t task, void *memory)
+{
+    const winograd_job *job = context;
+    const fc_winograd_split *s = &job->split;
+    winograd_block b = block_of(job, task, memory);
+    if (s->chunks > 1)
+        b.products = (char *)memory + s->bytes + own_v_bytes(s);
+    for (int64_t chunk = 0; chunk < s->chunks; chunk++) {
+        b.v = (char *)memory + s->bytes + (size_t)chunk * s->v_bytes;
+        run_chunk(job, &b, chunk);
+    }
+}
+
+static fc_status run_ranges(winograd_job *job, double seconds, fc_error *error)
+{
+    const fc_winograd_split *s = &job->split;
+    const size_t products = s->chunks > 1 ? (size_t)s->range_panels * s->p_bytes : 0;
+    return fc_parallel_each(s->tasks, seconds, s->bytes + own_v_bytes(s) + products, transform_all, run_range, job,
+                            error);
+}
+
 /* Tasks that share V: all of a chunk is made before its products. */
 static fc_status run_shared(winograd_job *job, double seconds, fc_error *error)
 {
@@ -466,6 +501,8 @@ static fc_status forward_of(const fc_conv_run *run, fc_error *error, int m)
     const bool keep = !run->prepared && s->blocks > (own ? fc_get_num_threads() : conv->groups);
     if (keep && own)
         return fc_parallel_each(s->tasks, seconds, s->bytes + bytes, keep_all, run_own, &job, error);
+    if (!keep && s->ranges > 1 && s->blocks == 1 && fc_makes_own(own_v_bytes(s)))
+        return run_ranges(&job, seconds, error);
     fc_status status = reserve(&job, keep, m, error);
     if (keep && status == FC_OK)
         status = fc_parallel(s->panels * conv->groups, seconds / 8, 0, keep_task, &job, error);

@@ -145,9 +145,15 @@ static void split_scratch(fc_winograd_split *s, const fc_conv *conv, const fc_ta
 static int64_t most_tiles(const fc_winograd_split *s, const fc_conv *conv, const fc_table *table, int threads)
 {
     const int64_t all = conv->batch * conv->out_size[FC_DEPTH] * s->y.tiles * s->x.tiles;
+    /* One block, of which each thread makes V for its panels: less than U of all of them. */
+    const bool one = conv->batch * conv->groups == 1 && s->panels % threads == 0 &&
+                        all <= conv->out_per_group / 4 * 3;
+    if (s->keeps == FC_WINOGRAD_KEPT_U && one)
+        return all;
     if (s->keeps == FC_WINOGRAD_KEPT_U && all > ONE_BLOCK)
         return LEAST_TILES;
-    if (s->keeps == FC_WINOGRAD_KEPT_U && threads > 1 && conv->batch == 1 && all >= TWO_BLOCKS)
+    if (s->keeps == FC_WINOGRAD_KEPT_U && threads > 1 && conv->batch == 1 && all >= TWO_BLOCKS &&
+        s->panels % threads > 0)
         return fc_div_up(rounds_of(&s->y), 2) * s->y.phases * s->x.tiles;
     const int64_t products = s->xis * fc_round_up(conv->out_per_group, table->lanes) * (int64_t)fc_size_of(conv->dtype);
     return fc_max(LEAST_TILES, fc_min(MOST_TILES, PRODUCT_BYTES / products));
@@ -161,6 +167,9 @@ fc_winograd_split fc_winograd_split_of(const fc_conv *conv, const fc_table *tabl
     split_channels(&s, conv, table, m);
     split_tiles(&s, conv, most_tiles(&s, conv, table, threads), threads);
     s.range_panels = fc_div_up(s.panels, ranges_of(&s, threads));
+    const bool even = s.blocks < threads && s.panels % 2 == 0;
+    while (even && s.range_panels > 1 && fc_div_up(s.panels, s.range_panels) % 2 != 0)
+        s.range_panels--;                     /* an even number of ranges */
     s.ranges = fc_div_up(s.panels, s.range_panels);
     s.tasks = s.blocks * s.ranges;
     split_scratch(&s, conv, table);
